@@ -1,1 +1,29 @@
-//! Stub.
+//! What a record is and what may happen to it.
+//!
+//! This crate is pure: no IO, no clock, no async runtime. Time, randomness and limits are arguments.
+//! Read the modules in this order:
+//!
+//! 1. [`name`] and [`identity`]: what things are called, and who somebody is.
+//! 2. [`record`]: a record's way from [`record::Draft`] to [`record::Stored`]; each step consumes the one before.
+//! 3. [`entry`] and [`quarantine`]: what a log takes, and where refused records go.
+//! 4. [`policy`]: who may publish and read; the only source of a [`policy::Permit`].
+//! 5. [`chain`]: plans of plugin stages and the receipts that their runs leave.
+//! 6. [`audit`]: what is written down about decisions.
+//! 7. [`limits`]: a named bound for everything that could grow.
+
+pub mod audit;
+pub mod chain;
+pub mod digest;
+pub mod entry;
+pub mod identity;
+pub mod limits;
+pub mod name;
+pub mod policy;
+pub mod quarantine;
+pub mod record;
+
+pub use digest::Digest;
+pub use entry::{Entry, LogName};
+pub use identity::{Principal, PrincipalId};
+pub use name::{FlowName, Label, RoleName, StageName, StakeholderName, SubscriptionName, ZoneName};
+pub use record::{Attribute, Body, Head, Offset, Timestamp};

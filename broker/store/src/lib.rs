@@ -1,1 +1,105 @@
-//! Stub.
+//! Durable log, blobs and metadata behind three small traits.
+//!
+//! | trait | holds | truth? |
+//! |---|---|---|
+//! | [`Log`] | entries of named logs, in order, from offset 0 | yes |
+//! | [`Blobs`] | large bodies, in chunks | yes, once a log entry names them |
+//! | [`Meta`] | cursors, plugin state and the like: small values | no: it may be lost and costs a rebuild or a redelivery |
+//!
+//! Nothing in a trait leaks a file: the next backend is a cluster.
+
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use hilum_core::identity::PrincipalId;
+use hilum_core::record::{BlobId, BlobRef};
+use hilum_core::{Entry, LogName, Offset};
+
+/// Something that a store is doing. It is under way whether polled or not.
+pub type Pending<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'static>>;
+
+/// Named logs of entries.
+pub trait Log: Send + Sync + 'static {
+    /// Appends a batch to one log, all or nothing. Calls take effect in the order in which they are made; the result comes
+    /// when the batch is durable, fsynced with its group, and is the offset of its first entry.
+    fn append(&self, log: &LogName, batch: Vec<Entry>) -> Pending<Offset, AppendError>;
+
+    /// Reads durable entries from `from` on: at least one where there is one, then as many as fit into `octets_max`.
+    /// Empty at the end of the log.
+    fn read(&self, log: &LogName, from: Offset, octets_max: usize) -> Pending<Vec<LogEntry>, ReadError>;
+
+    /// The first offset that is still there and the next one to be given.
+    fn bounds(&self, log: &LogName) -> Pending<Range<u64>, ReadError>;
+
+    /// Lets go of entries before `before`. What is not yet given back to the disk may still be read.
+    fn trim(&self, log: &LogName, before: Offset) -> Pending<(), ReadError>;
+}
+
+/// An entry as it was read: plain octets for `Stored::decode`, `Quarantined::decode` or `Event::decode`.
+#[derive(Debug, Clone)]
+pub struct LogEntry {
+    /// Its position.
+    pub offset: Offset,
+    /// Its plain octets.
+    pub octets: Bytes,
+}
+
+/// Large bodies. A body becomes visible with [`BlobWriter::finish`] as *staged*; [`Blobs::commit`] makes it permanent after
+/// the log entry that names it is durable. What is still staged at the next start is either named by its log (then it is
+/// committed) or deleted.
+pub trait Blobs: Send + Sync + 'static {
+    /// Begins a body for an entry of `log` that comes from `source`, whose data key encrypts it.
+    fn create(&self, log: &LogName, source: &PrincipalId) -> Pending<Box<dyn BlobWriter>, BlobError>;
+
+    /// Reads up to `octets_max` plain octets from `from` on; empty at the end.
+    fn read(&self, blob: &BlobRef, from: u64, octets_max: usize) -> Pending<Bytes, BlobError>;
+
+    /// A log entry that names the body is durable.
+    fn commit(&self, blob: BlobId) -> Pending<(), BlobError>;
+
+    /// Bodies that were staged and not committed, with the log they are meant for and where that log ended when they were
+    /// begun. For the start.
+    fn staged(&self) -> Pending<Vec<StagedBlob>, BlobError>;
+
+    /// Deletes a body, staged or committed. No error if there is none.
+    fn delete(&self, blob: BlobId) -> Pending<(), BlobError>;
+}
+
+/// A body that was not committed when the store was closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagedBlob {
+    /// Its name.
+    pub id: BlobId,
+    /// The log whose entry was to name it.
+    pub log: LogName,
+    /// No entry before this offset names it.
+    pub since: Offset,
+}
+
+/// A large body being written. Dropping it leaves nothing behind.
+pub trait BlobWriter: Send {
+    /// Adds octets.
+    fn write(&mut self, octets: Bytes) -> Pending<(), BlobError>;
+
+    /// Ends the body: its octets are on disk, fsynced, when this comes back.
+    fn finish(self: Box<Self>) -> Pending<BlobRef, BlobError>;
+}
+
+/// Small values by key. Not the truth: see the table above.
+pub trait Meta: Send + Sync + 'static {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Pending<Option<Bytes>, MetaError>;
+
+    /// Sets or removes (`new` is none) the value of a key if it is `expected` (none: absent). Whether it was.
+    fn compare_and_set(&self, key: &[u8], expected: Option<&[u8]>, new: Option<&[u8]>) -> Pending<bool, MetaError>;
+
+    /// Up to `entries_max` keys that start with `prefix`, in order, from after `after` on.
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        entries_max: usize,
+    ) -> Pending<Vec<(Bytes, Bytes)>, MetaError>;
+}

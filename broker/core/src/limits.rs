@@ -1,0 +1,48 @@
+//! A named bound for every queue, map, loop and buffer.
+//!
+//! Constants are properties of the protocol or of the design and never change at run time. What a hospital
+//! may tune is in the configuration, with its default here.
+
+/// Characters of a name.
+pub const NAME_CHARS_MAX: usize = 64;
+/// Octets of a SPIFFE ID (SPIFFE-ID specification, section 2.3).
+pub const SPIFFE_ID_OCTETS_MAX: usize = 2048;
+
+/// Octets of a body that travels and is stored inside its record. Larger ones are blobs.
+pub const INLINE_BODY_OCTETS_MAX: usize = 256 * 1024;
+/// Octets of a large body.
+pub const BLOB_OCTETS_MAX: u64 = 64 << 30;
+/// Octets of one chunk of a large body, on disk and in memory.
+pub const BLOB_CHUNK_OCTETS: usize = 256 * 1024;
+
+/// Octets of a record's key.
+pub const KEY_OCTETS_MAX: usize = 256;
+/// Octets of a content type.
+pub const CONTENT_TYPE_OCTETS_MAX: usize = 128;
+/// Attributes of a record.
+pub const ATTRIBUTES_MAX: usize = 32;
+/// Octets of an attribute's name.
+pub const ATTRIBUTE_NAME_OCTETS_MAX: usize = 64;
+/// Octets of an attribute's value.
+pub const ATTRIBUTE_VALUE_OCTETS_MAX: usize = 1024;
+/// Labels of a record.
+pub const LABELS_MAX: usize = 16;
+/// Octets of all of a record's head together.
+pub const HEAD_OCTETS_MAX: usize = 16 * 1024;
+
+/// Octets of one frame of the wire protocol, without its length.
+pub const FRAME_OCTETS_MAX: usize = 1 << 20;
+/// Records of one publish frame.
+pub const PUBLISH_RECORDS_MAX: usize = 256;
+
+/// Records that go through a chain or into the log together.
+pub const BATCH_RECORDS_MAX: usize = 256;
+/// Octets of bodies that go through a chain or into the log together.
+pub const BATCH_OCTETS_MAX: usize = 1 << 20;
+
+/// Stages of a chain.
+pub const CHAIN_STAGES_MAX: usize = 16;
+/// Records that one record may be split into by a chain.
+pub const SPLIT_RECORDS_MAX: usize = 64;
+/// Characters of a refusal's reason.
+pub const REASON_CHARS_MAX: usize = 256;

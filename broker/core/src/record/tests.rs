@@ -1,0 +1,151 @@
+//! The way of a record, step by step, and each way to be refused on it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::chain::{PlannedStage, World};
+use crate::policy::{FlowRules, Grant, Policy};
+
+fn principal() -> Arc<Principal> {
+    Arc::new(Principal {
+        id: PrincipalId::new("spiffe://st-marys/device/mri-1").unwrap(),
+        stakeholder: "imaging".parse().unwrap(),
+        zone: "device".parse().unwrap(),
+        roles: vec![],
+    })
+}
+
+fn policy(clearance: &[&str]) -> Policy {
+    let grant = Grant { rule: "r".into(), stakeholder: "imaging".parse().unwrap(), roles: vec![] };
+    let rules = FlowRules {
+        zone: "device".parse().unwrap(),
+        labels: vec!["phi".parse().unwrap(), "device".parse().unwrap()],
+        publishers: vec![grant.clone()],
+        subscriptions: [("s".parse().unwrap(), grant)].into(),
+    };
+    Policy {
+        flows: [("scans".parse().unwrap(), rules)].into(),
+        conduits: [].into(),
+        clearances: [(
+            "imaging".parse().unwrap(),
+            clearance.iter().map(|label| label.parse().unwrap()).collect(),
+        )]
+        .into(),
+    }
+}
+
+fn head() -> Head {
+    Head {
+        time: Timestamp(1),
+        key: Some("k".into()),
+        content_type: "application/dicom".into(),
+        attributes: vec![],
+        labels: vec!["forged".parse().unwrap()],
+        trace: None,
+    }
+}
+
+fn admitted() -> Admitted {
+    let body = Body::Inline(Bytes::from_static(b"body"));
+    let draft = Draft::new("scans".parse().unwrap(), head(), body, None).unwrap();
+    let permit = policy(&[]).admit(&principal(), &"scans".parse().unwrap()).unwrap();
+    draft.attest(principal()).admit(&permit).unwrap()
+}
+
+fn plan() -> Plan {
+    Plan::new(vec![PlannedStage {
+        name: "clean".parse().unwrap(),
+        world: World::Transform,
+        plugin: "p".into(),
+        version: "1.0.0".into(),
+        component: Digest::of(b"c"),
+        configuration: Digest::of(b"{}"),
+        removes: vec!["phi".parse().unwrap()],
+    }])
+}
+
+fn run(record: &Admitted, plan: &Plan, outcome: StageOutcome, body: &'static [u8]) -> ChainRun {
+    let body = Measured::new(Body::Inline(Bytes::from_static(body)));
+    let receipt = Receipt {
+        input: record.body().digest(),
+        plan: plan.digest(),
+        outcomes: vec![outcome],
+        output: body.digest(),
+    };
+    ChainRun { outputs: vec![Output { body, ..Output::unchanged(record.head(), record.body()) }], receipt }
+}
+
+#[test]
+fn goes_the_whole_way_and_survives_encoding() {
+    let record = admitted();
+    let plan = plan();
+    let run = run(&record, &plan, StageOutcome::Replaced, b"clean");
+    let sealed = record.seal(&plan, run, Timestamp(2)).unwrap().remove(0);
+    assert_eq!(sealed.envelope().head.labels, ["device".parse().unwrap()], "the flow's, less the chain's");
+    let entry = sealed.clone().into_entry();
+    let stored = Stored::decode("scans".parse().unwrap(), Offset(7), entry.octets()).unwrap();
+    assert_eq!(stored.envelope(), sealed.envelope());
+
+    let (flow, subscription) = ("scans".parse().unwrap(), "s".parse().unwrap());
+    let egress = Plan::new(vec![]);
+    let run = || ChainRun::unprocessed(&stored.envelope().head, &stored.measured(), &egress);
+    let cleared = policy(&["device"]).read(&principal(), &flow, &subscription).unwrap();
+    let delivered = stored.deliver(&cleared, &egress, run()).unwrap();
+    assert_eq!(delivered[0].body(), &Body::Inline(Bytes::from_static(b"clean")));
+    let uncleared = policy(&["phi"]).read(&principal(), &flow, &subscription).unwrap();
+    let refused = stored.deliver(&uncleared, &egress, run());
+    assert_eq!(refused, Err(DeliverError::NotCleared("device".parse().unwrap())));
+}
+
+#[test]
+fn a_receipt_must_be_for_this_plan_input_and_output() {
+    let plan = plan();
+    let cases: [(fn(&mut ChainRun), SealError); 6] = [
+        (|run| run.receipt.plan = Digest::of(b"other"), SealError::Plan),
+        (|run| run.receipt.outcomes.clear(), SealError::Outcomes { actual: 0, expected: 1 }),
+        (|run| run.receipt.input = Digest::of(b"other"), SealError::Input),
+        (|run| run.receipt.output = Digest::of(b"other"), SealError::Output),
+        (|run| run.outputs.clear(), SealError::Count(0)),
+        (|run| run.receipt.outcomes = vec![StageOutcome::Passed], SealError::Changed),
+    ];
+    for (tamper, error) in cases {
+        let record = admitted();
+        let mut run = run(&record, &plan, StageOutcome::Replaced, b"clean");
+        tamper(&mut run);
+        assert_eq!(record.seal(&plan, run, Timestamp(2)).unwrap_err(), error);
+    }
+}
+
+#[test]
+fn a_draft_is_bounded_field_by_field() {
+    let body = || Body::Inline(Bytes::new());
+    let draft = |head, body| Draft::new("scans".parse().unwrap(), head, body, None).map(|_| ());
+    assert_eq!(draft(head(), body()), Ok(()));
+    let long = "x".repeat(limits::KEY_OCTETS_MAX + 1);
+    let too_large = |result| matches!(result, Err(DraftError::TooLarge { .. }));
+    assert!(too_large(draft(Head { key: Some(long), ..head() }, body())));
+    assert!(too_large(draft(head(), Body::Inline(vec![0; limits::INLINE_BODY_OCTETS_MAX + 1].into()))));
+    let attribute = |name: &str| Attribute { name: name.into(), value: String::new() };
+    let many = vec![attribute("a"); limits::ATTRIBUTES_MAX + 1];
+    assert!(too_large(draft(Head { attributes: many, ..head() }, body())));
+    let unnamed = Head { attributes: vec![attribute("a"), attribute("b c")], ..head() };
+    assert_eq!(draft(unnamed, body()), Err(DraftError::AttributeName { index: 1 }));
+    assert_eq!(draft(Head { content_type: "dicom".into(), ..head() }, body()), Err(DraftError::ContentType));
+}
+
+#[test]
+fn a_permit_of_another_flow_does_not_admit() {
+    let draft = Draft::new("other".parse().unwrap(), head(), Body::Inline(Bytes::new()), None).unwrap();
+    let permit = policy(&[]).admit(&principal(), &"scans".parse().unwrap()).unwrap();
+    assert_eq!(draft.attest(principal()).admit(&permit).map(|_| ()), Err(PermitMismatch));
+}
+
+#[test]
+fn debug_shows_no_value_that_could_identify_a_patient() {
+    let mut head = head();
+    head.key = Some("MRN-4711".into());
+    head.attributes.push(Attribute { name: "patient".into(), value: "MRN-4711".into() });
+    assert!(!format!("{head:?}").contains("4711"));
+}
