@@ -19,6 +19,7 @@ pub mod identity;
 pub mod limits;
 pub mod name;
 pub mod policy;
+pub mod producers;
 pub mod quarantine;
 pub mod record;
 

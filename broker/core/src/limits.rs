@@ -46,3 +46,11 @@ pub const CHAIN_STAGES_MAX: usize = 16;
 pub const SPLIT_RECORDS_MAX: usize = 64;
 /// Characters of a refusal's reason.
 pub const REASON_CHARS_MAX: usize = 256;
+/// Publishers that a flow remembers for recognising retries.
+pub const PRODUCERS_MAX: usize = 16_384;
+/// Records of one append to a log.
+pub const APPEND_RECORDS_MAX: usize = 4096;
+/// Octets of bodies of one append to a log.
+pub const APPEND_OCTETS_MAX: usize = 4 << 20;
+/// Submissions, each of one publish frame, that wait for a flow.
+pub const LANE_SUBMISSIONS_MAX: usize = 64;
