@@ -587,12 +587,15 @@ pub struct Stored {
     flow: FlowName,
     offset: Offset,
     envelope: Envelope,
+    digest: Digest,
 }
 
 impl Stored {
     /// Reads what [`Sealed::into_entry`] wrote and the log kept at `offset`.
     pub fn decode(flow: FlowName, offset: Offset, octets: &[u8]) -> Result<Self, EntryError> {
-        Ok(Self { flow, offset, envelope: decode(octets)? })
+        let envelope: Envelope = decode(octets)?;
+        let digest = Measured::new(envelope.body.clone()).digest;
+        Ok(Self { flow, offset, envelope, digest })
     }
 
     /// The flow it is in.
@@ -616,7 +619,7 @@ impl Stored {
     /// The body and its digest, as input of an egress chain.
     #[must_use]
     pub fn measured(&self) -> Measured {
-        Measured::new(self.envelope.body.clone())
+        Measured { body: self.envelope.body.clone(), digest: self.digest }
     }
 
     /// Takes what a subscription's egress chain made of this record, if policy permits the reader what is left of its
@@ -704,6 +707,11 @@ impl Delivered {
     #[must_use]
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
+    }
+
+    /// Goes on in the delivery's own span.
+    pub fn set_trace(&mut self, trace: TraceContext) {
+        self.head.trace = Some(trace);
     }
 }
 
