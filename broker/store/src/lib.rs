@@ -8,6 +8,10 @@
 //!
 //! Nothing in a trait leaks a file: the next backend is a cluster.
 
+mod error;
+
+pub use error::{AppendError, BlobError, Corruption, IoFault, MetaError, ReadError};
+
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
@@ -93,7 +97,12 @@ pub trait Meta: Send + Sync + 'static {
     fn get(&self, key: &[u8]) -> Pending<Option<Bytes>, MetaError>;
 
     /// Sets or removes (`new` is none) the value of a key if it is `expected` (none: absent). Whether it was.
-    fn compare_and_set(&self, key: &[u8], expected: Option<&[u8]>, new: Option<&[u8]>) -> Pending<bool, MetaError>;
+    fn compare_and_set(
+        &self,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Pending<bool, MetaError>;
 
     /// Up to `entries_max` keys that start with `prefix`, in order, from after `after` on.
     fn scan(
