@@ -9,10 +9,12 @@
 //! 4. [`policy`]: who may publish and read; the only source of a [`policy::Permit`].
 //! 5. [`chain`]: plans of plugin stages and the receipts that their runs leave.
 //! 6. [`audit`]: what is written down about decisions.
-//! 7. [`limits`]: a named bound for everything that could grow.
+//! 7. [`cose`]: end-to-end encryption to named recipients.
+//! 8. [`limits`]: a named bound for everything that could grow.
 
 pub mod audit;
 pub mod chain;
+pub mod cose;
 pub mod digest;
 pub mod entry;
 pub mod identity;

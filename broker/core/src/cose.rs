@@ -1,0 +1,171 @@
+//! End-to-end encryption to named recipients: COSE_Encrypt (RFC 9052, section 5.1), tag 96.
+//!
+//! One profile, so that any COSE library can be the other side:
+//!
+//! | part | choice | standard |
+//! |---|---|---|
+//! | content | A256GCM (3), 96-bit random IV in the unprotected header | RFC 9053, section 4.1 |
+//! | recipients | ECDH-ES+A256KW (-31) on P-256, one ephemeral key each | RFC 9053, section 6.4 |
+//! | key derivation | HKDF-SHA-256, no salt, `COSE_KDF_Context` with empty party information | RFC 9053, sections 5.1 and 5.2 |
+//! | associated data | the `external_aad` of the `Enc_structure` | RFC 9052, section 5.3 |
+//! | `kid` | SHA-256 of the recipient's `SubjectPublicKeyInfo`, in the recipient's unprotected header | [`RecipientKey::id`] |
+//!
+//! [`open`] refuses every other choice by name, and header parameters that a writer marked critical.
+//!
+//! Elsewhere in this crate randomness is an argument. Here it is not: the cryptographic module draws
+//! ephemeral keys from its own generator and offers no other way (FIPS 140-3 asks that of it), and a content
+//! key or an initialisation vector that a caller could repeat would give A256GCM's plaintext away.
+
+mod envelope;
+mod key;
+#[cfg(test)]
+mod tests;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::rand;
+use coset::{CoseEncryptBuilder, CoseRecipient, HeaderBuilder, TaggedCborSerializable, iana};
+use zeroize::Zeroizing;
+
+pub use key::{KeyError, PrivateKey, RecipientKey};
+
+/// Octets of a body that is sealed or opened at once: COSE authenticates a body as a whole, so all of it is in memory.
+pub const PLAIN_OCTETS_MAX: usize = 64 << 20;
+/// Octets of external associated data.
+pub const ASSOCIATED_OCTETS_MAX: usize = 16 * 1024;
+/// Recipients of one message.
+pub const RECIPIENTS_MAX: usize = 64;
+/// Octets of an encoded message: a plain body and what COSE adds to it.
+pub const SEALED_OCTETS_MAX: usize = PLAIN_OCTETS_MAX + 64 * 1024;
+
+/// A key of AES-256, gone from memory when dropped.
+type SymmetricKey = Zeroizing<[u8; 32]>;
+
+/// Why a body was not sealed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// Nobody could open it.
+    #[error("nothing was sealed: no recipient is named")]
+    NoRecipient,
+    /// More than [`RECIPIENTS_MAX`].
+    #[error("nothing was sealed: {0} recipients are named, at most {RECIPIENTS_MAX} are allowed")]
+    TooManyRecipients(usize),
+    /// More than [`PLAIN_OCTETS_MAX`].
+    #[error("nothing was sealed: the body has {0} octets, at most {PLAIN_OCTETS_MAX} are sealed at once")]
+    TooLarge(usize),
+    /// More than [`ASSOCIATED_OCTETS_MAX`].
+    #[error(
+        "nothing was sealed: the associated data has {0} octets, at most {ASSOCIATED_OCTETS_MAX} are allowed"
+    )]
+    AssociatedTooLarge(usize),
+    /// The cryptographic module failed, which means that it has no randomness or no memory.
+    #[error("nothing was sealed: the cryptographic module failed at {0}")]
+    Module(&'static str),
+}
+
+/// Why a message was not opened. Says nothing of what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// More than [`SEALED_OCTETS_MAX`], or associated data of more than [`ASSOCIATED_OCTETS_MAX`].
+    #[error("the message was not opened: {0} octets are more than the limit")]
+    TooLarge(usize),
+    /// Not a COSE_Encrypt message.
+    #[error("the message was not opened: it is not a tagged COSE_Encrypt (RFC 9052, section 5.1): {0}")]
+    Malformed(&'static str),
+    /// A COSE_Encrypt message of another profile.
+    #[error("the message was not opened: {0} is not what this profile of COSE_Encrypt uses")]
+    Unsupported(&'static str),
+    /// Sealed to others.
+    #[error("the message was not opened: it is not sealed to this key")]
+    NotARecipient,
+    /// Altered on the way, or sealed with other associated data.
+    #[error("the message was not opened: content or associated data are not what was sealed")]
+    NotAuthentic,
+}
+
+/// Seals `plain` to every one of `recipients`, bound to `associated`, which the opener must present again.
+///
+/// The result is a tagged COSE_Encrypt message (media type `application/cose; cose-type="cose-encrypt"`).
+///
+/// # Errors
+///
+/// [`SealError`]; nothing of `plain` is in any of them.
+pub fn seal(recipients: &[RecipientKey], associated: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    match recipients.len() {
+        0 => return Err(SealError::NoRecipient),
+        n if n > RECIPIENTS_MAX => return Err(SealError::TooManyRecipients(n)),
+        _ if plain.len() > PLAIN_OCTETS_MAX => return Err(SealError::TooLarge(plain.len())),
+        _ if associated.len() > ASSOCIATED_OCTETS_MAX => {
+            return Err(SealError::AssociatedTooLarge(associated.len()));
+        }
+        _ => {}
+    }
+    let mut content_key = SymmetricKey::default();
+    rand::fill(content_key.as_mut()).map_err(|_| SealError::Module("the content key"))?;
+    let mut iv = [0; NONCE_LEN];
+    rand::fill(&mut iv).map_err(|_| SealError::Module("the initialisation vector"))?;
+
+    let mut message = CoseEncryptBuilder::new()
+        .protected(HeaderBuilder::new().algorithm(iana::Algorithm::A256GCM).build())
+        .unprotected(HeaderBuilder::new().iv(iv.to_vec()).build())
+        .try_create_ciphertext(plain, associated, |plain, aad| encrypt(&content_key, iv, aad, plain))?;
+    for recipient in recipients {
+        message = message.add_recipient(envelope::wrap(recipient, &content_key)?);
+    }
+    message.build().to_tagged_vec().map_err(|_| SealError::Module("encoding"))
+}
+
+/// Opens what [`seal`], or another COSE library, sealed to `key` and bound to `associated`.
+///
+/// The recipient is the one whose `kid` names `key`; where none does, every recipient is tried, because `kid` is a hint
+/// that a writer may leave out (RFC 9052, section 3.1).
+///
+/// # Errors
+///
+/// [`OpenError`], for any octets whatever.
+pub fn open(key: &PrivateKey, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+    if sealed.len() > SEALED_OCTETS_MAX || associated.len() > ASSOCIATED_OCTETS_MAX {
+        return Err(OpenError::TooLarge(sealed.len().max(associated.len())));
+    }
+    let message = envelope::parse(sealed)?;
+    let iv = envelope::content_iv(&message)?;
+    let named = |recipient: &&CoseRecipient| recipient.unprotected.key_id == key.id();
+    let addressed = message.recipients.iter().any(|recipient| named(&recipient));
+    let mut failure = OpenError::NotARecipient;
+    for recipient in message.recipients.iter().filter(|recipient| !addressed || named(recipient)) {
+        match envelope::unwrap(recipient, key) {
+            Ok(content_key) => {
+                return message.decrypt_ciphertext(
+                    associated,
+                    || OpenError::Malformed("detached content"),
+                    |cipher, aad| decrypt(&content_key, iv, aad, cipher),
+                );
+            }
+            Err(OpenError::NotARecipient) => {}
+            Err(other) => failure = other,
+        }
+    }
+    Err(failure)
+}
+
+fn encrypt(key: &SymmetricKey, iv: [u8; NONCE_LEN], aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    let failed = |_| SealError::Module("A256GCM");
+    let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).map_err(failed)?;
+    let mut text = Vec::with_capacity(plain.len() + AES_256_GCM.tag_len());
+    text.extend_from_slice(plain);
+    LessSafeKey::new(key)
+        .seal_in_place_append_tag(Nonce::assume_unique_for_key(iv), Aad::from(aad), &mut text)
+        .map_err(failed)?;
+    Ok(text)
+}
+
+fn decrypt(key: &SymmetricKey, iv: [u8; NONCE_LEN], aad: &[u8], cipher: &[u8]) -> Result<Vec<u8>, OpenError> {
+    let failed = |_| OpenError::NotAuthentic;
+    let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).map_err(failed)?;
+    let mut text = cipher.to_vec();
+    let plain = LessSafeKey::new(key)
+        .open_in_place(Nonce::assume_unique_for_key(iv), Aad::from(aad), &mut text)
+        .map_err(failed)?
+        .len();
+    text.truncate(plain);
+    Ok(text)
+}
