@@ -1,2 +1,32 @@
-//! Stub.
-fn main() {}
+//! The `hospital` command: makes the simulator's files.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The example hospital: simulator and demo.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write what the simulator makes as files.
+    Simulate(hilum_hospital::simulate::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Simulate(arguments) => hilum_hospital::simulate::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hospital: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
