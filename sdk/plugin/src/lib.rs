@@ -1,1 +1,149 @@
-//! Stub.
+//! Write a Hilum plugin as a type that implements one trait, and test the same code natively.
+//!
+//! A plugin implements [`Transform`], [`Authorize`] or [`Observe`] and is exported with the macro of that name:
+//!
+//! ```
+//! use hilum_plugin::{Attribute, Config, ConfigError, Context, Description, Message, Outcome, Transform};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Settings {
+//!     mark: String,
+//! }
+//!
+//! struct Marker(Settings);
+//!
+//! impl Transform for Marker {
+//!     type Config = Settings;
+//!
+//!     fn describe(_: Option<&Settings>) -> Description {
+//!         Description::new("marker", "0.1.0").config_schema(
+//!             r#"{"type": "object", "required": ["mark"], "properties": {"mark": {"type": "string"}}}"#,
+//!         )
+//!     }
+//!
+//!     fn configure(settings: Settings) -> Result<Self, ConfigError> {
+//!         Ok(Self(settings))
+//!     }
+//!
+//!     fn transform(&mut self, _: &Context, message: Message) -> Outcome {
+//!         let mut attributes = message.head.attributes;
+//!         attributes.push(Attribute::new("mark", &self.0.mark));
+//!         Outcome::Annotate(attributes)
+//!     }
+//! }
+//!
+//! hilum_plugin::export_transform!(Marker);
+//! ```
+//!
+//! What a plugin may ask of the broker is in [`log`], [`metrics`], [`keys`], [`state`], [`emit`], [`time`] and
+//! [`random`]; each has to be granted to the stage. There is nothing else: no files, no network, no clock of `std`.
+//!
+//! Compiled for `wasm32-wasip2` these functions are imports of the WIT package `hilum:plugin` (`wit/v1`). Compiled for any other
+//! target they go to [`testing::Host`], so that `cargo test` runs the plugin without a sandbox.
+
+extern crate self as hilum_plugin;
+
+mod body;
+mod host;
+mod plugin;
+mod record;
+
+#[cfg(target_arch = "wasm32")]
+#[path = "backend/wasm.rs"]
+mod backend;
+#[cfg(not(target_arch = "wasm32"))]
+#[path = "backend/native.rs"]
+mod backend;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+
+/// What the export macros expand to; not for use by hand.
+#[doc(hidden)]
+#[cfg(target_arch = "wasm32")]
+#[path = "backend/export.rs"]
+pub mod export;
+
+pub use body::{BodyError, BodyReader, BodyWriter};
+pub use host::{emit, keys, log, metrics, random, state, time};
+pub use plugin::{Authorize, Config, ConfigError, Description, Observe, Transform};
+pub use record::{
+    Attribute, Body, Context, Decision, Draft, Head, Message, Obligation, Outcome, Party, Phase, Refusal,
+    Request,
+};
+
+/// Exports a type that implements [`Transform`] as a component of the world `transform`.
+#[cfg(target_arch = "wasm32")]
+#[macro_export]
+macro_rules! export_transform {
+    ($plugin:ty) => {
+        $crate::__export_world!(transform, $crate::export::Transformer<$plugin>);
+    };
+}
+
+/// Exports a type that implements [`Authorize`] as a component of the world `authorize`.
+#[cfg(target_arch = "wasm32")]
+#[macro_export]
+macro_rules! export_authorize {
+    ($plugin:ty) => {
+        $crate::__export_world!(authorize, $crate::export::Authorizer<$plugin>);
+    };
+}
+
+/// Exports a type that implements [`Observe`] as a component of the world `observe`.
+#[cfg(target_arch = "wasm32")]
+#[macro_export]
+macro_rules! export_observe {
+    ($plugin:ty) => {
+        $crate::__export_world!(observe, $crate::export::Observer<$plugin>);
+    };
+}
+
+#[doc(hidden)]
+#[cfg(target_arch = "wasm32")]
+#[macro_export]
+macro_rules! __export_world {
+    ($world:ident, $adapter:ty) => {
+        const _: () = {
+            #[allow(dead_code)]
+            type Exported = $adapter;
+    $crate::export::$world::export!(Exported with_types_in $crate::export::$world);
+        };
+    };
+}
+
+/// Exports a type that implements [`Transform`] as a component of the world `transform`.
+#[cfg(not(target_arch = "wasm32"))]
+#[macro_export]
+macro_rules! export_transform {
+    ($plugin:ty) => {
+        const _: fn() = || {
+            fn implements<T: $crate::Transform>() {}
+            implements::<$plugin>();
+        };
+    };
+}
+
+/// Exports a type that implements [`Authorize`] as a component of the world `authorize`.
+#[cfg(not(target_arch = "wasm32"))]
+#[macro_export]
+macro_rules! export_authorize {
+    ($plugin:ty) => {
+        const _: fn() = || {
+            fn implements<T: $crate::Authorize>() {}
+            implements::<$plugin>();
+        };
+    };
+}
+
+/// Exports a type that implements [`Observe`] as a component of the world `observe`.
+#[cfg(not(target_arch = "wasm32"))]
+#[macro_export]
+macro_rules! export_observe {
+    ($plugin:ty) => {
+        const _: fn() = || {
+            fn implements<T: $crate::Observe>() {}
+            implements::<$plugin>();
+        };
+    };
+}

@@ -1,0 +1,149 @@
+//! The host functions of a component: imports of `hilum:plugin`.
+
+use crate::body::BodyError;
+use crate::emit::EmitError;
+use crate::export::bindings::hilum::plugin as host;
+use crate::keys::KeyError;
+use crate::log::Level;
+use crate::record::Draft;
+use crate::state::{StateError, Versioned};
+
+/// A body that the host reads for us.
+pub(crate) struct Reader(pub(crate) host::types::BodyReader);
+
+impl Reader {
+    pub(crate) fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    pub(crate) fn read(&mut self, max: u32) -> Result<Vec<u8>, BodyError> {
+        Ok(self.0.read(max)?)
+    }
+
+    pub(crate) fn skip(&mut self, n: u64) -> Result<u64, BodyError> {
+        Ok(self.0.skip(n)?)
+    }
+}
+
+/// A body that the host writes for us.
+pub(crate) struct Writer(host::types::BodyWriter);
+
+impl Writer {
+    pub(crate) fn new() -> Self {
+        Self(host::types::BodyWriter::new())
+    }
+
+    pub(crate) fn write(&mut self, octets: &[u8]) -> Result<(), BodyError> {
+        Ok(self.0.write(octets)?)
+    }
+
+    pub(crate) fn forward(&mut self, from: &mut Reader, n: u64) -> Result<u64, BodyError> {
+        Ok(self.0.forward(&from.0, n)?)
+    }
+
+    pub(crate) fn finish(self) -> Result<Reader, BodyError> {
+        Ok(host::types::BodyWriter::finish(self.0).map(Reader)?)
+    }
+}
+
+impl From<host::types::BodyError> for BodyError {
+    fn from(error: host::types::BodyError) -> Self {
+        match error {
+            host::types::BodyError::TooLarge(limit) => Self::TooLarge(limit),
+            host::types::BodyError::Interrupted => Self::Interrupted,
+            host::types::BodyError::Other(reason) => Self::Other(reason),
+        }
+    }
+}
+
+impl From<host::keys::KeyError> for KeyError {
+    fn from(error: host::keys::KeyError) -> Self {
+        match error {
+            host::keys::KeyError::NotGranted(name) => Self::NotGranted(name),
+            host::keys::KeyError::NoValidKey(name) => Self::NoValidKey(name),
+            host::keys::KeyError::Malformed => Self::Malformed,
+            host::keys::KeyError::Other(reason) => Self::Other(reason),
+        }
+    }
+}
+
+impl From<host::state::StateError> for StateError {
+    fn from(error: host::state::StateError) -> Self {
+        match error {
+            host::state::StateError::Conflict => Self::Conflict,
+            host::state::StateError::Full => Self::Full,
+            host::state::StateError::Other(reason) => Self::Other(reason),
+        }
+    }
+}
+
+impl From<host::emit::EmitError> for EmitError {
+    fn from(error: host::emit::EmitError) -> Self {
+        match error {
+            host::emit::EmitError::NotGranted(flow) => Self::NotGranted(flow),
+            host::emit::EmitError::Full => Self::Full,
+            host::emit::EmitError::Other(reason) => Self::Other(reason),
+        }
+    }
+}
+
+pub(crate) fn log(level: Level, message: &str) {
+    let level = match level {
+        Level::Debug => host::log::Level::Debug,
+        Level::Info => host::log::Level::Info,
+        Level::Warn => host::log::Level::Warn,
+        Level::Error => host::log::Level::Error,
+    };
+    host::log::log(level, message);
+}
+
+pub(crate) fn metrics_add(counter: &str, value: u64) {
+    host::metrics::add(counter, value);
+}
+
+pub(crate) fn metrics_sample(histogram: &str, value: f64) {
+    host::metrics::sample(histogram, value);
+}
+
+pub(crate) fn seal(recipients: &[String], associated: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
+    Ok(host::keys::seal(recipients, associated, plain)?)
+}
+
+pub(crate) fn open(key: &str, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyError> {
+    Ok(host::keys::open(key, associated, sealed)?)
+}
+
+pub(crate) fn seal_body(recipients: &[String], associated: &[u8], plain: Reader) -> Result<Reader, KeyError> {
+    Ok(host::keys::seal_body(recipients, associated, plain.0).map(Reader)?)
+}
+
+pub(crate) fn pseudonyms(key: &str, domain: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {
+    let short = |_| KeyError::Other("the host gave a pseudonym that has not 32 octets".into());
+    let pseudonyms = host::keys::pseudonyms(key, domain, values)?;
+    pseudonyms.into_iter().map(|pseudonym| pseudonym.try_into().map_err(short)).collect()
+}
+
+pub(crate) fn state_get(key: &str) -> Result<Option<Versioned>, StateError> {
+    let found = host::state::get(key)?;
+    Ok(found.map(|host::state::Versioned { value, version }| Versioned { value, version }))
+}
+
+pub(crate) fn state_put(key: &str, value: &[u8], expected: u64) -> Result<u64, StateError> {
+    Ok(host::state::put(key, value, expected)?)
+}
+
+pub(crate) fn state_remove(key: &str, expected: u64) -> Result<(), StateError> {
+    Ok(host::state::remove(key, expected)?)
+}
+
+pub(crate) fn emit(flow: &str, made: Draft) -> Result<(), EmitError> {
+    Ok(host::emit::emit(flow, made.into())?)
+}
+
+pub(crate) fn now() -> u64 {
+    host::time::now()
+}
+
+pub(crate) fn random(n: u32) -> Vec<u8> {
+    host::random::octets(n)
+}
