@@ -1,0 +1,293 @@
+//! What a hospital directory says, once it is known to be right.
+//!
+//! There is no way to a [`Hospital`] but [`super::load`], so whoever holds one need not look anything up in vain: every
+//! zone, stakeholder, plugin, key and flow that it names exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hilum_core::policy::{FlowRules, Grant, Policy};
+use hilum_core::{
+    Digest, FlowName, Label, Principal, PrincipalId, RoleName, StageName, StakeholderName, SubscriptionName,
+    ZoneName, limits,
+};
+
+use super::directory::Directory;
+
+/// A hospital: one directory, one trust domain, one broker.
+#[derive(Debug, Clone)]
+pub struct Hospital {
+    /// Where its files are.
+    pub directory: Directory,
+    /// Its name, which is the SPIFFE trust domain of all its identities.
+    pub name: String,
+    /// Where the broker listens for QUIC.
+    pub listen: SocketAddr,
+    /// What it lets connections do.
+    pub limits: Limits,
+    /// What records may reveal, with a sentence about each.
+    pub labels: BTreeMap<Label, String>,
+    /// Network segments, with a sentence about each.
+    pub zones: BTreeMap<ZoneName, String>,
+    /// Allowed paths between zones, each in one direction (IEC 62443-3-2).
+    pub conduits: BTreeSet<(ZoneName, ZoneName)>,
+    /// Parties, with the labels that each is cleared for.
+    pub stakeholders: BTreeMap<StakeholderName, Stakeholder>,
+    /// Who may connect, by the name of the folder with the certificate.
+    pub identities: BTreeMap<String, Arc<Principal>>,
+    /// Plugins, by the name that stages use.
+    pub plugins: BTreeMap<String, PluginFile>,
+    /// Secrets that stages may be granted, by name.
+    pub keys: BTreeMap<String, KeyFile>,
+    /// Flows, by name.
+    pub flows: BTreeMap<FlowName, FlowConfig>,
+}
+
+/// What connections may do (`[limits]`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections_max: u32,
+    /// Octets of a large body.
+    pub body_octets_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections_max: 1024, body_octets_max: limits::BLOB_OCTETS_MAX }
+    }
+}
+
+/// A party (`[stakeholders.NAME]`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stakeholder {
+    /// A sentence for people.
+    pub description: String,
+    /// The labels that it may see.
+    pub cleared: BTreeSet<Label>,
+}
+
+/// A plugin's component (`[plugins.NAME]`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginFile {
+    /// The component's file.
+    pub path: PathBuf,
+    /// What the file must digest to, where the hospital pins it.
+    pub sha256: Option<Digest>,
+}
+
+/// A named key (`[keys.NAME]`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    /// What it is for.
+    pub kind: KeyKind,
+    /// Its file: 32 octets in hexadecimal.
+    pub path: PathBuf,
+}
+
+/// What a named key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// A secret for HMAC-SHA-256.
+    Secret,
+}
+
+/// A flow (`flows/*.toml`).
+#[derive(Debug, Clone)]
+pub struct FlowConfig {
+    /// Its name.
+    pub name: FlowName,
+    /// What kind of records it has: `device`, `imaging`, `billing`, ...
+    pub class: String,
+    /// The segment that it is in.
+    pub zone: ZoneName,
+    /// What its records may reveal as they come in.
+    pub labels: Vec<Label>,
+    /// Who may publish. What plugins emit to the flow is not listed here: see [`StageConfig::emits_as`].
+    pub publish: Vec<Grant>,
+    /// The chain before records are stored.
+    pub ingress: Vec<StageConfig>,
+    /// Its readers.
+    pub subscriptions: Vec<SubscriptionConfig>,
+    /// Where its file names it.
+    pub place: Place,
+}
+
+/// A reader of a flow (`[[subscription]]`).
+#[derive(Debug, Clone)]
+pub struct SubscriptionConfig {
+    /// Its name.
+    pub name: SubscriptionName,
+    /// Whose principals may read.
+    pub stakeholder: StakeholderName,
+    /// Those who have any of these roles; all of the stakeholder's where empty.
+    pub roles: Vec<RoleName>,
+    /// What for: a code of HL7 v3 PurposeOfUse.
+    pub purpose: String,
+    /// The chain before records are delivered.
+    pub egress: Vec<StageConfig>,
+    /// Where the file names it.
+    pub place: Place,
+}
+
+/// One stage of a chain (`[[ingress]]`, `[[subscription.egress]]`).
+#[derive(Debug, Clone)]
+pub struct StageConfig {
+    /// Its name in the chain.
+    pub stage: StageName,
+    /// The plugin's name in [`Hospital::plugins`].
+    pub plugin: String,
+    /// What the host lets it use.
+    pub grants: Vec<HostGrant>,
+    /// The plugin's configuration: a JSON object.
+    pub config: serde_json::Value,
+    /// Bounds other than the sandbox's own.
+    pub limits: StageLimits,
+    /// Who publishes what it emits: `spiffe://<hospital>/plugin/<stage>`. Present if it may emit.
+    pub emits_as: Option<Arc<Principal>>,
+    /// Where the file names it.
+    pub place: Place,
+}
+
+/// Bounds of one stage; the sandbox's own hold where none is set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StageLimits {
+    /// Octets of linear memory of one instance.
+    pub memory_octets: Option<u64>,
+    /// Octets that one call may put out.
+    pub output_octets: Option<u64>,
+    /// Milliseconds that one call may take.
+    pub call_ms: Option<u64>,
+}
+
+/// Something of the host that a stage may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostGrant {
+    /// `log`: write to the broker's log.
+    Log,
+    /// `metrics`: count and sample.
+    Metrics,
+    /// `time`: read the clock.
+    Time,
+    /// `random`: draw random octets.
+    Random,
+    /// `state`: keep state with the position in the flow.
+    State,
+    /// `keys:NAME`: use a key of [`Hospital::keys`].
+    Key(String),
+    /// `recipient:NAME`: encrypt to an identity, or to all identities of a stakeholder.
+    Recipient {
+        /// As the plugin calls it.
+        name: String,
+        /// Folders of the certificates, at least one.
+        identities: Vec<String>,
+    },
+    /// `emit:FLOW`: publish records to another flow.
+    Emit(FlowName),
+}
+
+/// Where something is said.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The file, relative to the hospital directory.
+    pub file: Arc<str>,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+impl Hospital {
+    /// The stakeholder that plugins publish as. No hospital can name one of its own so.
+    pub const PLUGIN_STAKEHOLDER: &'static str = "plugin";
+    /// The name of the broker's own identity, and the path of its SPIFFE ID.
+    pub const BROKER_IDENTITY: &'static str = "broker";
+
+    /// `spiffe://<hospital>/broker`.
+    #[must_use]
+    pub fn broker_id(&self) -> PrincipalId {
+        let id = format!("spiffe://{}/{}", self.name, Self::BROKER_IDENTITY);
+        PrincipalId::new(&id).expect("the hospital's name is a trust domain")
+    }
+
+    /// Who a certificate's SPIFFE ID stands for; none if the hospital does not know it.
+    #[must_use]
+    pub fn principal(&self, id: &PrincipalId) -> Option<&Arc<Principal>> {
+        self.identities.values().find(|principal| principal.id == *id)
+    }
+
+    /// All principals by SPIFFE ID, for the server to look up.
+    #[must_use]
+    pub fn principals(&self) -> BTreeMap<PrincipalId, Arc<Principal>> {
+        self.identities.values().map(|principal| (principal.id.clone(), principal.clone())).collect()
+    }
+
+    /// All stages of all chains.
+    pub fn stages(&self) -> impl Iterator<Item = (&FlowConfig, &StageConfig)> {
+        self.flows.values().flat_map(|flow| flow.stages().map(move |stage| (flow, stage)))
+    }
+
+    /// The rules that publishers and readers are held to.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let mut flows: BTreeMap<_, _> =
+            self.flows.values().map(|flow| (flow.name.clone(), flow.rules())).collect();
+        for (from, stage) in self.stages() {
+            for target in stage.emits() {
+                let rules: &mut FlowRules =
+                    flows.get_mut(target).expect("emit targets are checked in `load`");
+                rules.publishers.extend(stage.emit_rule(&from.name));
+            }
+        }
+        let clearances = self.stakeholders.iter().map(|(name, party)| (name.clone(), party.cleared.clone()));
+        Policy { flows, conduits: self.conduits.clone(), clearances: clearances.collect() }
+    }
+}
+
+impl FlowConfig {
+    /// The stages of the ingress chain, then those of each subscription.
+    pub fn stages(&self) -> impl Iterator<Item = &StageConfig> {
+        self.ingress.iter().chain(self.subscriptions.iter().flat_map(|subscription| &subscription.egress))
+    }
+
+    fn rules(&self) -> FlowRules {
+        let reader = |subscription: &SubscriptionConfig| Grant {
+            rule: format!("flow.{}.subscription.{}", self.name, subscription.name).into(),
+            stakeholder: subscription.stakeholder.clone(),
+            roles: subscription.roles.clone(),
+        };
+        FlowRules {
+            zone: self.zone.clone(),
+            labels: self.labels.clone(),
+            publishers: self.publish.clone(),
+            subscriptions: self.subscriptions.iter().map(|s| (s.name.clone(), reader(s))).collect(),
+        }
+    }
+}
+
+impl StageConfig {
+    /// The flows that it may emit to.
+    pub fn emits(&self) -> impl Iterator<Item = &FlowName> {
+        self.grants.iter().filter_map(|grant| match grant {
+            HostGrant::Emit(flow) => Some(flow),
+            _ => None,
+        })
+    }
+
+    fn emit_rule(&self, from: &FlowName) -> Option<Grant> {
+        self.emits_as.as_ref().map(|principal| Grant {
+            rule: format!("flow.{from}.ingress.{}.emit", self.stage).into(),
+            stakeholder: principal.stakeholder.clone(),
+            roles: principal.roles.clone(),
+        })
+    }
+}

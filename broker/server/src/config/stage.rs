@@ -1,0 +1,181 @@
+//! `[[ingress]]` and `[[subscription.egress]]`: the stages of a chain and what the host lets each use.
+
+use std::sync::Arc;
+
+use hilum_core::limits::CHAIN_STAGES_MAX;
+use hilum_core::{FlowName, Principal, PrincipalId, RoleName, StageName, StakeholderName};
+
+use super::emission::Emission;
+use super::flow::Surroundings;
+use super::model::{Hospital, HostGrant, StageConfig, StageLimits};
+use super::reader::{At, Sink, Table, known};
+
+/// The largest bounds that a stage may be given.
+const STAGE_OCTETS_MAX: u64 = 4 << 30;
+const STAGE_CALL_MS_MAX: u64 = 10 * 60 * 1000;
+
+/// When a chain runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Ingress,
+    Egress,
+}
+
+/// Reads the stages of one chain.
+pub(super) fn read_chain(
+    tables: Vec<Table<'_>>,
+    phase: Phase,
+    around: Surroundings<'_>,
+    emissions: &mut Vec<Emission>,
+) -> Vec<StageConfig> {
+    let mut chain: Vec<StageConfig> = Vec::new();
+    for table in tables {
+        let sink = table.sink();
+        let Some((name, stage)) = read_stage(table, phase, around, emissions) else { continue };
+        if let Some(first) = chain.iter().find(|other| other.stage == stage.stage) {
+            let what = format!("stage `{}` is already in line {}", stage.stage, first.place.line);
+            sink.report(name.problem(what, "give one of the two another name"));
+        }
+        if chain.len() == CHAIN_STAGES_MAX {
+            let what = format!("a chain has at most {CHAIN_STAGES_MAX} stages");
+            sink.report(name.problem(what, "use fewer stages"));
+        }
+        chain.push(stage);
+    }
+    chain
+}
+
+fn read_stage(
+    mut table: Table<'_>,
+    phase: Phase,
+    around: Surroundings<'_>,
+    emissions: &mut Vec<Emission>,
+) -> Option<(At<StageName>, StageConfig)> {
+    let sink = table.sink();
+    let stage = table.parsed::<StageName>("stage", "the stage's name, e.g. \"check\"");
+    let plugin = table.text("plugin", "one of the plugins in hilum.toml");
+    let grants = table.texts("grants");
+    let config = table.json("config");
+    let limits = table.table_if("limits").map(read_limits).unwrap_or_default();
+    table.finish();
+    if let Some(plugin) = &plugin {
+        known(plugin, around.hospital.plugins.keys(), "plugin", sink);
+    }
+    let grants = read_grants(grants, around.hospital, sink);
+    let stage = stage?;
+    let targets = grants.iter().filter_map(|grant| match &grant.value {
+        HostGrant::Emit(flow) => Some(grant.clone().map(|_| flow.clone())),
+        _ => None,
+    });
+    let targets: Vec<_> = targets.collect();
+    for target in &targets {
+        if phase == Phase::Egress {
+            let what = "a stage before delivery may not emit: a redelivery would emit again";
+            sink.report(target.problem(what, "move the stage to the flow's [[ingress]] chain"));
+        }
+        emissions.push(Emission {
+            from: around.flow.to_owned(),
+            stage: stage.value.clone(),
+            to: target.clone(),
+        });
+    }
+    let emits_as = around.zone.filter(|_| !targets.is_empty());
+    let emits_as = emits_as.map(|zone| Arc::new(emitter(&around.hospital.name, &stage.value, zone)));
+    let config = StageConfig {
+        stage: stage.value.clone(),
+        plugin: plugin?.value,
+        grants: grants.into_iter().map(|grant| grant.value).collect(),
+        config,
+        limits,
+        emits_as,
+        place: stage.place.clone(),
+    };
+    Some((stage, config))
+}
+
+/// Who publishes what a stage emits.
+fn emitter(hospital: &str, stage: &StageName, zone: &hilum_core::ZoneName) -> Principal {
+    let party = Hospital::PLUGIN_STAKEHOLDER;
+    let id = PrincipalId::new(&format!("spiffe://{hospital}/{party}/{stage}"));
+    Principal {
+        id: id.expect("a hospital's name is a trust domain, a stage's name a path segment"),
+        stakeholder: StakeholderName::new(party).expect("the constant is a name"),
+        zone: zone.clone(),
+        roles: vec![RoleName::new(stage.as_str()).expect("names of stages and roles have one form")],
+    }
+}
+
+fn read_limits(mut table: Table<'_>) -> StageLimits {
+    let limits = StageLimits {
+        memory_octets: table.number_if("memory_octets", STAGE_OCTETS_MAX),
+        output_octets: table.number_if("output_octets", STAGE_OCTETS_MAX),
+        call_ms: table.number_if("call_ms", STAGE_CALL_MS_MAX),
+    };
+    table.finish();
+    limits
+}
+
+fn read_grants(texts: Vec<At<String>>, hospital: &Hospital, sink: &Sink) -> Vec<At<HostGrant>> {
+    let mut grants: Vec<At<HostGrant>> = Vec::new();
+    for text in texts {
+        let Some(grant) = read_grant(&text, hospital, sink) else { continue };
+        if grants.iter().any(|other| other.value == grant) {
+            sink.report(text.problem(format!("`{}` is granted twice", text.value), "name it once"));
+            continue;
+        }
+        grants.push(text.map(|_| grant));
+    }
+    grants
+}
+
+fn read_grant(text: &At<String>, hospital: &Hospital, sink: &Sink) -> Option<HostGrant> {
+    let (interface, object) = match text.value.split_once(':') {
+        Some((interface, object)) => (interface, Some(object.to_owned())),
+        None => (text.value.as_str(), None),
+    };
+    match (interface, object) {
+        ("log", None) => Some(HostGrant::Log),
+        ("metrics", None) => Some(HostGrant::Metrics),
+        ("time", None) => Some(HostGrant::Time),
+        ("random", None) => Some(HostGrant::Random),
+        ("state", None) => Some(HostGrant::State),
+        ("keys", Some(key)) => {
+            let key = text.clone().map(|_| key);
+            known(&key, hospital.keys.keys(), "key", sink).then_some(HostGrant::Key(key.value))
+        }
+        ("recipient", Some(name)) => read_recipient(text.clone().map(|_| name), hospital, sink),
+        ("emit", Some(flow)) => match FlowName::new(&flow) {
+            Ok(flow) => Some(HostGrant::Emit(flow)),
+            Err(error) => {
+                sink.report(text.problem(error.to_string(), "write `emit:` and the name of a flow"));
+                None
+            }
+        },
+        _ => {
+            let what = format!("there is nothing to grant called `{}`", text.value);
+            let help = "grants are `log`, `metrics`, `time`, `random`, `state`, `keys:KEY`, \
+                        `recipient:PRINCIPAL_OR_STAKEHOLDER` and `emit:FLOW`";
+            sink.report(text.problem(what, help));
+            None
+        }
+    }
+}
+
+/// A recipient is a principal, or a stakeholder: then all its principals.
+fn read_recipient(name: At<String>, hospital: &Hospital, sink: &Sink) -> Option<HostGrant> {
+    if hospital.identities.contains_key(&name.value) {
+        let identities = vec![name.value.clone()];
+        return Some(HostGrant::Recipient { name: name.value, identities });
+    }
+    let of_party = |(identity, principal): (&String, &Arc<Principal>)| {
+        (principal.stakeholder.as_str() == name.value).then(|| identity.clone())
+    };
+    let identities: Vec<_> = hospital.identities.iter().filter_map(of_party).collect();
+    if identities.is_empty() {
+        let parties = hospital.identities.values().map(|principal| principal.stakeholder.as_str().to_owned());
+        let names: Vec<_> = hospital.identities.keys().cloned().chain(parties).collect();
+        known(&name, names.iter(), "principal or stakeholder with a principal", sink);
+        return None;
+    }
+    Some(HostGrant::Recipient { name: name.value, identities })
+}
