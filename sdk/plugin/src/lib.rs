@@ -77,7 +77,11 @@ pub use record::{
 #[macro_export]
 macro_rules! export_transform {
     ($plugin:ty) => {
-        $crate::__export_world!(transform, $crate::export::Transformer<$plugin>);
+        const _: () = {
+            type Exported = $crate::export::Transformer<$plugin>;
+            $crate::export::describe::export_describe_interface!(Exported with_types_in $crate::export::describe);
+            $crate::export::transform::export_transform_interface!(Exported with_types_in $crate::export::transform);
+        };
     };
 }
 
@@ -86,7 +90,11 @@ macro_rules! export_transform {
 #[macro_export]
 macro_rules! export_authorize {
     ($plugin:ty) => {
-        $crate::__export_world!(authorize, $crate::export::Authorizer<$plugin>);
+        const _: () = {
+            type Exported = $crate::export::Authorizer<$plugin>;
+            $crate::export::describe::export_describe_interface!(Exported with_types_in $crate::export::describe);
+            $crate::export::authorize::export_authorize_interface!(Exported with_types_in $crate::export::authorize);
+        };
     };
 }
 
@@ -95,19 +103,10 @@ macro_rules! export_authorize {
 #[macro_export]
 macro_rules! export_observe {
     ($plugin:ty) => {
-        $crate::__export_world!(observe, $crate::export::Observer<$plugin>);
-    };
-}
-
-#[doc(hidden)]
-#[cfg(target_arch = "wasm32")]
-#[macro_export]
-macro_rules! __export_world {
-    ($world:ident, $adapter:ty) => {
         const _: () = {
-            #[allow(dead_code)]
-            type Exported = $adapter;
-    $crate::export::$world::export!(Exported with_types_in $crate::export::$world);
+            type Exported = $crate::export::Observer<$plugin>;
+            $crate::export::describe::export_describe_interface!(Exported with_types_in $crate::export::describe);
+            $crate::export::observe::export_observe_interface!(Exported with_types_in $crate::export::observe);
         };
     };
 }

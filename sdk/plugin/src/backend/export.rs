@@ -33,71 +33,83 @@ pub mod bindings {
 
 pub use wit_bindgen::rt;
 
-/// The exports of the world `transform`.
+/// What every plugin exports. A component is a merger of this world and one of the next three.
+#[allow(unsafe_code, missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+pub mod describe {
+    wit_bindgen::generate!({
+        path: "../../wit/v1",
+        inline: "
+            package hilum:guest;
+            world describe-exports {
+                export hilum:plugin/plugin@1.0.0;
+            }
+        ",
+        world: "hilum:guest/describe-exports",
+        runtime_path: "::hilum_plugin::export::rt",
+        pub_export_macro: true,
+        export_macro_name: "export_describe_interface",
+        default_bindings_module: "::hilum_plugin::export::describe",
+        with: { "hilum:plugin/types@1.0.0": crate::export::bindings::hilum::plugin::types },
+    });
+}
+
+/// What the world `transform` exports besides.
 #[allow(unsafe_code, missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 pub mod transform {
     wit_bindgen::generate!({
         path: "../../wit/v1",
-        world: "hilum:plugin/transform",
+        inline: "
+            package hilum:guest;
+            world transform-exports {
+                export hilum:plugin/transformer@1.0.0;
+            }
+        ",
+        world: "hilum:guest/transform-exports",
         runtime_path: "::hilum_plugin::export::rt",
         pub_export_macro: true,
-        export_macro_name: "export",
+        export_macro_name: "export_transform_interface",
         default_bindings_module: "::hilum_plugin::export::transform",
-        with: {
-            "hilum:plugin/types@1.0.0": crate::export::bindings::hilum::plugin::types,
-            "hilum:plugin/log@1.0.0": crate::export::bindings::hilum::plugin::log,
-            "hilum:plugin/metrics@1.0.0": crate::export::bindings::hilum::plugin::metrics,
-            "hilum:plugin/keys@1.0.0": crate::export::bindings::hilum::plugin::keys,
-            "hilum:plugin/time@1.0.0": crate::export::bindings::hilum::plugin::time,
-            "hilum:plugin/random@1.0.0": crate::export::bindings::hilum::plugin::random,
-        },
-        generate_all,
+        with: { "hilum:plugin/types@1.0.0": crate::export::bindings::hilum::plugin::types },
     });
 }
 
-/// The exports of the world `authorize`.
+/// What the world `authorize` exports besides.
 #[allow(unsafe_code, missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 pub mod authorize {
     wit_bindgen::generate!({
         path: "../../wit/v1",
-        world: "hilum:plugin/authorize",
+        inline: "
+            package hilum:guest;
+            world authorize-exports {
+                export hilum:plugin/authorizer@1.0.0;
+            }
+        ",
+        world: "hilum:guest/authorize-exports",
         runtime_path: "::hilum_plugin::export::rt",
         pub_export_macro: true,
-        export_macro_name: "export",
+        export_macro_name: "export_authorize_interface",
         default_bindings_module: "::hilum_plugin::export::authorize",
-        with: {
-            "hilum:plugin/types@1.0.0": crate::export::bindings::hilum::plugin::types,
-            "hilum:plugin/log@1.0.0": crate::export::bindings::hilum::plugin::log,
-            "hilum:plugin/metrics@1.0.0": crate::export::bindings::hilum::plugin::metrics,
-            "hilum:plugin/keys@1.0.0": crate::export::bindings::hilum::plugin::keys,
-            "hilum:plugin/time@1.0.0": crate::export::bindings::hilum::plugin::time,
-            "hilum:plugin/random@1.0.0": crate::export::bindings::hilum::plugin::random,
-        },
-        generate_all,
+        with: { "hilum:plugin/types@1.0.0": crate::export::bindings::hilum::plugin::types },
     });
 }
 
-/// The exports of the world `observe`.
+/// What the world `observe` exports besides.
 #[allow(unsafe_code, missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 pub mod observe {
     wit_bindgen::generate!({
         path: "../../wit/v1",
-        world: "hilum:plugin/observe",
+        inline: "
+            package hilum:guest;
+            world observe-exports {
+                export hilum:plugin/observer@1.0.0;
+            }
+        ",
+        world: "hilum:guest/observe-exports",
         runtime_path: "::hilum_plugin::export::rt",
         pub_export_macro: true,
-        export_macro_name: "export",
+        export_macro_name: "export_observe_interface",
         default_bindings_module: "::hilum_plugin::export::observe",
-        with: {
-            "hilum:plugin/types@1.0.0": crate::export::bindings::hilum::plugin::types,
-            "hilum:plugin/log@1.0.0": crate::export::bindings::hilum::plugin::log,
-            "hilum:plugin/metrics@1.0.0": crate::export::bindings::hilum::plugin::metrics,
-            "hilum:plugin/keys@1.0.0": crate::export::bindings::hilum::plugin::keys,
-            "hilum:plugin/time@1.0.0": crate::export::bindings::hilum::plugin::time,
-            "hilum:plugin/random@1.0.0": crate::export::bindings::hilum::plugin::random,
-            "hilum:plugin/state@1.0.0": crate::export::bindings::hilum::plugin::state,
-            "hilum:plugin/emit@1.0.0": crate::export::bindings::hilum::plugin::emit,
-        },
-        generate_all,
+        with: { "hilum:plugin/types@1.0.0": crate::export::bindings::hilum::plugin::types },
     });
 }
 
@@ -152,7 +164,7 @@ fn configure<P: 'static, C: Config>(
 /// Exports a [`Transform`].
 pub struct Transformer<P>(PhantomData<P>);
 
-impl<P: Transform> transform::exports::hilum::plugin::plugin::Guest for Transformer<P> {
+impl<P: Transform> describe::exports::hilum::plugin::plugin::Guest for Transformer<P> {
     fn describe() -> raw::Description {
         describe::<P>(|| P::describe(None))
     }
@@ -175,7 +187,7 @@ impl<P: Transform> transform::exports::hilum::plugin::transformer::Guest for Tra
 /// Exports an [`Authorize`].
 pub struct Authorizer<P>(PhantomData<P>);
 
-impl<P: Authorize> authorize::exports::hilum::plugin::plugin::Guest for Authorizer<P> {
+impl<P: Authorize> describe::exports::hilum::plugin::plugin::Guest for Authorizer<P> {
     fn describe() -> raw::Description {
         describe::<P>(|| P::describe(None))
     }
@@ -203,7 +215,7 @@ impl<P: Authorize> authorize::exports::hilum::plugin::authorizer::Guest for Auth
 /// Exports an [`Observe`].
 pub struct Observer<P>(PhantomData<P>);
 
-impl<P: Observe> observe::exports::hilum::plugin::plugin::Guest for Observer<P> {
+impl<P: Observe> describe::exports::hilum::plugin::plugin::Guest for Observer<P> {
     fn describe() -> raw::Description {
         describe::<P>(|| P::describe(None))
     }
