@@ -10,11 +10,14 @@
 //! 5. [`chain`]: plans of plugin stages and the receipts that their runs leave.
 //! 6. [`audit`]: what is written down about decisions.
 //! 7. [`cose`]: end-to-end encryption to named recipients.
-//! 8. [`limits`]: a named bound for everything that could grow.
+//! 8. [`wire`], [`session`] and [`delivery`]: the frames of the wire protocol, its state machines, and what the broker knows
+//!    of a subscription while it is read.
+//! 9. [`limits`]: a named bound for everything that could grow.
 
 pub mod audit;
 pub mod chain;
 pub mod cose;
+pub mod delivery;
 pub mod digest;
 pub mod entry;
 pub mod identity;
@@ -24,6 +27,8 @@ pub mod policy;
 pub mod producers;
 pub mod quarantine;
 pub mod record;
+pub mod session;
+pub mod wire;
 
 pub use digest::Digest;
 pub use entry::{Entry, LogName};

@@ -54,3 +54,17 @@ pub const APPEND_RECORDS_MAX: usize = 4096;
 pub const APPEND_OCTETS_MAX: usize = 4 << 20;
 /// Submissions, each of one publish frame, that wait for a flow.
 pub const LANE_SUBMISSIONS_MAX: usize = 64;
+/// Versions that a client may name in its hello.
+pub const VERSIONS_MAX: usize = 8;
+/// Deliveries of one deliver frame.
+pub const DELIVER_RECORDS_MAX: usize = 256;
+/// Ranges of offsets of one settle frame.
+pub const SETTLE_RANGES_MAX: usize = 256;
+/// Records that may be under way on one publisher or subscription stream.
+pub const CREDIT_RECORDS_MAX: u32 = 65_536;
+/// Octets that may be under way on one publisher or subscription stream.
+pub const CREDIT_OCTETS_MAX: u64 = 256 << 20;
+/// Records that wait on a client's side for credit to be published.
+pub const PUBLISH_QUEUE_RECORDS_MAX: usize = 65_536;
+/// The highest sequence number of a producer and offset of a flow: far out of reach, and safe to count beyond.
+pub const SEQUENCE_MAX: u64 = (1 << 62) - 1;

@@ -295,6 +295,12 @@ fn check_body(body: &Body) -> Result<(), DraftError> {
     }
 }
 
+/// What [`Draft::new`] would say of an inline record, for a sender that wants to know before.
+pub(crate) fn check_inline(head: &Head, body: &Bytes) -> Result<(), DraftError> {
+    check_fields(head.key.as_deref(), &head.content_type, &head.attributes)?;
+    bound("body", body.len(), limits::INLINE_BODY_OCTETS_MAX, "octets")
+}
+
 impl Draft {
     /// Takes what came from outside, if every field is within [`limits`]. Labels in the head are dropped: the
     /// flow sets them.

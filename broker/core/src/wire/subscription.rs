@@ -1,0 +1,168 @@
+//! The subscription stream: deliveries to one reader, settled by ranges of offsets.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::frame::decode_borrowed;
+use super::{Credit, Frame, FrameError, Refusal, bounded, head};
+use crate::chain::{Receipt, StageOutcome};
+use crate::digest::Digest;
+use crate::limits;
+use crate::name::{FlowName, SubscriptionName};
+use crate::record::{Head, Offset};
+
+/// Opens a subscription stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenSubscription {
+    /// The flow to read.
+    pub flow: FlowName,
+    /// Which of its subscriptions.
+    pub subscription: SubscriptionName,
+    /// How much may be delivered and not settled.
+    pub credit: Credit,
+}
+
+/// What a reader sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToBroker {
+    /// Deliveries that the reader is done with.
+    Settle(Settle),
+    /// More may be under way.
+    Grant(Credit),
+}
+
+/// Offsets that the reader is done with; all parts of each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settle {
+    /// In any order; up to [`limits::SETTLE_RANGES_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::SETTLE_RANGES_MAX }>")]
+    pub acked: Vec<OffsetRange>,
+}
+
+/// Offsets from `first` to `last`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetRange {
+    /// The first one.
+    pub first: Offset,
+    /// The last one.
+    pub last: Offset,
+}
+
+/// What the broker sends to a reader. `B` is `Bytes`, or a slice while decoding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "B: Deserialize<'de>"))]
+pub enum ToClient<B = Bytes> {
+    /// Deliveries will come.
+    Opened(Opened),
+    /// The stream is not opened, or is ended by the broker.
+    Refused(Refusal),
+    /// Deliveries.
+    Deliver(Deliver<B>),
+}
+
+/// The answer to [`OpenSubscription`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// No delivery will have a lower offset.
+    pub cursor: Offset,
+}
+
+/// Deliveries in the order of their offsets and parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "B: Deserialize<'de>"))]
+pub struct Deliver<B = Bytes> {
+    /// 1 to [`limits::DELIVER_RECORDS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::DELIVER_RECORDS_MAX }>")]
+    pub deliveries: Vec<Delivery<B>>,
+}
+
+/// One record, or one of the several that the subscription's chain made of one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "B: Deserialize<'de>"))]
+pub struct Delivery<B = Bytes> {
+    /// Position of the stored record in its flow.
+    pub offset: Offset,
+    /// Which of the records that were made of it, from 0.
+    pub part: u16,
+    /// How many were made of it; at least 1.
+    pub parts: u16,
+    /// What is known without the body.
+    #[serde(with = "head")]
+    pub head: Head,
+    /// The body, or what to ask for.
+    pub body: DeliveredBody<B>,
+    /// What the subscription's chain did.
+    #[serde(with = "ReceiptOnWire")]
+    pub receipt: Receipt,
+}
+
+/// A body as it is delivered.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "B: Deserialize<'de>"))]
+pub enum DeliveredBody<B = Bytes> {
+    /// Here it is.
+    Inline(B),
+    /// To be read by a download stream of its own, before the delivery is settled.
+    Large {
+        /// Its octets.
+        size: u64,
+        /// SHA-256 of its octets.
+        digest: Digest,
+    },
+}
+
+impl<B: AsRef<[u8]>> DeliveredBody<B> {
+    /// Octets in this frame.
+    #[must_use]
+    pub fn inline_octets(&self) -> usize {
+        match self {
+            Self::Inline(octets) => octets.as_ref().len(),
+            Self::Large { .. } => 0,
+        }
+    }
+}
+
+impl<B> std::fmt::Debug for DeliveredBody<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inline(_) => f.write_str("Inline(<body>)"),
+            Self::Large { size, digest } => write!(f, "Large({size} octets, {digest:?})"),
+        }
+    }
+}
+
+/// A receipt on the wire: its list is bounded.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Receipt")]
+struct ReceiptOnWire {
+    input: Digest,
+    plan: Digest,
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::CHAIN_STAGES_MAX }>")]
+    outcomes: Vec<StageOutcome>,
+    output: Digest,
+}
+
+impl Frame for ToClient {
+    fn decode(octets: &Bytes) -> Result<Self, FrameError> {
+        Ok(match decode_borrowed::<ToClient<&[u8]>>(octets)? {
+            ToClient::Opened(opened) => ToClient::Opened(opened),
+            ToClient::Refused(refusal) => ToClient::Refused(refusal),
+            ToClient::Deliver(Deliver { deliveries }) => {
+                let deliveries = deliveries.into_iter().map(|delivery| delivery.shared(octets)).collect();
+                ToClient::Deliver(Deliver { deliveries })
+            }
+        })
+    }
+}
+
+impl Delivery<&[u8]> {
+    /// The same with a body that shares the memory of its frame.
+    fn shared(self, frame: &Bytes) -> Delivery {
+        let Self { offset, part, parts, head, body, receipt } = self;
+        let body = match body {
+            DeliveredBody::Inline(octets) => DeliveredBody::Inline(frame.slice_ref(octets)),
+            DeliveredBody::Large { size, digest } => DeliveredBody::Large { size, digest },
+        };
+        Delivery { offset, part, parts, head, body, receipt }
+    }
+}
