@@ -1,2 +1,90 @@
-//! Stub.
-fn main() {}
+//! The project's own tasks: `cargo xtask demo | test | interop | ci | bench`.
+//!
+//! Each does all its own set-up, so that a fresh machine needs a Rust toolchain and a C compiler and nothing else (`interop`
+//! also needs Python with pip, and npm).
+
+mod interop;
+mod step;
+mod target;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use step::{Step, binary, cargo, run_steps};
+
+const USAGE: &str = "usage: cargo xtask <task>
+
+  demo [ARGS]        build everything and run the example hospital
+  test [ARGS]        build everything and run all tests; ARGS go to `cargo test`
+  interop [--accept] run third-party files through a live broker; --accept writes what happened down as what is expected
+  ci                 test, formatting, clippy, interop; stops at the first failure
+  bench ARGS         build with optimisation and run `hilum bench ARGS`";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let task = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    match run(&task, &rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {task}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &str, rest: &[String]) -> anyhow::Result<()> {
+    match task {
+        "demo" => demo(rest),
+        "test" => test(rest),
+        "interop" => interop::run(rest),
+        "ci" if rest.is_empty() => ci(),
+        "bench" => bench(rest),
+        "" | "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("unknown task or arguments\n\n{USAGE}"),
+    }
+}
+
+/// What `demo` and `interop` run: the broker's binary and the hospital's.
+fn build_binaries() -> anyhow::Result<()> {
+    target::ensure_wasm()?;
+    cargo(&["build", "--package", "hilum", "--package", "hilum-hospital"])
+}
+
+fn demo(rest: &[String]) -> anyhow::Result<()> {
+    build_binaries()?;
+    let hilum = binary("hilum");
+    let mut arguments = vec!["demo", "--hilum", hilum.as_str()];
+    arguments.extend(rest.iter().map(String::as_str));
+    step::program(&binary("hospital"), &arguments)
+}
+
+fn test(rest: &[String]) -> anyhow::Result<()> {
+    // The end-to-end tests start the real binary, which `cargo test` alone would not build for another package.
+    build_binaries()?;
+    let mut arguments = vec!["test", "--workspace"];
+    arguments.extend(rest.iter().map(String::as_str));
+    cargo(&arguments)
+}
+
+fn ci() -> anyhow::Result<()> {
+    run_steps(&[
+        Step { name: "test", run: || test(&[]) },
+        Step { name: "formatting", run: || cargo(&["fmt", "--all", "--check"]) },
+        Step {
+            name: "clippy",
+            run: || cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
+        },
+        Step { name: "interop", run: || interop::run(&[]) },
+    ])
+}
+
+fn bench(rest: &[String]) -> anyhow::Result<()> {
+    target::ensure_wasm()?;
+    let mut arguments = vec!["run", "--release", "--package", "hilum", "--bin", "hilum", "--", "bench"];
+    arguments.extend(rest.iter().map(String::as_str));
+    cargo(&arguments)
+}

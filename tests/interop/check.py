@@ -1,0 +1,174 @@
+"""Looks at what became of each third-party file: was it expected, and is what was delivered sound and de-identified?
+
+Every file has one line in `outcomes.tsv` (path, `delivered` or `refused` or `failed`, code, reason). `failed` means that a
+plugin crashed or ran into a limit, which no file may cause. A delivered DICOM file must open in pydicom and in DCMTK's
+`dcmdump`, say that it is de-identified, and have lost what identified the patient.
+"""
+
+import argparse
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import hl7_and_x12
+import pydicom
+from pydicom.uid import UID
+
+# Identifiers shorter than this turn up by chance, e.g. a patient's ID of `1`.
+IDENTIFIER_LENGTH_MIN = 4
+# Attributes whose original value must be nowhere in the output.
+IDENTIFYING = ["PatientName", "PatientID", "PatientBirthDate", "AccessionNumber", "OtherPatientIDs", "ReferringPhysicianName"]
+INSTANCE_UIDS = ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"]
+
+
+def texts(dataset):
+    """Every value of every element at every depth, as text."""
+    found = set()
+    for element in dataset.iterall():
+        if element.VR == "SQ" or isinstance(element.value, bytes):
+            continue
+        values = element.value if element.VM > 1 else [element.value]
+        found.update(str(value).strip() for value in values)
+    return found
+
+
+def identifiers(original):
+    """What of the original must not be found again."""
+    for keyword in IDENTIFYING:
+        for element in original.iterall():
+            if element.keyword == keyword and len(text := str(element.value).strip()) >= IDENTIFIER_LENGTH_MIN:
+                yield keyword, text
+    for keyword in INSTANCE_UIDS:
+        uid = str(original.get(keyword, ""))
+        # The standard's own frames of reference identify nobody.
+        if uid and not UID(uid).name != uid:
+            yield keyword, uid
+
+
+def dicom_problems(original_path: Path, path: Path):
+    """What is wrong with a de-identified DICOM file."""
+    dump = subprocess.run(["dcmdump", "-q", str(path)], capture_output=True, check=False)
+    if dump.returncode != 0:
+        yield f"dcmdump does not open it: {dump.stderr.decode(errors='replace').strip()[:200]}"
+    try:
+        made = pydicom.dcmread(path)
+        found = texts(made)
+    except Exception as error:  # whatever the reader throws is the finding
+        yield f"pydicom does not open it: {error}"
+        return
+    if made.get("PatientIdentityRemoved") != "YES":
+        yield "(0012,0062) Patient Identity Removed is not YES"
+    codes = [item.get("CodeValue") for item in made.get("DeidentificationMethodCodeSequence", [])]
+    if "113100" not in codes:
+        yield f"(0012,0064) lacks 113100, the Basic Application Confidentiality Profile: {codes}"
+    if "DeidentificationMethod" not in made:
+        yield "(0012,0063) De-identification Method is missing"
+    private = [str(element.tag) for element in made.iterall() if element.tag.is_private]
+    if private:
+        yield f"private elements: {private[:5]}"
+    original = pydicom.dcmread(original_path, force=True)
+    for keyword, value in identifiers(original):
+        if value in found:
+            yield f"the original {keyword} is still there"
+    yield from pixel_problems(original, made)
+
+
+def pixel_problems(original, made):
+    """De-identification leaves the image as it was."""
+    if "PixelData" not in original:
+        return
+    if "PixelData" not in made:
+        yield "the pixel data is gone"
+    elif made.file_meta.TransferSyntaxUID == original.file_meta.get("TransferSyntaxUID"):
+        if made.PixelData != original.PixelData:
+            yield "the pixel data is another"
+
+
+def problems(relative: str, files: Path, delivered: Path):
+    """What is wrong with one delivered file."""
+    path = delivered / relative
+    if not path.is_file():
+        return ["delivered, but not to be found"]
+    if relative.startswith("dicom/"):
+        return list(dicom_problems(files / relative, path))
+    check = hl7_and_x12.hl7_problems if relative.startswith("hl7/") else hl7_and_x12.x12_problems
+    return list(check((files / relative).read_bytes(), path.read_bytes()))
+
+
+def source(relative: str) -> str:
+    """The package that a file is of."""
+    return relative.split("/")[1]
+
+
+def print_table(outcomes) -> None:
+    """How many files of each package were delivered, and refused for what."""
+    packages = sorted({source(path) for path in outcomes}, key=str.lower)
+    print(f"\n{'source':<14}{'files':>6}{'delivered':>11}{'refused':>9}  refused for")
+    for package in packages:
+        of_package = [outcome for path, outcome in outcomes.items() if source(path) == package]
+        refusals = Counter(code for word, code, _ in of_package if word == "refused")
+        count = sum(word == "delivered" for word, _, _ in of_package)
+        reasons = ", ".join(f"{code} {number}" for code, number in sorted(refusals.items()))
+        print(f"{package:<14}{len(of_package):>6}{count:>11}{sum(refusals.values()):>9}  {reasons}")
+    print()
+
+
+def read_outcomes(path: Path):
+    """Path to outcome, code and reason."""
+    rows = (line.split("\t") for line in path.read_text().splitlines())
+    return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+
+def expectation(outcomes) -> str:
+    """What `expected.tsv` says: the outcome and the code of each file, but not the wording of the reason."""
+    return "".join(f"{path}\t{word}\t{code}\n" for path, (word, code, _) in sorted(outcomes.items()))
+
+
+def complaints(arguments, outcomes):
+    """Everything that must not be."""
+    sent = {path.relative_to(arguments.files).as_posix() for path in arguments.files.rglob("*") if path.is_file()}
+    for path in sorted(sent ^ outcomes.keys()):
+        yield f"{path}: lost: no outcome" if path in sent else f"{path}: an outcome without a file"
+    for path, (word, code, reason) in sorted(outcomes.items()):
+        if word not in ("delivered", "refused"):
+            yield f"{path}: {word}: {code}: {reason}"
+        elif word == "refused" and not reason:
+            yield f"{path}: refused without a reason"
+    delivered = sorted(path for path, (word, _, _) in outcomes.items() if word == "delivered")
+    with ThreadPoolExecutor() as pool:
+        check = lambda path: problems(path, arguments.files, arguments.delivered)
+        for path, found in zip(delivered, pool.map(check, delivered)):
+            yield from (f"{path}: {problem}" for problem in found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("files", "delivered", "outcomes", "expected"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--accept", action="store_true", help="write the outcomes down as what is expected")
+    arguments = parser.parse_args()
+    # The files are odd on purpose, and pydicom says so at length.
+    warnings.simplefilter("ignore")
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+    outcomes = read_outcomes(arguments.outcomes)
+    print_table(outcomes)
+    found = list(complaints(arguments, outcomes))
+    if arguments.accept:
+        arguments.expected.write_text(expectation(outcomes))
+    expected = set(arguments.expected.read_text().splitlines())
+    actual = set(expectation(outcomes).splitlines())
+    found += [f"expected: {line}" for line in sorted(expected - actual)]
+    found += [f"but was:  {line}" for line in sorted(actual - expected)]
+    for line in found:
+        print(line)
+    if found:
+        sys.exit(f"{len(found)} complaints")
+    print(f"all {len(outcomes)} files as expected, what was delivered opens and is de-identified")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+//! `cargo xtask interop`: files that others wrote, through a live broker, checked with tools that others wrote.
+//!
+//! The files come as packages at exact versions, so that the expectation in `tests/interop/expected.tsv` can name each one.
+//! `hospital interop` publishes and reads them; `tests/interop/check.py` looks at what came out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::step::{binary, finish, output, program, root, target_directory};
+
+/// Packages of PyPI, installed together.
+const DICOM_PACKAGES: [&str; 2] = ["pydicom==3.0.2", "pydicom-data==1.0.0"];
+/// A package of PyPI that pins what others need newer, and so gets a directory of its own.
+const X12_PACKAGE: &str = "badx12==0.2.2";
+/// A package of npm.
+const HL7_PACKAGE: &str = "simple-hl7@3.3.0";
+/// The file that `npm pack` makes of it.
+const HL7_ARCHIVE: &str = "simple-hl7-3.3.0.tgz";
+
+/// Where everything goes, below cargo's target directory.
+struct Places {
+    base: PathBuf,
+}
+
+impl Places {
+    fn at(&self, name: &str) -> String {
+        self.base.join(name).display().to_string()
+    }
+}
+
+/// Runs it all; the only argument there may be is `--accept`.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let accept = match arguments {
+        [] => false,
+        [flag] if flag == "--accept" => true,
+        _ => bail!("the only argument is --accept"),
+    };
+    let places = Places { base: target_directory().join("interop") };
+    fs::create_dir_all(&places.base).with_context(|| format!("cannot make {}", places.base.display()))?;
+    let python = python()?;
+    ensure_dcmdump()?;
+    install(&places, &python)?;
+    crate::build_binaries()?;
+
+    program(&python, &["tests/interop/collect.py", &places.base.display().to_string()])?;
+    let (files, delivered, outcomes) =
+        (places.at("files"), places.at("delivered"), places.at("outcomes.tsv"));
+    program(
+        &binary("hospital"),
+        &[
+            "interop",
+            "--hilum",
+            &binary("hilum"),
+            "--files",
+            &files,
+            "--delivered",
+            &delivered,
+            "--outcomes",
+            &outcomes,
+        ],
+    )?;
+    let mut check = Command::new(&python);
+    check.args([
+        "tests/interop/check.py",
+        "--files",
+        &files,
+        "--delivered",
+        &delivered,
+        "--outcomes",
+        &outcomes,
+    ]);
+    check.args(["--expected", "tests/interop/expected.tsv"]).env("PYTHONPATH", places.base.join("python"));
+    check.env("PYTHONDONTWRITEBYTECODE", "1");
+    if accept {
+        check.arg("--accept");
+    }
+    finish(&mut check)
+}
+
+/// The name of a Python 3 that has pip.
+fn python() -> anyhow::Result<String> {
+    let found =
+        ["python3", "python"].into_iter().find(|name| output(name, &["-m", "pip", "--version"]).is_some());
+    found.map(str::to_owned).context("the interop run needs Python 3 with pip")
+}
+
+/// DCMTK's `dcmdump` is one of the two readers that de-identified files must open in.
+fn ensure_dcmdump() -> anyhow::Result<()> {
+    let is_here = || output("dcmdump", &["--version"]).is_some();
+    if is_here() {
+        return Ok(());
+    }
+    if output("id", &["-u"]).as_deref() == Some("0") && output("apt-get", &["--version"]).is_some() {
+        println!("installing dcmtk");
+        program("apt-get", &["update", "--quiet"])?;
+        program("apt-get", &["install", "--yes", "--quiet", "--no-install-recommends", "dcmtk"])?;
+    }
+    if is_here() {
+        return Ok(());
+    }
+    bail!("the interop run needs `dcmdump` of DCMTK: install the package dcmtk, e.g. `apt-get install dcmtk`")
+}
+
+/// Installs the packages once; a stamp says which versions are there.
+fn install(places: &Places, python: &str) -> anyhow::Result<()> {
+    let stamp = places.base.join("installed");
+    let wanted = format!("{} {X12_PACKAGE} {HL7_PACKAGE}\n", DICOM_PACKAGES.join(" "));
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    for directory in ["python", "badx12", "npm"] {
+        remove(&places.base.join(directory))?;
+    }
+    let pip = |directory: &str, packages: &[&str]| {
+        let target = places.at(directory);
+        let mut arguments = vec![
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--target",
+            &target,
+        ];
+        arguments.extend(packages);
+        program(python, &arguments)
+    };
+    pip("python", &DICOM_PACKAGES)?;
+    pip("badx12", &[X12_PACKAGE])?;
+    let npm = places.at("npm");
+    fs::create_dir_all(&npm).with_context(|| format!("cannot make {npm}"))?;
+    program("npm", &["pack", "--silent", "--pack-destination", &npm, HL7_PACKAGE])?;
+    program("tar", &["-xzf", &format!("{npm}/{HL7_ARCHIVE}"), "-C", &npm])?;
+    fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    println!("installed {} in {}", DICOM_PACKAGES.join(", "), relative(&places.base));
+    Ok(())
+}
+
+fn remove(directory: &Path) -> anyhow::Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))?;
+    }
+    Ok(())
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
