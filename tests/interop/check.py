@@ -82,9 +82,13 @@ def pixel_problems(original, made):
         return
     if "PixelData" not in made:
         yield "the pixel data is gone"
-    elif made.file_meta.TransferSyntaxUID == original.file_meta.get("TransferSyntaxUID"):
-        if made.PixelData != original.PixelData:
-            yield "the pixel data is another"
+    elif transfer_syntax(made) == transfer_syntax(original) and made.PixelData != original.PixelData:
+        yield "the pixel data is another"
+
+
+def transfer_syntax(dataset):
+    """(0002,0010), which files without file meta information lack."""
+    return getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
 
 
 def problems(relative: str, files: Path, delivered: Path):

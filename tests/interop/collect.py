@@ -20,7 +20,7 @@ def is_dicom(path: Path) -> bool:
 def sources(base: Path):
     """Kind, package, directory and what to take of it."""
     data = base / "python" / "pydicom" / "data"
-    for part in ("test_files", "charset_files"):
+    for part in ("test_files", "charset_files", "palettes"):
         yield "dicom", f"pydicom/{part}", data / part, is_dicom
     yield "dicom", "pydicom-data", base / "python" / "data_store" / "data", is_dicom
     samples = base / "npm" / "package" / "test" / "samples"

@@ -38,6 +38,8 @@ def hl7_problems(original: bytes, made: bytes):
 def x12_segments(interchange: bytes):
     """Segments as lists of elements; the separators are at fixed places of ISA (X12.5)."""
     text = interchange.decode("utf-8", errors="replace").lstrip()
+    if not text.startswith("ISA") or len(text) < 106:
+        return []
     separator, terminator = text[3], text[105]
     return [segment.strip().split(separator) for segment in text.split(terminator) if segment.strip()]
 
@@ -45,6 +47,9 @@ def x12_segments(interchange: bytes):
 def x12_problems(original: bytes, made: bytes):
     """NM1 of the patient, the subscriber and the insured (IL, QC, 74), with the address and birth date that follow."""
     before, after = x12_segments(original), x12_segments(made)
+    if not before:
+        yield "delivered, though it is not an interchange"
+        return
     if [segment[0] for segment in before] != [segment[0] for segment in after]:
         yield "the segments are others"
         return
