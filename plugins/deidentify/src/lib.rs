@@ -1,11 +1,12 @@
 //! De-identifies DICOM objects, HL7v2 messages and X12 claims: plain functions first, the plugin around them last.
 
 mod config;
+pub mod dicom;
 pub mod hl7;
 pub mod pseudonym;
 mod refusal;
 pub mod x12;
 
-pub use config::{BurnedInAnnotation, Config, PatientId, SCHEMA};
+pub use config::{BurnedInAnnotation, Config, LocalSegment, PatientId, SCHEMA, Staff};
 pub use pseudonym::Pseudonyms;
 pub use refusal::Refusal;

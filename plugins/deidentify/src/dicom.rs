@@ -1,0 +1,59 @@
+//! De-identifies a DICOM object by the Basic Application Level Confidentiality Profile (PS3.15 Annex E).
+//!
+//! The object is rewritten element by element as it is read: there is no tree, so memory does not grow with the object,
+//! and nothing reaches the output that [`profile`] did not decide about. In reading order:
+//!
+//! - `rewrite` walks data elements and asks `profile` for the fate of each; `skip` passes over what is removed.
+//! - `profile` is the table; `dummy` makes the values it asks for; `meta` writes the file meta information anew.
+//! - `element` and `vr` are the encoding (PS3.5 section 7); `syntax` the transfer syntaxes.
+//! - `stream` reads and writes through a [`Pipe`], inflating where the transfer syntax says so (`inflate`).
+//!
+//! What it cannot parse it refuses, with the byte offset. An object that ends between two data elements of its top level
+//! is a valid shorter object; one that ends anywhere else is refused as truncated.
+
+mod dummy;
+mod element;
+mod inflate;
+mod meta;
+mod pipe;
+mod profile;
+mod rewrite;
+mod skip;
+mod stream;
+mod syntax;
+mod vr;
+
+#[cfg(test)]
+mod tests;
+
+pub use pipe::{MemoryPipe, Pipe};
+
+use crate::{Config, Pseudonyms, Refusal};
+use rewrite::Rewriter;
+use stream::Stream;
+
+/// De-identifies one DICOM Part 10 object held in memory.
+///
+/// # Errors
+/// Everything that cannot be parsed or may not leave is refused.
+pub fn deidentify(input: &[u8], config: &Config, keys: &dyn Pseudonyms) -> Result<Vec<u8>, Refusal> {
+    let mut pipe = MemoryPipe::new(input);
+    rewrite(&mut pipe, config, keys)?;
+    Ok(pipe.into_output())
+}
+
+/// De-identifies one DICOM Part 10 object of any size in constant memory. After an error the output is worthless.
+///
+/// # Errors
+/// Everything that cannot be parsed or may not leave is refused.
+pub fn rewrite(pipe: &mut dyn Pipe, config: &Config, keys: &dyn Pseudonyms) -> Result<(), Refusal> {
+    let mut stream = Stream::new(pipe);
+    let meta = meta::read(&mut stream)?;
+    let syntax = syntax::by_uid(&meta.transfer_syntax)?;
+    meta::write(&mut stream, &meta, syntax.written_as(), keys)?;
+    if syntax.deflated {
+        stream.inflate();
+    }
+    Rewriter::new(&mut stream, config, keys).object(syntax.encoding)?;
+    stream.finish()
+}

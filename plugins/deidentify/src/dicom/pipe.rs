@@ -1,0 +1,88 @@
+//! The two ends of a rewriting: where octets come from and where they go, behind one small trait, because a pixel data
+//! value passes from one to the other without being looked at.
+
+use crate::Refusal;
+
+/// A body being read and its replacement being written.
+pub trait Pipe {
+    /// Appends up to `max` octets of the input to `into`; how many, none only at the end.
+    ///
+    /// # Errors
+    /// When the input is interrupted.
+    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Refusal>;
+
+    /// Passes over up to `n` octets of the input; how many.
+    ///
+    /// # Errors
+    /// When the input is interrupted.
+    fn skip(&mut self, n: u64) -> Result<u64, Refusal>;
+
+    /// Appends octets to the output.
+    ///
+    /// # Errors
+    /// When the output is full or interrupted.
+    fn write(&mut self, octets: &[u8]) -> Result<(), Refusal>;
+
+    /// Moves up to `n` octets from the input to the output; how many, fewer only at the end.
+    ///
+    /// # Errors
+    /// When either end is interrupted.
+    fn forward(&mut self, n: u64) -> Result<u64, Refusal>;
+}
+
+/// How much larger than the input an output in memory may be: a deflated object is written inflated.
+const GROWTH_OCTETS_MAX: usize = 64 << 20;
+
+/// A pipe between two buffers in memory.
+#[derive(Debug)]
+pub struct MemoryPipe<'a> {
+    input: &'a [u8],
+    output: Vec<u8>,
+    output_max: usize,
+}
+
+impl<'a> MemoryPipe<'a> {
+    /// A pipe that reads `input` and has written nothing.
+    pub fn new(input: &'a [u8]) -> Self {
+        let output = Vec::with_capacity(input.len() + 1024);
+        MemoryPipe { input, output, output_max: input.len().saturating_add(GROWTH_OCTETS_MAX) }
+    }
+
+    /// What was written.
+    pub fn into_output(self) -> Vec<u8> {
+        self.output
+    }
+
+    fn advance(&mut self, n: u64) -> &'a [u8] {
+        let n = usize::try_from(n).map_or(self.input.len(), |n| n.min(self.input.len()));
+        let (passed, rest) = self.input.split_at(n);
+        self.input = rest;
+        passed
+    }
+}
+
+impl Pipe for MemoryPipe<'_> {
+    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Refusal> {
+        let octets = self.advance(max as u64);
+        into.extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn skip(&mut self, n: u64) -> Result<u64, Refusal> {
+        Ok(self.advance(n).len() as u64)
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+        if octets.len() > self.output_max - self.output.len() {
+            return Err(Refusal::new("too-large", "the object inflates to more than may be held in memory"));
+        }
+        self.output.extend_from_slice(octets);
+        Ok(())
+    }
+
+    fn forward(&mut self, n: u64) -> Result<u64, Refusal> {
+        let octets = self.advance(n);
+        self.write(octets)?;
+        Ok(octets.len() as u64)
+    }
+}

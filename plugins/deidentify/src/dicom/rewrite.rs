@@ -1,0 +1,261 @@
+//! Walks the data elements of an object and writes what the profile leaves of each, at every depth.
+//!
+//! Sequences and items are written with undefined length (PS3.5 section 7.5.2), so that nothing has to be measured before
+//! it is written. Tags have to ascend (PS3.5 section 7.1): where they do not, the encoding is not what it claims to be.
+
+use super::dummy::{self, BASIC_PROFILE};
+use super::element::{
+    Encoding, Header, Tag, UNDEFINED, read_header, write_element, write_header, write_item,
+};
+use super::profile::{self, Fate};
+use super::skip;
+use super::stream::Stream;
+use super::vr::Vr;
+use crate::{BurnedInAnnotation, Config, PatientId, Pseudonyms, Refusal, pseudonym};
+
+/// How deeply sequences may be nested.
+pub(super) const DEPTH_MAX: usize = 32;
+/// How many octets are read at a time between fragments that are too large to be read.
+const FRAGMENT_READ_OCTETS: usize = 64;
+const LARGE_FRAGMENT_OCTETS_MIN: u64 = 64 << 10;
+
+/// How far a data set reaches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// The offset that nothing in it may pass.
+    end: u64,
+    /// Whether it ends with an item delimitation rather than at `end`.
+    delimited: bool,
+}
+
+impl Extent {
+    /// Refuses a header, just read, that passes the end or whose value does.
+    pub(super) fn check(self, header: &Header, stream: &Stream<'_>) -> Result<(), Refusal> {
+        if stream.offset().saturating_add(header.defined_length().unwrap_or(0)) > self.end {
+            return Err(header.refuse("length-past-end", "the value ends after the item that holds it"));
+        }
+        Ok(())
+    }
+}
+
+/// Rewrites one object.
+pub(super) struct Rewriter<'s, 'p> {
+    stream: &'s mut Stream<'p>,
+    config: &'s Config,
+    keys: &'s dyn Pseudonyms,
+    /// How many of [`ADDED`] were written.
+    added: usize,
+}
+
+/// The attributes that the profile adds, in the order of their tags.
+const ADDED: [Tag; 4] = [
+    profile::PATIENT_IDENTITY_REMOVED,
+    profile::DEIDENTIFICATION_METHOD,
+    profile::DEIDENTIFICATION_METHOD_CODES,
+    profile::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED,
+];
+
+impl<'s, 'p> Rewriter<'s, 'p> {
+    pub(super) fn new(stream: &'s mut Stream<'p>, config: &'s Config, keys: &'s dyn Pseudonyms) -> Self {
+        Rewriter { stream, config, keys, added: 0 }
+    }
+
+    /// Rewrites the data set that follows the file meta information, to the end of the input.
+    pub(super) fn object(mut self, encoding: Encoding) -> Result<(), Refusal> {
+        let extent = Extent { end: u64::MAX, delimited: false };
+        let mut last = None;
+        let mut identified = false;
+        while !self.stream.at_end()? {
+            let header = read_header(self.stream, encoding)?;
+            if header.tag.group() == 4 {
+                return Err(header.refuse("media-directory", "a DICOMDIR lists other objects"));
+            }
+            identified |= header.tag == profile::SOP_INSTANCE_UID;
+            self.add_up_to(header.tag, encoding)?;
+            self.element(&header, &mut last, encoding, extent, 0)?;
+        }
+        if !identified {
+            let reason = format!("the data set has no SOP Instance UID {}", profile::SOP_INSTANCE_UID);
+            return Err(Refusal::new("incomplete-object", reason));
+        }
+        self.add_up_to(Tag(u32::MAX), encoding)
+    }
+
+    /// Rewrites the data elements of an item.
+    fn item(&mut self, encoding: Encoding, extent: Extent, depth: usize) -> Result<(), Refusal> {
+        let mut last = None;
+        loop {
+            if !extent.delimited && self.stream.offset() == extent.end {
+                return Ok(());
+            }
+            let header = read_header(self.stream, encoding)?;
+            extent.check(&header, self.stream)?;
+            if extent.delimited && header.tag == Tag::ITEM_DELIMITATION && header.length == 0 {
+                return Ok(());
+            }
+            self.element(&header, &mut last, encoding, extent, depth)?;
+        }
+    }
+
+    fn element(
+        &mut self,
+        header: &Header,
+        last: &mut Option<Tag>,
+        encoding: Encoding,
+        extent: Extent,
+        depth: usize,
+    ) -> Result<(), Refusal> {
+        if matches!(header.tag.group(), 0 | 2 | 0xFFFE) {
+            return Err(header.refuse("misplaced-tag", "this has no place in a data set"));
+        }
+        if last.replace(header.tag).is_some_and(|last| last >= header.tag) {
+            return Err(header.refuse("tag-order", "data elements are not in the order of their tags"));
+        }
+        match (profile::fate(header.tag, header.vr), header.defined_length()) {
+            (Fate::Descend, Some(0)) => {
+                let vr = header.vr.unwrap_or(Vr::SQ);
+                return write_header(self.stream, encoding, header.tag, vr, 0);
+            }
+            (Fate::Descend, _) => return self.sequence(header, encoding, extent, depth),
+            (Fate::Keep(vr), Some(length)) => return self.keep(header, vr, length, encoding),
+            (Fate::Keep(_), None) if header.tag == Tag::PIXEL_DATA => {
+                return self.fragments(header, encoding, extent);
+            }
+            (Fate::Uids, Some(length)) => return self.uids(header, length, encoding),
+            (Fate::PatientId, Some(length)) => return self.patient_id(header, length, encoding),
+            (Fate::Empty(vr), _) => write_header(self.stream, encoding, header.tag, vr, 0)?,
+            (Fate::Dummy(vr), _) => dummy::write(self.stream, encoding, header.tag, vr)?,
+            (Fate::Remove, _) => {}
+            // A value of undefined length is a sequence, so this is not the attribute that it claims to be.
+            (Fate::Keep(_) | Fate::Uids | Fate::PatientId, None) => {}
+        }
+        skip::value(self.stream, header, encoding, extent, depth)
+    }
+
+    /// Rewrites the items of a sequence.
+    fn sequence(
+        &mut self,
+        header: &Header,
+        encoding: Encoding,
+        extent: Extent,
+        depth: usize,
+    ) -> Result<(), Refusal> {
+        if depth >= DEPTH_MAX {
+            return Err(header.refuse("too-deep", "sequences are nested too deeply"));
+        }
+        let vr = header.vr.unwrap_or(Vr::SQ);
+        // PS3.5 section 6.2.2: the items of an unknown value are encoded as implicit VR little endian.
+        let inner = if vr == Vr::UN { Encoding::IMPLICIT_LITTLE } else { encoding };
+        let end = header.defined_length().map(|length| self.stream.offset() + length);
+        let within = Extent { end: end.unwrap_or(extent.end), delimited: end.is_none() };
+        write_header(self.stream, encoding, header.tag, vr, UNDEFINED)?;
+        while within.delimited || self.stream.offset() != within.end {
+            let item = read_header(self.stream, inner)?;
+            within.check(&item, self.stream)?;
+            match item.tag {
+                Tag::ITEM => {}
+                Tag::SEQUENCE_DELIMITATION if within.delimited && item.length == 0 => break,
+                _ => {
+                    return Err(
+                        item.refuse("malformed-sequence", "an item or the end of the sequence was expected")
+                    );
+                }
+            }
+            let end = item.defined_length().map(|length| self.stream.offset() + length);
+            write_item(self.stream, inner, Tag::ITEM, UNDEFINED)?;
+            let extent = Extent { end: end.unwrap_or(within.end), delimited: end.is_none() };
+            self.item(inner, extent, depth + 1)?;
+            write_item(self.stream, inner, Tag::ITEM_DELIMITATION, 0)?;
+        }
+        write_item(self.stream, inner, Tag::SEQUENCE_DELIMITATION, 0)
+    }
+
+    /// Passes on encapsulated pixel data (PS3.5 A.4), fragment by fragment.
+    fn fragments(&mut self, header: &Header, encoding: Encoding, extent: Extent) -> Result<(), Refusal> {
+        let Some(vr @ (Vr::OB | Vr::OW)) = header.vr else {
+            return Err(header.refuse("undefined-length", "encapsulated pixel data has to be OB"));
+        };
+        write_header(self.stream, encoding, header.tag, vr, UNDEFINED)?;
+        loop {
+            let item = read_header(self.stream, encoding)?;
+            extent.check(&item, self.stream)?;
+            match (item.tag, item.defined_length()) {
+                (Tag::SEQUENCE_DELIMITATION, Some(0)) => break,
+                // An odd fragment would move all later ones away from where the offset table says they are.
+                (Tag::ITEM, Some(length)) if length % 2 == 0 => {
+                    write_item(self.stream, encoding, Tag::ITEM, item.length)?;
+                    let large = length >= LARGE_FRAGMENT_OCTETS_MIN;
+                    self.stream.read_at_a_time(large.then_some(FRAGMENT_READ_OCTETS));
+                    self.stream.copy(length)?;
+                }
+                _ => return Err(item.refuse("malformed-fragments", "an even fragment was expected")),
+            }
+        }
+        self.stream.read_at_a_time(None);
+        write_item(self.stream, encoding, Tag::SEQUENCE_DELIMITATION, 0)
+    }
+
+    /// Passes on a value that the table does not name.
+    fn keep(&mut self, header: &Header, vr: Vr, length: u64, encoding: Encoding) -> Result<(), Refusal> {
+        let vr = header.vr.unwrap_or(vr);
+        if header.tag == profile::BURNED_IN_ANNOTATION {
+            let value = self.stream.take_value(length)?;
+            let refuse = self.config.burned_in_annotation == BurnedInAnnotation::Refuse;
+            if refuse && pseudonym::trim(&value).eq_ignore_ascii_case(b"YES") {
+                return Err(header
+                    .refuse("burned-in-annotation", "the image says that text is burned into its pixels"));
+            }
+            return write_element(self.stream, encoding, header.tag, vr, &value);
+        }
+        let odd = header.length % 2;
+        write_header(self.stream, encoding, header.tag, vr, header.length + odd)?;
+        self.stream.copy(length)?;
+        if odd == 1 { self.stream.write(&[vr.padding()]) } else { Ok(()) }
+    }
+
+    /// Replaces each unique identifier of a value that DICOM did not register.
+    fn uids(&mut self, header: &Header, length: u64, encoding: Encoding) -> Result<(), Refusal> {
+        let value = self.stream.take_value(length)?;
+        let mut replaced = Vec::with_capacity(value.len());
+        for (i, uid) in value.split(|octet| *octet == b'\\').enumerate() {
+            if i > 0 {
+                replaced.push(b'\\');
+            }
+            let uid = pseudonym::trim(uid);
+            if uid.is_empty() || profile::is_registered_uid(uid) {
+                replaced.extend_from_slice(uid);
+            } else {
+                replaced.extend_from_slice(pseudonym::uid(self.keys, uid)?.as_bytes());
+            }
+        }
+        write_element(self.stream, encoding, header.tag, Vr::UI, &replaced)
+    }
+
+    fn patient_id(&mut self, header: &Header, length: u64, encoding: Encoding) -> Result<(), Refusal> {
+        let value = self.stream.take_value(length)?;
+        let replaced = match self.config.patient_id {
+            PatientId::Empty => String::new(),
+            PatientId::Pseudonym => pseudonym::patient(self.keys, &value)?,
+        };
+        write_element(self.stream, encoding, header.tag, Vr::LO, replaced.as_bytes())
+    }
+
+    /// Writes the attributes that the profile adds and whose place is not after `tag`.
+    fn add_up_to(&mut self, tag: Tag, encoding: Encoding) -> Result<(), Refusal> {
+        while let Some(added) = ADDED.get(self.added).filter(|added| **added <= tag) {
+            self.added += 1;
+            let stream = &mut *self.stream;
+            match *added {
+                profile::PATIENT_IDENTITY_REMOVED => write_element(stream, encoding, *added, Vr::CS, b"YES"),
+                profile::DEIDENTIFICATION_METHOD => {
+                    write_element(stream, encoding, *added, Vr::LO, profile::METHOD.as_bytes())
+                }
+                profile::DEIDENTIFICATION_METHOD_CODES => {
+                    dummy::write_sequence(stream, encoding, *added, &BASIC_PROFILE)
+                }
+                _ => write_element(stream, encoding, *added, Vr::CS, b"REMOVED"),
+            }?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! A window over the input and a buffer before the output, so that the rewriter takes, skips and copies octets without
+//! knowing where they are.
+//!
+//! Read with [`Stream::take`] and [`Stream::skip`], write with [`Stream::write`], pass on with [`Stream::copy`], and
+//! end with [`Stream::finish`].
+
+use super::inflate::Inflater;
+use super::pipe::Pipe;
+use crate::Refusal;
+
+/// How much is read at a time.
+const READ_OCTETS: usize = 64 << 10;
+/// How much waits before it is written.
+const WRITE_OCTETS: usize = 64 << 10;
+/// From this size on, octets that are not in the window yet go from end to end without coming here.
+const FORWARD_OCTETS_MIN: u64 = 16 << 10;
+/// The largest value that is looked at.
+pub(super) const VALUE_OCTETS_MAX: u64 = 64 << 10;
+
+pub(super) struct Stream<'a> {
+    pipe: &'a mut dyn Pipe,
+    inflater: Option<Inflater>,
+    window: Vec<u8>,
+    /// The first octet of the window that was not taken yet.
+    start: usize,
+    offset: u64,
+    read_octets: usize,
+    unwritten: Vec<u8>,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(pipe: &'a mut dyn Pipe) -> Self {
+        Stream {
+            pipe,
+            inflater: None,
+            window: Vec::new(),
+            start: 0,
+            offset: 0,
+            read_octets: READ_OCTETS,
+            unwritten: Vec::new(),
+        }
+    }
+
+    /// From here on the input is a deflated stream; offsets count its inflated octets.
+    pub(super) fn inflate(&mut self) {
+        let rest = self.window.split_off(self.start);
+        self.window.clear();
+        self.start = 0;
+        self.inflater = Some(Inflater::new(rest));
+    }
+
+    /// Octets taken, skipped and copied so far.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether the input has ended.
+    pub(super) fn at_end(&mut self) -> Result<bool, Refusal> {
+        Ok(self.buffered() == 0 && !self.fill()?)
+    }
+
+    /// The next octets, without taking them; fewer than `N` only at the end.
+    pub(super) fn peek<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Refusal> {
+        while self.buffered() < N {
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+        let octets = &self.window[self.start..self.start + N];
+        Ok(Some(octets.try_into().expect("the slice has N octets")))
+    }
+
+    /// The next `N` octets.
+    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], Refusal> {
+        let octets = self.peek()?.ok_or_else(|| self.truncated())?;
+        self.advance(N);
+        Ok(octets)
+    }
+
+    /// The next `n` octets, of which there may be [`VALUE_OCTETS_MAX`].
+    pub(super) fn take_value(&mut self, n: u64) -> Result<Vec<u8>, Refusal> {
+        if n > VALUE_OCTETS_MAX {
+            let reason = format!(
+                "a value of {n} octets at offset {} has to be read, at most {VALUE_OCTETS_MAX} can be",
+                self.offset
+            );
+            return Err(Refusal::new("value-too-long", reason));
+        }
+        let n = usize::try_from(n).expect("it is at most VALUE_OCTETS_MAX");
+        while self.buffered() < n {
+            if !self.fill()? {
+                return Err(self.truncated());
+            }
+        }
+        let value = self.window[self.start..self.start + n].to_vec();
+        self.advance(n);
+        Ok(value)
+    }
+
+    /// Passes over `n` octets.
+    pub(super) fn skip(&mut self, n: u64) -> Result<(), Refusal> {
+        let mut left = n - self.pass(n);
+        while left > 0 {
+            let passed = if self.inflater.is_some() {
+                if !self.fill()? {
+                    return Err(self.truncated());
+                }
+                self.pass(left)
+            } else {
+                let passed = self.pipe.skip(left)?.min(left);
+                if passed == 0 {
+                    return Err(self.truncated());
+                }
+                self.offset += passed;
+                passed
+            };
+            left -= passed;
+        }
+        Ok(())
+    }
+
+    /// Passes `n` octets on to the output.
+    pub(super) fn copy(&mut self, n: u64) -> Result<(), Refusal> {
+        let mut left = n;
+        loop {
+            let here = usize::try_from(left).map_or(self.buffered(), |n| n.min(self.buffered()));
+            self.unwritten.extend_from_slice(&self.window[self.start..self.start + here]);
+            self.advance(here);
+            self.flush_if_full()?;
+            left -= here as u64;
+            if left == 0 {
+                return Ok(());
+            }
+            if left >= FORWARD_OCTETS_MIN && self.inflater.is_none() {
+                return self.forward(left);
+            }
+            if !self.fill()? {
+                return Err(self.truncated());
+            }
+        }
+    }
+
+    /// Reads `octets` at a time from here on: few where much is forwarded, so that it is not read after all.
+    pub(super) fn read_at_a_time(&mut self, octets: Option<usize>) {
+        self.read_octets = octets.unwrap_or(READ_OCTETS);
+    }
+
+    pub(super) fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+        self.unwritten.extend_from_slice(octets);
+        self.flush_if_full()
+    }
+
+    /// Writes what waits.
+    pub(super) fn finish(mut self) -> Result<(), Refusal> {
+        self.flush()
+    }
+
+    pub(super) fn truncated(&self) -> Refusal {
+        let end = self.offset + self.buffered() as u64;
+        Refusal::new("truncated", format!("the object ends inside a data element, at offset {end}"))
+    }
+
+    fn forward(&mut self, n: u64) -> Result<(), Refusal> {
+        self.flush()?;
+        let mut left = n;
+        while left > 0 {
+            let moved = self.pipe.forward(left)?.min(left);
+            if moved == 0 {
+                return Err(self.truncated());
+            }
+            self.offset += moved;
+            left -= moved;
+        }
+        Ok(())
+    }
+
+    fn buffered(&self) -> usize {
+        self.window.len() - self.start
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.start += n;
+        self.offset += n as u64;
+    }
+
+    /// Passes over up to `n` octets of the window.
+    fn pass(&mut self, n: u64) -> u64 {
+        let here = usize::try_from(n).map_or(self.buffered(), |n| n.min(self.buffered()));
+        self.advance(here);
+        here as u64
+    }
+
+    /// Reads more into the window; whether there was more.
+    fn fill(&mut self) -> Result<bool, Refusal> {
+        self.window.drain(..self.start);
+        self.start = 0;
+        let read = match &mut self.inflater {
+            None => self.pipe.read(&mut self.window, self.read_octets)?,
+            Some(inflater) => inflater.read(self.pipe, &mut self.window)?,
+        };
+        Ok(read > 0)
+    }
+
+    fn flush_if_full(&mut self) -> Result<(), Refusal> {
+        if self.unwritten.len() >= WRITE_OCTETS { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Refusal> {
+        if !self.unwritten.is_empty() {
+            self.pipe.write(&self.unwritten)?;
+            self.unwritten.clear();
+        }
+        Ok(())
+    }
+}

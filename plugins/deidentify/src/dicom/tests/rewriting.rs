@@ -1,0 +1,257 @@
+//! What an output says: dummies, unique identifiers, what is added and what is left alone.
+
+use super::build::{
+    BIG_ENDIAN, DEFLATED, ENCODINGS, EXPLICIT, Elements, Ends, IMPLICIT, JPEG, SOP_CLASS, SOP_INSTANCE,
+};
+use super::{contains, deidentify};
+use crate::dicom::element::Encoding;
+use crate::dicom::{Pipe, rewrite};
+use crate::pseudonym::tests::TestKeys;
+use crate::{BurnedInAnnotation, Config, PatientId, Refusal, pseudonym};
+use dicom_object::mem::InMemElement;
+use dicom_object::{DefaultDicomObject, Tag};
+
+const LITTLE: Encoding = Encoding::EXPLICIT_LITTLE;
+
+fn open(octets: &[u8]) -> DefaultDicomObject {
+    dicom_object::from_reader(octets).unwrap()
+}
+
+fn text(object: &DefaultDicomObject, group: u16, element: u16) -> String {
+    object.element(Tag(group, element)).unwrap().to_str().unwrap().trim_end_matches('\0').to_owned()
+}
+
+fn item_text(sequence: &InMemElement, group: u16, element: u16) -> String {
+    let item = &sequence.items().unwrap()[0];
+    item.element(Tag(group, element)).unwrap().to_str().unwrap().trim_end_matches('\0').to_owned()
+}
+
+#[test]
+fn the_object_says_what_was_done_to_it_in_the_order_of_tags() {
+    for (syntax, encoding) in ENCODINGS {
+        let elements = Elements::image(encoding)
+            .text(0x0012_0062, "CS", "NO")
+            .text(0x0012_0063, "LO", "SOMEBODY ELSE")
+            .value(0x0028_0010, "US", &[2, 0])
+            .text(0x0028_0303, "CS", "UNMODIFIED")
+            .text(0x0040_0254, "LO", "A DESCRIPTION");
+        let output = deidentify(&elements.part_10(syntax)).unwrap();
+        let object = open(&output);
+        assert_eq!(object.meta().transfer_syntax(), syntax);
+        assert_eq!(text(&object, 0x0012, 0x0062), "YES");
+        assert_eq!(
+            text(&object, 0x0012, 0x0063),
+            concat!(
+                "Hilum deidentify ",
+                env!("CARGO_PKG_VERSION"),
+                "\\PS3.15 2026c Basic Application Confidentiality Profile"
+            )
+        );
+        let codes = object.element(Tag(0x0012, 0x0064)).unwrap();
+        assert_eq!(item_text(codes, 0x0008, 0x0100), "113100");
+        assert_eq!(item_text(codes, 0x0008, 0x0102), "DCM");
+        assert_eq!(text(&object, 0x0028, 0x0303), "REMOVED");
+        assert!(!contains(&output, "SOMEBODY"));
+        let tags: Vec<Tag> = object.iter().map(|element| element.header().tag).collect();
+        assert!(tags.is_sorted(), "{tags:?}");
+    }
+}
+
+#[test]
+fn a_data_set_that_ends_early_says_it_too() {
+    let object = open(&deidentify(&Elements::image(LITTLE).part_10(EXPLICIT)).unwrap());
+    assert_eq!(text(&object, 0x0012, 0x0062), "YES");
+    assert_eq!(text(&object, 0x0028, 0x0303), "REMOVED");
+}
+
+#[test]
+fn the_file_meta_information_is_new() {
+    let output = deidentify(&Elements::image(LITTLE).part_10(EXPLICIT)).unwrap();
+    assert_eq!(output[..128], [0; 128]);
+    let object = open(&output);
+    let meta = object.meta();
+    assert_eq!(meta.media_storage_sop_class_uid(), SOP_CLASS);
+    assert_eq!(meta.media_storage_sop_instance_uid(), text(&object, 0x0008, 0x0018));
+    assert_eq!(
+        meta.media_storage_sop_instance_uid(),
+        pseudonym::uid(&TestKeys(1), SOP_INSTANCE.as_bytes()).unwrap()
+    );
+    assert!(meta.implementation_class_uid().starts_with("2.25."));
+    assert_eq!(meta.source_application_entity_title, None);
+    // The group length counts from after itself to the data set.
+    let data_set = 128 + 4 + 12 + usize::try_from(meta.information_group_length).unwrap();
+    assert_eq!(output[data_set..data_set + 4], [8, 0, 0x16, 0]);
+}
+
+#[test]
+fn unique_identifiers_are_replaced_alike_everywhere_and_registered_ones_are_kept() {
+    let study = "1.9.8.7.1";
+    let item = Elements::new(LITTLE).text(0x0008_1150, "UI", SOP_CLASS).text(0x0008_1155, "UI", study);
+    let elements = Elements::image(LITTLE)
+        .sequence(0x0008_1140, &[item], Ends::Length)
+        .text(0x0020_000D, "UI", study)
+        .text(0x0020_000E, "UI", "1.2.840.10008.1.2.3.4711")
+        .text(0x0020_0052, "UI", "1.2.840.10008.1.4.1.1")
+        .text(0x0020_0200, "UI", "1.9.8.7.1\\1.2.840.10008.15.1.1\\1.9.8.7.2");
+    let output = deidentify(&elements.part_10(EXPLICIT)).unwrap();
+    let object = open(&output);
+    let replaced = text(&object, 0x0020, 0x000D);
+    assert_eq!(replaced, pseudonym::uid(&TestKeys(1), study.as_bytes()).unwrap());
+    let references = object.element(Tag(0x0008, 0x1140)).unwrap();
+    assert_eq!(item_text(references, 0x0008, 0x1155), replaced);
+    assert_eq!(item_text(references, 0x0008, 0x1150), SOP_CLASS);
+    assert!(text(&object, 0x0020, 0x000E).starts_with("2.25."), "a false registered identifier is replaced");
+    assert_eq!(text(&object, 0x0020, 0x0052), "1.2.840.10008.1.4.1.1");
+    let several = text(&object, 0x0020, 0x0200);
+    let several: Vec<&str> = several.split('\\').collect();
+    assert_eq!(several[0], replaced);
+    assert_eq!(several[1], "1.2.840.10008.15.1.1");
+    assert!(several[2].starts_with("2.25.") && several[2] != replaced);
+}
+
+#[test]
+fn a_patient_is_a_pseudonym_or_nobody() {
+    let elements =
+        Elements::image(LITTLE).text(0x0010_0010, "PN", "DOE^JANE").text(0x0010_0020, "LO", "4711");
+    let input = elements.part_10(EXPLICIT);
+    let object = open(&deidentify(&input).unwrap());
+    assert_eq!(text(&object, 0x0010, 0x0010), "");
+    assert_eq!(text(&object, 0x0010, 0x0020), pseudonym::patient(&TestKeys(1), b"4711").unwrap());
+
+    let config = Config { patient_id: PatientId::Empty, ..Config::default() };
+    let object = open(&crate::dicom::deidentify(&input, &config, &TestKeys(1)).unwrap());
+    assert_eq!(text(&object, 0x0010, 0x0020), "");
+}
+
+#[test]
+fn text_burned_into_pixels_is_refused_unless_the_flow_says_otherwise() {
+    let yes = Elements::image(LITTLE).text(0x0028_0301, "CS", "YES").part_10(EXPLICIT);
+    assert_eq!(deidentify(&yes).unwrap_err().code, "burned-in-annotation");
+    let config = Config { burned_in_annotation: BurnedInAnnotation::Pass, ..Config::default() };
+    let object = open(&crate::dicom::deidentify(&yes, &config, &TestKeys(1)).unwrap());
+    assert_eq!(text(&object, 0x0028, 0x0301), "YES");
+    let no = Elements::image(LITTLE).text(0x0028_0301, "CS", "NO").part_10(EXPLICIT);
+    assert_eq!(text(&open(&deidentify(&no).unwrap()), 0x0028, 0x0301), "NO");
+}
+
+#[test]
+fn a_deflated_object_is_written_inflated() {
+    let elements = Elements::image(LITTLE).text(0x0010_0010, "PN", "DOE^JANE").value(
+        0x7FE0_0010,
+        "OW",
+        &b"\x01\x02\x03\x04".repeat(50_000),
+    );
+    let deflated = miniz_oxide::deflate::compress_to_vec(&elements.octets, 6);
+    let plain = deidentify(&elements.part_10(EXPLICIT)).unwrap();
+    for padding in [&[][..], &[0][..]] {
+        let input = super::build::part_10(DEFLATED, SOP_CLASS, &[&deflated, padding].concat());
+        assert_eq!(deidentify(&input).unwrap(), plain);
+    }
+    let trailing = super::build::part_10(DEFLATED, SOP_CLASS, &[&deflated, &b"DOE^JANE"[..]].concat());
+    assert_eq!(deidentify(&trailing).unwrap_err().code, "trailing-data");
+    let short = super::build::part_10(DEFLATED, SOP_CLASS, &deflated[..deflated.len() - 3]);
+    assert_eq!(deidentify(&short).unwrap_err().code, "truncated");
+}
+
+#[test]
+fn pixel_data_is_left_alone_in_fragments_or_not() {
+    let large = vec![7; 100_000];
+    let elements = Elements::image(LITTLE).fragments(&[&[], b"\xFF\xD8\xFF\xD9", &large, b"ab"]);
+    let output = deidentify(&elements.part_10(JPEG)).unwrap();
+    let pixel_data = Elements::new(LITTLE).fragments(&[&[], b"\xFF\xD8\xFF\xD9", &large, b"ab"]);
+    assert!(output.ends_with(&pixel_data.octets));
+
+    let native = Elements::new(Encoding::EXPLICIT_BIG).value(0x7FE0_0010, "OW", &large);
+    let mut elements = Elements::image(Encoding::EXPLICIT_BIG);
+    elements.octets.extend_from_slice(&native.octets);
+    assert!(deidentify(&elements.part_10(BIG_ENDIAN)).unwrap().ends_with(&native.octets));
+}
+
+#[test]
+fn an_odd_value_is_padded_and_padding_after_the_data_set_is_dropped() {
+    let elements = Elements::image(LITTLE)
+        .value(0x0018_0015, "CS", b"HEAD ")
+        .value(0x0018_0021, "CS", b"SE\\IR")
+        .value(0xFFFC_FFFC, "OB", b"DOE^JANE");
+    let output = deidentify(&elements.part_10(EXPLICIT)).unwrap();
+    assert_eq!(output.len() % 2, 0);
+    let object = open(&output);
+    assert_eq!(object.element(Tag(0x0018, 0x0021)).unwrap().to_multi_str().unwrap()[..], ["SE", "IR"]);
+    assert!(!contains(&output, "DOE"));
+}
+
+#[test]
+fn content_that_has_to_be_there_is_a_dummy() {
+    let elements = Elements::image(Encoding::IMPLICIT_LITTLE)
+        .text(0x0018_9151, "DT", "20260102")
+        .sequence(0x0040_A730, &[Elements::image(Encoding::IMPLICIT_LITTLE)], Ends::Delimiter)
+        .value(0x0042_0011, "OB", b"%PDF DOE^JANE");
+    let output = deidentify(&elements.part_10(IMPLICIT)).unwrap();
+    let object = open(&output);
+    assert_eq!(text(&object, 0x0018, 0x9151), "19000101000000");
+    let content = object.element(Tag(0x0040, 0xA730)).unwrap();
+    assert_eq!(item_text(content, 0x0040, 0xA040), "TEXT");
+    assert!(!contains(&output, "DOE"));
+}
+
+/// A scanner's half gigabyte: what is read is counted, what is forwarded never exists.
+struct Scanner {
+    head: Vec<u8>,
+    pixel_octets: u64,
+    read: u64,
+    forwarded: u64,
+    written: u64,
+}
+
+impl Scanner {
+    fn advance(&mut self, n: u64) -> u64 {
+        let n = n.min(self.pixel_octets);
+        self.pixel_octets -= n;
+        n
+    }
+}
+
+impl Pipe for Scanner {
+    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Refusal> {
+        let from_head = max.min(self.head.len());
+        into.extend(self.head.drain(..from_head));
+        let rest = usize::try_from(self.advance((max - from_head) as u64)).unwrap();
+        into.resize(into.len() + rest, 0);
+        self.read += (from_head + rest) as u64;
+        Ok(from_head + rest)
+    }
+
+    fn skip(&mut self, n: u64) -> Result<u64, Refusal> {
+        assert!(self.head.is_empty());
+        Ok(self.advance(n))
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+        self.written += octets.len() as u64;
+        Ok(())
+    }
+
+    fn forward(&mut self, n: u64) -> Result<u64, Refusal> {
+        assert!(self.head.is_empty());
+        let n = self.advance(n);
+        self.forwarded += n;
+        Ok(n)
+    }
+}
+
+#[test]
+fn half_a_gigabyte_of_pixels_passes_by() {
+    const PIXELS: u64 = 500 << 20;
+    let mut elements = Elements::image(LITTLE);
+    elements.header(0x7FE0_0010, "OW", u32::try_from(PIXELS).unwrap());
+    let head = elements.part_10(EXPLICIT);
+    let mut scanner = Scanner { head, pixel_octets: PIXELS, read: 0, forwarded: 0, written: 0 };
+    rewrite(&mut scanner, &Config::default(), &TestKeys(1)).unwrap();
+    assert!(scanner.read <= 64 << 10 && scanner.written <= 128 << 10, "{} {}", scanner.read, scanner.written);
+    assert!(scanner.forwarded > PIXELS - (64 << 10));
+
+    // The same, but the scanner lost its last kilobyte.
+    let head = elements.part_10(EXPLICIT);
+    let mut scanner = Scanner { head, pixel_octets: PIXELS - 1024, read: 0, forwarded: 0, written: 0 };
+    assert_eq!(rewrite(&mut scanner, &Config::default(), &TestKeys(1)).unwrap_err().code, "truncated");
+}
