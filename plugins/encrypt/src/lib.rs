@@ -1,1 +1,104 @@
-//! Stub.
+//! End-to-end encryption: what leaves this stage can be read by the named recipients and by nobody between.
+//!
+//! A record's body becomes a COSE_Encrypt message (RFC 9052, section 5.1) to recipients that the stage was granted. The
+//! keys and the arithmetic stay with the broker; this plugin decides what is sealed, what it is bound to, and what of the
+//! head may stay in the clear. Anything that cannot be sealed is refused, never passed.
+
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use hilum_plugin::keys::{self, KeyError};
+use hilum_plugin::{
+    Attribute, Body, ConfigError, Context, Description, Draft, Head, Message, Outcome, Refusal, Transform,
+};
+
+pub use settings::Settings;
+
+/// Media type of what comes out (RFC 9052, section 11.3.3).
+pub const SEALED_CONTENT_TYPE: &str = r#"application/cose; cose-type="cose-encrypt""#;
+/// The attribute that carries the media type of what is inside.
+pub const ORIGINAL_CONTENT_TYPE: &str = "original-content-type";
+/// Octets of a body that the broker seals: COSE authenticates all of it at once.
+pub const BODY_OCTETS_MAX: u64 = 64 << 20;
+/// Attributes of a record that the broker takes.
+const ATTRIBUTES_MAX: usize = 32;
+
+/// The plugin: seals every record to the configured recipients.
+#[derive(Debug)]
+pub struct Encrypt(Settings);
+
+impl Transform for Encrypt {
+    type Config = Settings;
+
+    fn describe(settings: Option<&Settings>) -> Description {
+        let description = Description::new("encrypt", env!("CARGO_PKG_VERSION"))
+            .config_schema(include_str!("settings.schema.json"));
+        let removed = settings.map_or(&[][..], |settings| &settings.removes);
+        removed.iter().fold(description, |description, label| description.removes(label))
+    }
+
+    fn configure(settings: Settings) -> Result<Self, ConfigError> {
+        settings.check()?;
+        Ok(Self(settings))
+    }
+
+    fn transform(&mut self, context: &Context, message: Message) -> Outcome {
+        self.seal(context, message).into()
+    }
+}
+
+hilum_plugin::export_transform!(Encrypt);
+
+impl Encrypt {
+    fn seal(&self, context: &Context, Message { head, body }: Message) -> Result<Draft, Refusal> {
+        let size = body.size();
+        if size > BODY_OCTETS_MAX {
+            let reason = format!("the body has {size} octets, at most {BODY_OCTETS_MAX} can be sealed");
+            return Err(Refusal::new("too-large", reason));
+        }
+        let associated = associated_data(&context.flow, &head.content_type, head.time)?;
+        let recipients = &self.0.recipients;
+        let sealed = match body {
+            Body::Inline(plain) => keys::seal(recipients, &associated, &plain).map(Body::Inline),
+            Body::Large(plain) => keys::seal_body(recipients, &associated, plain).map(Body::Large),
+        };
+        Ok(self.envelope(head, sealed.map_err(refusal)?))
+    }
+
+    /// The record that carries the sealed body: of the old head only what was configured to stay.
+    fn envelope(&self, head: Head, body: Body) -> Draft {
+        let kept = |attribute: &Attribute| self.0.keep_attributes.contains(&attribute.name);
+        let mut attributes = vec![Attribute::new(ORIGINAL_CONTENT_TYPE, head.content_type)];
+        attributes.extend(head.attributes.into_iter().filter(kept).take(ATTRIBUTES_MAX - 1));
+        Draft {
+            key: head.key.filter(|_| self.0.keep_key),
+            content_type: SEALED_CONTENT_TYPE.into(),
+            attributes,
+            body,
+        }
+    }
+}
+
+/// What the sealed body is bound to, so that it opens in no other place: four lines of text without a last line feed.
+///
+/// A reader knows all of it: the flow it subscribed to, the attribute [`ORIGINAL_CONTENT_TYPE`] and the time in the head.
+///
+/// # Errors
+///
+/// A [`Refusal`] where the flow or content type holds a control character, because lines could then be shifted.
+pub fn associated_data(flow: &str, content_type: &str, time: u64) -> Result<Vec<u8>, Refusal> {
+    if [flow, content_type].iter().any(|line| line.chars().any(char::is_control)) {
+        return Err(Refusal::new("malformed", "the content type holds a control character"));
+    }
+    Ok(format!("hilum-encrypt-v1\n{flow}\n{content_type}\n{time}").into_bytes())
+}
+
+fn refusal(error: KeyError) -> Refusal {
+    let code = match &error {
+        KeyError::NotGranted(_) => "not-granted",
+        KeyError::NoValidKey(_) => "no-valid-key",
+        KeyError::Malformed | KeyError::Other(_) => "not-sealed",
+    };
+    Refusal::new(code, format_args!("the body could not be sealed: {error}"))
+}
