@@ -8,5 +8,8 @@
 //!
 //! The configuration that it all runs on is in `examples/hospital/hospital`.
 
+pub mod leak;
+pub mod process;
 pub mod simulate;
 pub mod simulator;
+pub mod text_table;
