@@ -48,12 +48,10 @@ pub fn deidentify(input: &[u8], config: &Config, keys: &dyn Pseudonyms) -> Resul
 /// Everything that cannot be parsed or may not leave is refused.
 pub fn rewrite(pipe: &mut dyn Pipe, config: &Config, keys: &dyn Pseudonyms) -> Result<(), Refusal> {
     let mut stream = Stream::new(pipe);
-    let meta = meta::read(&mut stream)?;
-    let syntax = syntax::by_uid(&meta.transfer_syntax)?;
-    meta::write(&mut stream, &meta, syntax.written_as(), keys)?;
+    let syntax = meta::read(&mut stream)?;
     if syntax.deflated {
         stream.inflate();
     }
-    Rewriter::new(&mut stream, config, keys).object(syntax.encoding)?;
+    Rewriter::new(&mut stream, config, keys).object(syntax)?;
     stream.finish()
 }

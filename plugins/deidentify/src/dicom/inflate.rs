@@ -10,8 +10,9 @@ use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 const PIECE_OCTETS: usize = 32 << 10;
 /// How much one object may inflate to.
 const INFLATED_OCTETS_MAX: u64 = 2 << 30;
-/// What may follow the stream: one NUL that pads it to an even length (PS3.5 A.5).
-const PADDING_OCTETS_MAX: usize = 1;
+/// What may follow the stream, and is dropped: the trailer of gzip (RFC 1952 section 2.3.1), which some writers leave, and
+/// a NUL that pads to an even length (PS3.5 A.5).
+const TRAILER_OCTETS_MAX: usize = 8 + 1;
 
 pub(super) struct Inflater {
     state: Box<InflateState>,
@@ -57,8 +58,8 @@ impl Inflater {
 
     fn end(&mut self, pipe: &mut dyn Pipe) -> Result<(), Refusal> {
         self.ended = true;
-        while self.input.len() <= PADDING_OCTETS_MAX && pipe.read(&mut self.input, 1)? > 0 {}
-        if self.input.len() > PADDING_OCTETS_MAX || self.input.iter().any(|octet| *octet != 0) {
+        while self.input.len() <= TRAILER_OCTETS_MAX && pipe.read(&mut self.input, TRAILER_OCTETS_MAX)? > 0 {}
+        if self.input.len() > TRAILER_OCTETS_MAX {
             return Err(Refusal::new("trailing-data", "octets follow the deflated data set"));
         }
         Ok(())

@@ -1,33 +1,24 @@
 //! The preamble and the file meta information (PS3.10 section 7.1), written anew: nothing of the sender's is kept but the
-//! SOP class and the transfer syntax.
+//! transfer syntax.
 
 use super::element::{Encoding, Tag, read_header, write_element};
 use super::stream::Stream;
+use super::syntax::{self, Syntax};
 use super::vr::Vr;
-use crate::{Pseudonyms, Refusal, pseudonym};
+use crate::{Refusal, pseudonym};
 
 const PREAMBLE_OCTETS: usize = 128;
 const MEDIA_STORAGE_SOP_CLASS: Tag = Tag(0x0002_0002);
-const MEDIA_STORAGE_SOP_INSTANCE: Tag = Tag(0x0002_0003);
 const TRANSFER_SYNTAX: Tag = Tag(0x0002_0010);
 const MEDIA_STORAGE_DIRECTORY: &[u8] = b"1.2.840.10008.1.3.10";
-const UID_OCTETS_MAX: u64 = 64;
 
 /// Hilum as an implementation: a UUID-derived unique identifier (PS3.5 B.2) and a name of at most 16 characters.
 const IMPLEMENTATION_CLASS: &[u8] = b"2.25.143717794115927168706053182131555441424";
 const IMPLEMENTATION_VERSION: &[u8] = concat!("HILUM ", env!("CARGO_PKG_VERSION")).as_bytes();
 
-/// What of the file meta information is needed.
-#[derive(Debug)]
-pub(super) struct Meta {
-    sop_class: Vec<u8>,
-    sop_instance: Vec<u8>,
-    pub(super) transfer_syntax: Vec<u8>,
-}
-
-/// Reads the preamble and the file meta information. The group length is not relied on: it is often wrong, and the group
-/// of the next tag says where the data set begins.
-pub(super) fn read(stream: &mut Stream<'_>) -> Result<Meta, Refusal> {
+/// Reads the preamble and the file meta information; the transfer syntax. The group length is not relied on: it is often
+/// wrong, and the group of the next tag says where the data set begins.
+pub(super) fn read(stream: &mut Stream<'_>) -> Result<Syntax, Refusal> {
     let missing =
         || Refusal::new("not-part-10", "there is no `DICM` at offset 128: not a DICOM Part 10 object");
     let prefix = stream.peek::<{ PREAMBLE_OCTETS + 4 }>()?.ok_or_else(missing)?;
@@ -36,7 +27,7 @@ pub(super) fn read(stream: &mut Stream<'_>) -> Result<Meta, Refusal> {
     }
     stream.skip(prefix.len() as u64)?;
 
-    let mut found = [None, None, None];
+    let mut transfer_syntax = None;
     let mut last = None;
     while let Some(octets) = stream.peek::<4>()? {
         if Encoding::EXPLICIT_LITTLE.tag(octets).group() != 2 {
@@ -51,63 +42,33 @@ pub(super) fn read(stream: &mut Stream<'_>) -> Result<Meta, Refusal> {
         let length = header
             .defined_length()
             .ok_or_else(|| header.refuse("undefined-length", "file meta information has no sequences"))?;
-        let place = match header.tag {
-            MEDIA_STORAGE_SOP_CLASS => 0,
-            MEDIA_STORAGE_SOP_INSTANCE => 1,
-            TRANSFER_SYNTAX => 2,
-            _ => {
-                stream.skip(length)?;
-                continue;
+        match header.tag {
+            MEDIA_STORAGE_SOP_CLASS => {
+                if pseudonym::trim(&stream.take_value(length)?) == MEDIA_STORAGE_DIRECTORY {
+                    return Err(header.refuse("media-directory", "a DICOMDIR lists other objects"));
+                }
             }
-        };
-        found[place] = Some(read_uid(stream, &header, length)?);
+            TRANSFER_SYNTAX => transfer_syntax = Some(stream.take_value(length)?),
+            _ => stream.skip(length)?,
+        }
     }
-    let [sop_class, sop_instance, transfer_syntax] = found;
-    let required = |uid: Option<Vec<u8>>, tag: Tag| {
-        let reason = || format!("the file meta information has no {tag}");
-        uid.ok_or_else(|| Refusal::new("incomplete-meta", reason()))
-    };
-    let meta = Meta {
-        transfer_syntax: required(transfer_syntax, TRANSFER_SYNTAX)?,
-        sop_class: required(sop_class, MEDIA_STORAGE_SOP_CLASS)?,
-        sop_instance: required(sop_instance, MEDIA_STORAGE_SOP_INSTANCE)?,
-    };
-    if meta.sop_class == MEDIA_STORAGE_DIRECTORY {
-        return Err(Refusal::new(
-            "media-directory",
-            "a DICOMDIR lists other objects and cannot be de-identified",
-        ));
-    }
-    Ok(meta)
-}
-
-fn read_uid(
-    stream: &mut Stream<'_>,
-    header: &super::element::Header,
-    length: u64,
-) -> Result<Vec<u8>, Refusal> {
-    let malformed = || header.refuse("malformed-meta", "this is not a unique identifier");
-    if header.vr != Some(Vr::UI) || length > UID_OCTETS_MAX {
-        return Err(malformed());
-    }
-    let value = stream.take_value(length)?;
-    let uid = pseudonym::trim(&value);
-    let valid = !uid.is_empty() && uid.iter().all(|octet| octet.is_ascii_digit() || *octet == b'.');
-    if valid { Ok(uid.to_vec()) } else { Err(malformed()) }
+    let uid = transfer_syntax.ok_or_else(|| {
+        Refusal::new("no-transfer-syntax", format!("the file meta information has no {TRANSFER_SYNTAX}"))
+    })?;
+    syntax::by_uid(pseudonym::trim(&uid))
 }
 
 /// Writes the preamble and the file meta information of the de-identified object.
 pub(super) fn write(
     stream: &mut Stream<'_>,
-    meta: &Meta,
+    sop_class: &[u8],
+    sop_instance: &[u8],
     transfer_syntax: &str,
-    keys: &dyn Pseudonyms,
 ) -> Result<(), Refusal> {
-    let sop_instance = pseudonym::uid(keys, &meta.sop_instance)?;
     let elements: [(u32, Vr, &[u8]); 6] = [
         (0x0002_0001, Vr::OB, &[0, 1]),
-        (0x0002_0002, Vr::UI, &meta.sop_class),
-        (0x0002_0003, Vr::UI, sop_instance.as_bytes()),
+        (0x0002_0002, Vr::UI, sop_class),
+        (0x0002_0003, Vr::UI, sop_instance),
         (0x0002_0010, Vr::UI, transfer_syntax.as_bytes()),
         (0x0002_0012, Vr::UI, IMPLEMENTATION_CLASS),
         (0x0002_0013, Vr::SH, IMPLEMENTATION_VERSION),

@@ -52,6 +52,7 @@ pub(super) const DEIDENTIFICATION_METHOD: Tag = Tag(0x0012_0063);
 pub(super) const DEIDENTIFICATION_METHOD_CODES: Tag = Tag(0x0012_0064);
 pub(super) const LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED: Tag = Tag(0x0028_0303);
 
+pub(super) const SOP_CLASS_UID: Tag = Tag(0x0008_0016);
 pub(super) const SOP_INSTANCE_UID: Tag = Tag(0x0008_0018);
 pub(super) const BURNED_IN_ANNOTATION: Tag = Tag(0x0028_0301);
 const PATIENT_ID: Tag = Tag(0x0010_0020);

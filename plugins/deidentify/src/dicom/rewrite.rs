@@ -7,14 +7,18 @@ use super::dummy::{self, BASIC_PROFILE};
 use super::element::{
     Encoding, Header, Tag, UNDEFINED, read_header, write_element, write_header, write_item,
 };
+use super::meta;
 use super::profile::{self, Fate};
 use super::skip;
 use super::stream::Stream;
+use super::syntax::Syntax;
 use super::vr::Vr;
 use crate::{BurnedInAnnotation, Config, PatientId, Pseudonyms, Refusal, pseudonym};
 
 /// How deeply sequences may be nested.
 pub(super) const DEPTH_MAX: usize = 32;
+/// The longest unique identifier (PS3.5 section 9.1).
+const UID_OCTETS_MAX: usize = 64;
 /// How many octets are read at a time between fragments that are too large to be read.
 const FRAGMENT_READ_OCTETS: usize = 64;
 const LARGE_FRAGMENT_OCTETS_MIN: u64 = 64 << 10;
@@ -60,25 +64,56 @@ impl<'s, 'p> Rewriter<'s, 'p> {
         Rewriter { stream, config, keys, added: 0 }
     }
 
-    /// Rewrites the data set that follows the file meta information, to the end of the input.
-    pub(super) fn object(mut self, encoding: Encoding) -> Result<(), Refusal> {
+    /// Rewrites the data set that follows the file meta information, to the end of the input. The new file meta
+    /// information needs the SOP class and the replaced SOP instance, so what precedes them in the data set is held.
+    pub(super) fn object(mut self, syntax: Syntax) -> Result<(), Refusal> {
+        let encoding = syntax.encoding;
         let extent = Extent { end: u64::MAX, delimited: false };
         let mut last = None;
-        let mut identified = false;
+        let (mut sop_class, mut identified) = (None, false);
+        self.stream.hold();
         while !self.stream.at_end()? {
             let header = read_header(self.stream, encoding)?;
-            if header.tag.group() == 4 {
-                return Err(header.refuse("media-directory", "a DICOMDIR lists other objects"));
-            }
-            identified |= header.tag == profile::SOP_INSTANCE_UID;
+            check_place(&header, &mut last)?;
             self.add_up_to(header.tag, encoding)?;
-            self.element(&header, &mut last, encoding, extent, 0)?;
+            match header.tag {
+                tag if tag.group() == 4 => {
+                    return Err(header.refuse("media-directory", "a DICOMDIR lists other objects"));
+                }
+                profile::SOP_CLASS_UID => sop_class = Some(self.identity(&header, encoding)?),
+                profile::SOP_INSTANCE_UID => {
+                    let sop_instance = self.identity(&header, encoding)?;
+                    let sop_class = sop_class.take().ok_or_else(|| incomplete(profile::SOP_CLASS_UID))?;
+                    let held = self.stream.release();
+                    meta::write(self.stream, &sop_class, &sop_instance, syntax.written_as())?;
+                    self.stream.write(&held)?;
+                    identified = true;
+                }
+                _ => self.element(&header, encoding, extent, 0)?,
+            }
         }
         if !identified {
-            let reason = format!("the data set has no SOP Instance UID {}", profile::SOP_INSTANCE_UID);
-            return Err(Refusal::new("incomplete-object", reason));
+            return Err(incomplete(profile::SOP_INSTANCE_UID));
         }
         self.add_up_to(Tag(u32::MAX), encoding)
+    }
+
+    /// Rewrites the SOP class or the SOP instance of the object itself; what is now written.
+    fn identity(&mut self, header: &Header, encoding: Encoding) -> Result<Vec<u8>, Refusal> {
+        let length = header.defined_length().unwrap_or(0);
+        let value = self.stream.take_value(length)?;
+        let uid = pseudonym::trim(&value);
+        let is_uid = uid.iter().all(|octet| octet.is_ascii_digit() || *octet == b'.');
+        let stated_as_uid = matches!(header.vr, None | Some(Vr::UI | Vr::UN));
+        if uid.is_empty() || uid.len() > UID_OCTETS_MAX || !is_uid || !stated_as_uid {
+            return Err(header.refuse("malformed-uid", "this is not a unique identifier"));
+        }
+        let uid = match header.tag {
+            profile::SOP_CLASS_UID => uid.to_vec(),
+            _ => self.replace_uid(uid)?,
+        };
+        write_element(self.stream, encoding, header.tag, Vr::UI, &uid)?;
+        Ok(uid)
     }
 
     /// Rewrites the data elements of an item.
@@ -93,24 +128,18 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             if extent.delimited && header.tag == Tag::ITEM_DELIMITATION && header.length == 0 {
                 return Ok(());
             }
-            self.element(&header, &mut last, encoding, extent, depth)?;
+            check_place(&header, &mut last)?;
+            self.element(&header, encoding, extent, depth)?;
         }
     }
 
     fn element(
         &mut self,
         header: &Header,
-        last: &mut Option<Tag>,
         encoding: Encoding,
         extent: Extent,
         depth: usize,
     ) -> Result<(), Refusal> {
-        if matches!(header.tag.group(), 0 | 2 | 0xFFFE) {
-            return Err(header.refuse("misplaced-tag", "this has no place in a data set"));
-        }
-        if last.replace(header.tag).is_some_and(|last| last >= header.tag) {
-            return Err(header.refuse("tag-order", "data elements are not in the order of their tags"));
-        }
         match (profile::fate(header.tag, header.vr), header.defined_length()) {
             (Fate::Descend, Some(0)) => {
                 let vr = header.vr.unwrap_or(Vr::SQ);
@@ -172,10 +201,11 @@ impl<'s, 'p> Rewriter<'s, 'p> {
 
     /// Passes on encapsulated pixel data (PS3.5 A.4), fragment by fragment.
     fn fragments(&mut self, header: &Header, encoding: Encoding, extent: Extent) -> Result<(), Refusal> {
-        let Some(vr @ (Vr::OB | Vr::OW)) = header.vr else {
+        // Some writers say OW, which PS3.5 A.4 does not allow.
+        if !matches!(header.vr, Some(Vr::OB | Vr::OW)) {
             return Err(header.refuse("undefined-length", "encapsulated pixel data has to be OB"));
-        };
-        write_header(self.stream, encoding, header.tag, vr, UNDEFINED)?;
+        }
+        write_header(self.stream, encoding, header.tag, Vr::OB, UNDEFINED)?;
         loop {
             let item = read_header(self.stream, encoding)?;
             extent.check(&item, self.stream)?;
@@ -221,14 +251,16 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             if i > 0 {
                 replaced.push(b'\\');
             }
-            let uid = pseudonym::trim(uid);
-            if uid.is_empty() || profile::is_registered_uid(uid) {
-                replaced.extend_from_slice(uid);
-            } else {
-                replaced.extend_from_slice(pseudonym::uid(self.keys, uid)?.as_bytes());
-            }
+            replaced.extend_from_slice(&self.replace_uid(pseudonym::trim(uid))?);
         }
         write_element(self.stream, encoding, header.tag, Vr::UI, &replaced)
+    }
+
+    fn replace_uid(&self, uid: &[u8]) -> Result<Vec<u8>, Refusal> {
+        if uid.is_empty() || profile::is_registered_uid(uid) {
+            return Ok(uid.to_vec());
+        }
+        Ok(pseudonym::uid(self.keys, uid)?.into_bytes())
     }
 
     fn patient_id(&mut self, header: &Header, length: u64, encoding: Encoding) -> Result<(), Refusal> {
@@ -258,4 +290,19 @@ impl<'s, 'p> Rewriter<'s, 'p> {
         }
         Ok(())
     }
+}
+
+/// Refuses a tag that is not greater than the one before it, or that has no place in a data set.
+fn check_place(header: &Header, last: &mut Option<Tag>) -> Result<(), Refusal> {
+    if matches!(header.tag.group(), 0 | 2 | 0xFFFE) {
+        return Err(header.refuse("misplaced-tag", "this has no place in a data set"));
+    }
+    if last.replace(header.tag).is_some_and(|last| last >= header.tag) {
+        return Err(header.refuse("tag-order", "data elements are not in the order of their tags"));
+    }
+    Ok(())
+}
+
+fn incomplete(tag: Tag) -> Refusal {
+    Refusal::new("incomplete-object", format!("the data set has no {tag} in its place"))
 }

@@ -26,6 +26,7 @@ pub(super) struct Stream<'a> {
     offset: u64,
     read_octets: usize,
     unwritten: Vec<u8>,
+    held: bool,
 }
 
 impl<'a> Stream<'a> {
@@ -38,6 +39,7 @@ impl<'a> Stream<'a> {
             offset: 0,
             read_octets: READ_OCTETS,
             unwritten: Vec::new(),
+            held: false,
         }
     }
 
@@ -150,6 +152,17 @@ impl<'a> Stream<'a> {
         self.flush_if_full()
     }
 
+    /// Lets nothing out until [`Stream::release`].
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// What was held back, to be written after what belongs before it.
+    pub(super) fn release(&mut self) -> Vec<u8> {
+        self.held = false;
+        std::mem::take(&mut self.unwritten)
+    }
+
     /// Writes what waits.
     pub(super) fn finish(mut self) -> Result<(), Refusal> {
         self.flush()
@@ -206,6 +219,11 @@ impl<'a> Stream<'a> {
     }
 
     fn flush(&mut self) -> Result<(), Refusal> {
+        if self.held {
+            let reason =
+                format!("there are over {WRITE_OCTETS} octets before the SOP Instance UID (0008,0018)");
+            return Err(Refusal::new("too-large", reason));
+        }
         if !self.unwritten.is_empty() {
             self.pipe.write(&self.unwritten)?;
             self.unwritten.clear();

@@ -21,14 +21,16 @@ fn what_is_not_a_part_10_object_is_refused() {
     refused(b"", "not-part-10");
     refused(&[0; 200], "not-part-10");
     refused(&Elements::image(LITTLE).octets, "not-part-10");
-    refused(&[&[0; 128][..], b"DICM"].concat(), "incomplete-meta");
+    refused(&[&[0; 128][..], b"DICM"].concat(), "no-transfer-syntax");
     let directory = Elements::image(LITTLE).octets;
     refused(&part_10(EXPLICIT, "1.2.840.10008.1.3.10", &directory), "media-directory");
     refused(&Elements::new(LITTLE).text(0x0004_1130, "CS", "DOE").part_10(EXPLICIT), "media-directory");
     for private_or_jpip in ["1.2.840.113619.5.2", "1.2.840.10008.1.2.4.94", "1.2.3"] {
         refused(&Elements::image(LITTLE).part_10(private_or_jpip), "unsupported-transfer-syntax");
     }
-    refused(&part_10(EXPLICIT, "DOE^JANE", &directory), "malformed-meta");
+    refused(&Elements::new(LITTLE).text(0x0008_0016, "UI", "DOE^JANE").part_10(EXPLICIT), "malformed-uid");
+    let nameless = Elements::new(LITTLE).text(0x0008_0018, "UI", "1.9.4711");
+    refused(&nameless.part_10(EXPLICIT), "incomplete-object");
 }
 
 #[test]
@@ -58,6 +60,8 @@ fn structure_that_does_not_hold_is_refused() {
         &image().value(0x0018_0015, "CS", odd_and_full[1..].as_bytes()).part_10(EXPLICIT),
         "value-too-long",
     );
+    let early = vec![0; 70_000];
+    refused(&Elements::new(LITTLE).value(0x0008_0008, "UT", &early).part_10(EXPLICIT), "too-large");
     refused(&Elements::new(LITTLE).text(0x0008_0060, "CS", "MR").part_10(EXPLICIT), "incomplete-object");
 }
 
@@ -128,7 +132,7 @@ fn a_cut_object_is_refused_unless_it_is_a_shorter_one() {
                 match outcome {
                     Ok(output) => assert!(!contains(&output, "DOE^JANE")),
                     Err(refusal) => {
-                        let known = ["truncated", "not-part-10", "incomplete-meta", "incomplete-object"];
+                        let known = ["truncated", "not-part-10", "no-transfer-syntax", "incomplete-object"];
                         assert!(known.contains(&refusal.code), "{refusal} at {cut}");
                     }
                 }

@@ -1,7 +1,7 @@
 //! Plants an identifier of its own in every attribute of PS3.15 Table E.1-1, at the top level and in a sequence that is
 //! not in the table, and looks for each of them in the output.
 
-use super::build::{ENCODINGS, Elements, Ends};
+use super::build::{ENCODINGS, Elements, Ends, SOP_CLASS};
 use super::{contains, deidentify};
 use crate::dicom::element::{Encoding, Tag};
 use crate::dicom::profile::{Fate, fate};
@@ -45,6 +45,9 @@ fn plant(
             let item = Elements::new(encoding).text(0x0009_1003, "LT", &private);
             elements = elements.sequence(0x0009_1002, &[item], ends);
             planted.push(private);
+        }
+        if row.tag == 0x0008_0017 {
+            elements = elements.text(0x0008_0016, "UI", SOP_CLASS);
         }
         if row.tag > CARRIER {
             if let Some(carried) = carried.take() {

@@ -76,6 +76,10 @@ fn the_file_meta_information_is_new() {
         meta.media_storage_sop_instance_uid(),
         pseudonym::uid(&TestKeys(1), SOP_INSTANCE.as_bytes()).unwrap()
     );
+    // The data set says which object it is, even where the sender's file meta information says otherwise.
+    let other = Elements::new(LITTLE).text(0x0008_0016, "UI", SOP_CLASS).text(0x0008_0018, "UI", "1.9.9");
+    let other = open(&deidentify(&other.part_10(EXPLICIT)).unwrap());
+    assert_eq!(other.meta().media_storage_sop_instance_uid(), text(&other, 0x0008, 0x0018));
     assert!(meta.implementation_class_uid().starts_with("2.25."));
     assert_eq!(meta.source_application_entity_title, None);
     // The group length counts from after itself to the data set.
@@ -143,11 +147,11 @@ fn a_deflated_object_is_written_inflated() {
     );
     let deflated = miniz_oxide::deflate::compress_to_vec(&elements.octets, 6);
     let plain = deidentify(&elements.part_10(EXPLICIT)).unwrap();
-    for padding in [&[][..], &[0][..]] {
+    for padding in [&[][..], &[0][..], b"CRC-SIZE"] {
         let input = super::build::part_10(DEFLATED, SOP_CLASS, &[&deflated, padding].concat());
         assert_eq!(deidentify(&input).unwrap(), plain);
     }
-    let trailing = super::build::part_10(DEFLATED, SOP_CLASS, &[&deflated, &b"DOE^JANE"[..]].concat());
+    let trailing = super::build::part_10(DEFLATED, SOP_CLASS, &[&deflated, &b"DOE^JANE^4711"[..]].concat());
     assert_eq!(deidentify(&trailing).unwrap_err().code, "trailing-data");
     let short = super::build::part_10(DEFLATED, SOP_CLASS, &deflated[..deflated.len() - 3]);
     assert_eq!(deidentify(&short).unwrap_err().code, "truncated");
