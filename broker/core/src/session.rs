@@ -29,7 +29,7 @@ pub use publisher::{
     NotUnderWay, PublishError, PublisherClient, PublisherClientEvent, PublisherServer, PublisherServerEvent,
 };
 pub use subscription::{
-    SubscriptionClient, SubscriptionClientEvent, SubscriptionServer, SubscriptionServerEvent,
+    DeliverError, SubscriptionClient, SubscriptionClientEvent, SubscriptionServer, SubscriptionServerEvent,
 };
 
 use crate::wire::{self, CloseCode, Frame, FrameDecoder, FrameError, Open};

@@ -4,4 +4,4 @@ mod client;
 mod server;
 
 pub use client::{SubscriptionClient, SubscriptionClientEvent};
-pub use server::{SubscriptionServer, SubscriptionServerEvent};
+pub use server::{DeliverError, SubscriptionServer, SubscriptionServerEvent};

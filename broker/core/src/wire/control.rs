@@ -55,11 +55,19 @@ pub struct Limits {
 impl Limits {
     /// The limits of this build.
     pub const CURRENT: Self = Self {
-        frame_octets: limits::FRAME_OCTETS_MAX as u32,
-        publish_records: limits::PUBLISH_RECORDS_MAX as u32,
-        inline_body_octets: limits::INLINE_BODY_OCTETS_MAX as u32,
+        frame_octets: number(limits::FRAME_OCTETS_MAX),
+        publish_records: number(limits::PUBLISH_RECORDS_MAX),
+        inline_body_octets: number(limits::INLINE_BODY_OCTETS_MAX),
         large_body_octets: limits::BLOB_OCTETS_MAX,
     };
+}
+
+/// A limit as it is on the wire; one that does not fit fails the build.
+const fn number(limit: usize) -> u32 {
+    assert!(limit <= u32::MAX as usize, "limits of the protocol fit into 32 bits");
+    #[expect(clippy::cast_possible_truncation, reason = "checked above")]
+    let number = limit as u32;
+    number
 }
 
 /// Why the broker is leaving.

@@ -189,7 +189,7 @@ impl Machine for PublisherClient {
         loop {
             match self.input.next::<ToClient>()? {
                 Received::Frame(ToClient::Grant(more)) if self.state == State::Open => {
-                    self.add_credit(more)?
+                    self.add_credit(more)?;
                 }
                 Received::Frame(frame) => return self.handle_frame(frame).map(Some),
                 Received::Finished => {

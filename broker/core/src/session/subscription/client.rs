@@ -59,6 +59,10 @@ enum Next {
 
 /// What happened on a subscription stream, for the reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost all are deliveries, and a box would cost each of them an allocation"
+)]
 pub enum SubscriptionClientEvent {
     /// Deliveries will come.
     Opened(Opened),

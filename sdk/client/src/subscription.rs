@@ -1,0 +1,223 @@
+//! Reading a subscription: deliveries come, are worked on, and are acked in any order.
+
+mod driver;
+
+use bytes::Bytes;
+use hilum_core::chain::Receipt;
+use hilum_core::session::{SubscriptionClient, SubscriptionClientEvent};
+use hilum_core::wire::Credit;
+use hilum_core::wire::large::OpenDownload;
+use hilum_core::wire::subscription::{self as wire, DeliveredBody, OpenSubscription};
+use hilum_core::{Digest, FlowName, Head, Offset, SubscriptionName};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::connection::Client;
+use crate::error::{OpenError, ReadError, StreamError};
+use crate::large::LargeBody;
+use driver::{Command, Driver};
+
+/// Deliveries that wait for the reader outside the machine. More wait there, bounded by credit.
+const ARRIVED_DELIVERIES_MAX: usize = 256;
+
+/// Reads one subscription of a flow. Keep it until the last delivery is acked: when it is dropped, what is not acked by then
+/// comes again when the subscription is opened the next time.
+#[derive(Debug)]
+pub struct Subscription {
+    client: Client,
+    flow: FlowName,
+    subscription: SubscriptionName,
+    cursor: Offset,
+    arrived: mpsc::Receiver<wire::Delivery>,
+    commands: mpsc::UnboundedSender<Command>,
+    /// None once its result was given.
+    task: Option<JoinHandle<Result<(), StreamError>>>,
+}
+
+impl Client {
+    /// Opens a subscription. At most `credit` is delivered and not acked at a time.
+    pub async fn subscribe(
+        &self,
+        flow: &FlowName,
+        subscription: &SubscriptionName,
+        credit: Credit,
+    ) -> Result<Subscription, OpenError> {
+        let opened = self.open_subscription(flow.clone(), subscription.clone(), credit).await;
+        opened.map_err(|source| OpenError { purpose: "read from", flow: flow.clone(), source })
+    }
+
+    async fn open_subscription(
+        &self,
+        flow: FlowName,
+        subscription: SubscriptionName,
+        credit: Credit,
+    ) -> Result<Subscription, StreamError> {
+        let mut stream = self.open_stream().await?;
+        let open = OpenSubscription { flow: flow.clone(), subscription: subscription.clone(), credit };
+        let mut machine = SubscriptionClient::new(open);
+        let opened = match stream.next_event(&mut machine).await {
+            Ok(SubscriptionClientEvent::Opened(opened)) => opened,
+            Ok(SubscriptionClientEvent::Refused(refusal)) => return Err(StreamError::Refused(refusal)),
+            Ok(_) => return Err(StreamError::Finished),
+            Err(error) => return Err(self.closing_on_violation(error)),
+        };
+        let (deliver, arrived) = mpsc::channel(ARRIVED_DELIVERIES_MAX);
+        // Bounded by credit: there is at most one settlement for each delivery.
+        let (commands, commanded) = mpsc::unbounded_channel();
+        let driver = Driver::new(self.clone(), stream, machine, deliver, commanded);
+        let task = Some(tokio::spawn(driver.run()));
+        let (client, cursor) = (self.clone(), opened.cursor);
+        Ok(Subscription { client, flow, subscription, cursor, arrived, commands, task })
+    }
+}
+
+impl Subscription {
+    /// Where reading began: no delivery has a lower offset.
+    #[must_use]
+    pub fn cursor(&self) -> Offset {
+        self.cursor
+    }
+
+    /// The next delivery; none when the broker ended the stream in good order. Losing this future loses no delivery.
+    pub async fn next(&mut self) -> Result<Option<Delivery>, ReadError> {
+        if let Some(delivery) = self.arrived.recv().await {
+            return Ok(Some(self.deliver(delivery)));
+        }
+        let Some(task) = &mut self.task else { return Ok(None) };
+        let ended = task.await.unwrap_or(Err(StreamError::Finished));
+        self.task = None;
+        ended.map(|()| None).map_err(|source| self.error(source))
+    }
+
+    fn deliver(&self, delivery: wire::Delivery) -> Delivery {
+        let wire::Delivery { offset, part, parts, head, body, receipt } = delivery;
+        let body = match body {
+            DeliveredBody::Inline(octets) => DeliveryBody::Inline(octets),
+            DeliveredBody::Large { size, digest } => DeliveryBody::Large { size, digest },
+        };
+        Delivery {
+            offset,
+            part,
+            parts,
+            head,
+            body,
+            receipt,
+            source: Source {
+                client: self.client.clone(),
+                flow: self.flow.clone(),
+                subscription: self.subscription.clone(),
+            },
+            commands: self.commands.clone(),
+        }
+    }
+
+    /// Lets more be delivered and not acked.
+    pub fn grant(&self, more: Credit) {
+        // It fails only after the end of the stream, which `next` tells.
+        let _ = self.commands.send(Command::Grant(more));
+    }
+
+    /// Ends the stream after the acks given so far, and waits until the broker has counted them.
+    pub async fn close(self) -> Result<(), ReadError> {
+        let Self { flow, subscription, commands, task, arrived, .. } = self;
+        let _ = commands.send(Command::Finish);
+        drop(arrived);
+        let Some(task) = task else { return Ok(()) };
+        let ended = task.await.unwrap_or(Err(StreamError::Finished));
+        ended.map_err(|source| ReadError::Stream { flow, subscription, source })
+    }
+
+    fn error(&self, source: StreamError) -> ReadError {
+        ReadError::Stream { flow: self.flow.clone(), subscription: self.subscription.clone(), source }
+    }
+}
+
+/// Where a delivery came from.
+#[derive(Debug, Clone)]
+struct Source {
+    client: Client,
+    flow: FlowName,
+    subscription: SubscriptionName,
+}
+
+/// A body as it is delivered.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DeliveryBody {
+    /// Here it is. It shares the memory of the frame that it came in, up to 1 MiB.
+    Inline(Bytes),
+    /// To be read with [`Delivery::open_large`], before the ack.
+    Large {
+        /// Its octets.
+        size: u64,
+        /// SHA-256 of its octets.
+        digest: Digest,
+    },
+}
+
+impl std::fmt::Debug for DeliveryBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inline(octets) => write!(f, "Inline(<{} octets>)", octets.len()),
+            Self::Large { size, digest } => write!(f, "Large({size} octets, {digest:?})"),
+        }
+    }
+}
+
+/// One delivered record. Without an ack it comes again when the subscription is opened the next time.
+#[derive(Debug)]
+pub struct Delivery {
+    offset: Offset,
+    part: u16,
+    parts: u16,
+    head: Head,
+    body: DeliveryBody,
+    receipt: Receipt,
+    source: Source,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Delivery {
+    /// Position of the stored record in its flow.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// Which of the records that the subscription's chain made of the stored one, from 0, and how many it made.
+    #[must_use]
+    pub fn part(&self) -> (u16, u16) {
+        (self.part, self.parts)
+    }
+
+    /// What is known without the body.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The body, or what to ask for.
+    #[must_use]
+    pub fn body(&self) -> &DeliveryBody {
+        &self.body
+    }
+
+    /// What the subscription's chain did.
+    #[must_use]
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// Opens a large body from octet `from` on. Its digest is checked at the end where `from` is 0. An inline body is refused
+    /// by the broker.
+    pub async fn open_large(&self, from: u64) -> Result<LargeBody, ReadError> {
+        let Source { client, flow, subscription } = self.source.clone();
+        let (offset, part) = (self.offset, self.part);
+        LargeBody::open(&client, OpenDownload { flow, subscription, offset, part, from }).await
+    }
+
+    /// The reader is done with it. A record is settled when all its parts are acked.
+    pub fn ack(self) {
+        // It fails only after the end of the stream; then the record comes again.
+        let _ = self.commands.send(Command::Settle(self.offset));
+    }
+}
