@@ -137,3 +137,15 @@ fn flow_files(directory: &Directory, sink: &Sink) -> Vec<String> {
     }
     files
 }
+
+/// 32 octets from 64 hexadecimal digits: how digests and secrets are written.
+pub(crate) fn octets_of_hex(hex: &str) -> Option<[u8; 32]> {
+    let mut octets = [0; 32];
+    if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (octet, digits) in octets.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        *octet = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(octets)
+}

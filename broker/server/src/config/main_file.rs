@@ -9,6 +9,7 @@ use hilum_core::{Digest, Label, Principal, PrincipalId, StakeholderName, ZoneNam
 
 use super::directory::Directory;
 use super::model::{Hospital, KeyFile, KeyKind, Limits, PluginFile, Stakeholder};
+use super::octets_of_hex;
 use super::reader::{At, PlainName, Sink, Table, known};
 
 /// Connections that a hospital may allow at a time.
@@ -26,12 +27,12 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
     let conduits = conduits.filter_map(|conduit| read_conduit(conduit, &zones)).collect();
     let stakeholders = table.named("stakeholders").into_iter();
     let stakeholders: BTreeMap<_, _> =
-        stakeholders.filter_map(|(name, party)| read_stakeholder(name, party, &labels)).collect();
+        stakeholders.map(|(name, party)| read_stakeholder(name, party, &labels)).collect();
     let identities = read_principals(table.named("principals"), &name, &zones, &stakeholders);
     let plugins = table.named("plugins").into_iter();
-    let plugins = plugins.filter_map(|(name, plugin)| read_plugin(name, plugin, directory)).collect();
+    let plugins = plugins.map(|(name, plugin)| read_plugin(name, plugin, directory)).collect();
     let keys = table.named("keys").into_iter();
-    let keys = keys.filter_map(|(name, key)| read_key(name, key, directory)).collect();
+    let keys = keys.map(|(name, key)| read_key(name, key, directory)).collect();
     Hospital {
         directory: directory.clone(),
         name,
@@ -118,7 +119,7 @@ fn read_stakeholder(
     name: At<StakeholderName>,
     mut table: Table<'_>,
     labels: &BTreeMap<Label, String>,
-) -> Option<(StakeholderName, Stakeholder)> {
+) -> (StakeholderName, Stakeholder) {
     let description = table.text("description", "a sentence for people");
     let cleared = table.parsed_list::<Label>("cleared");
     let sink = table.sink();
@@ -132,7 +133,7 @@ fn read_stakeholder(
     }
     let cleared: BTreeSet<_> = cleared.into_iter().map(|label| label.value).collect();
     let description = description.map(|text| text.value).unwrap_or_default();
-    Some((name.value, Stakeholder { description, cleared }))
+    (name.value, Stakeholder { description, cleared })
 }
 
 fn read_principals(
@@ -191,63 +192,49 @@ fn read_principal(
     }
 }
 
-fn read_plugin(
-    name: At<PlainName>,
-    mut table: Table<'_>,
-    directory: &Directory,
-) -> Option<(String, PluginFile)> {
+// Plugins and keys are there even if what is said of them is wrong: stages that name them are not to blame.
+
+fn read_plugin(name: At<PlainName>, mut table: Table<'_>, directory: &Directory) -> (String, PluginFile) {
     let path = table.text("path", "the component, e.g. \"plugins/deidentify.wasm\"");
     let sha256 = table.text_if("sha256");
     let sink = table.sink();
     table.finish();
-    let digest = sha256.and_then(|text| {
-        let digest = digest_of_hex(&text.value);
+    let sha256 = sha256.and_then(|text| {
+        let digest = octets_of_hex(&text.value).map(Digest);
         if digest.is_none() {
             let help = "write the 64 hexadecimal digits that `sha256sum` prints for the file";
             sink.report(text.problem("this is not a SHA-256 digest", help));
         }
         digest
     });
-    let path = inside(&path?, directory, sink)?;
-    Some((name.value.0, PluginFile { path, sha256: digest }))
+    let path = path.map(|path| inside(&path, directory, sink)).unwrap_or_default();
+    (name.value.0, PluginFile { path, sha256 })
 }
 
-fn read_key(name: At<PlainName>, mut table: Table<'_>, directory: &Directory) -> Option<(String, KeyFile)> {
+fn read_key(name: At<PlainName>, mut table: Table<'_>, directory: &Directory) -> (String, KeyFile) {
     let kind = table.text("kind", "what the key is for: \"secret\"");
     let file = table.text("file", "where the key is, e.g. \"keys/research\"");
     let sink = table.sink();
     table.finish();
-    let kind = kind.and_then(|kind| match kind.value.as_str() {
-        "secret" => Some(KeyKind::Secret),
-        other => {
-            let what = format!("there is no kind of key `{other}`");
-            sink.report(kind.problem(what, "write \"secret\": a secret for HMAC-SHA-256"));
-            None
-        }
-    });
-    let path = inside(&file?, directory, sink)?;
-    Some((name.value.0, KeyFile { kind: kind?, path }))
+    if let Some(kind) = kind.filter(|kind| kind.value != "secret") {
+        let what = format!("there is no kind of key `{}`", kind.value);
+        sink.report(kind.problem(what, "write \"secret\": a secret for HMAC-SHA-256"));
+    }
+    let path = file.as_ref().map(|file| inside(file, directory, sink)).unwrap_or_default();
+    if let Some(file) = file.filter(|_| path == directory.key_encryption_key()) {
+        let what = "this is the key-encryption key, which no stage may use";
+        sink.report(file.problem(what, "name another file; `hilum init` makes it"));
+    }
+    (name.value.0, KeyFile { kind: KeyKind::Secret, path })
 }
 
 /// A path that stays within the hospital directory, so that the directory can be moved and copied as a whole.
-fn inside(path: &At<String>, directory: &Directory, sink: &Sink) -> Option<PathBuf> {
+fn inside(path: &At<String>, directory: &Directory, sink: &Sink) -> PathBuf {
     let relative = Path::new(&path.value);
     let stays = relative.components().all(|part| matches!(part, Component::Normal(_)));
     if path.value.is_empty() || !stays {
         let what = format!("`{}` is not a path within the hospital directory", path.value);
         sink.report(path.problem(what, "put the file into the directory and write its path from there"));
-        return None;
     }
-    Some(directory.join(relative))
-}
-
-fn digest_of_hex(hex: &str) -> Option<Digest> {
-    let mut octets = [0; 32];
-    if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (octet, digits) in octets.iter_mut().zip(hex.as_bytes().chunks(2)) {
-        *octet = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(Digest(octets))
+    directory.join(relative)
 }

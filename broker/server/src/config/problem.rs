@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::directory::Directory;
 use super::model::Place;
 
 /// One thing that is wrong.
@@ -62,10 +63,11 @@ impl Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Sorts them; none if there are none.
+    /// Sorts them; none if there are none. The main file comes first: what is wrong there often is the cause of the rest.
     #[must_use]
     pub fn new(mut problems: Vec<Problem>) -> Option<Self> {
-        problems.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
+        let is_other = |problem: &Problem| &*problem.file != Directory::MAIN_FILE;
+        problems.sort_by(|a, b| (is_other(a), &a.file, a.position).cmp(&(is_other(b), &b.file, b.position)));
         problems.dedup();
         (!problems.is_empty()).then_some(Self(problems))
     }

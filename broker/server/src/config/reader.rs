@@ -4,6 +4,7 @@
 //! another shape, it reports to the [`Sink`] and gives nothing. [`Table::finish`] reports every key that was not asked
 //! for, so the keys that exist are the keys that are read.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::Range;
@@ -189,7 +190,7 @@ impl<'a> Table<'a> {
         if !value.get_ref().is_table() {
             self.wrong_shape(value, self.path_of(key), "a table", "{ key = value }");
         }
-        self.to_json(value)
+        self.to_json(value, &self.path_of(key))
     }
 
     /// A table that may be there.
@@ -225,7 +226,7 @@ impl<'a> Table<'a> {
     /// A table of named tables (`[key.NAME]`); may be left out.
     pub(super) fn named<N: FromStr<Err: Display>>(&mut self, key: &'static str) -> Vec<(At<N>, Table<'a>)> {
         let Some(named) = self.table_if(key) else { return Vec::new() };
-        let read = |(name, value): (&'a Spanned<std::borrow::Cow<'a, str>>, &'a Spanned<DeValue<'a>>)| {
+        let read = |(name, value): (&'a Spanned<Cow<'a, str>>, &'a Spanned<DeValue<'a>>)| {
             let place = self.source.place(&name.span());
             let path = format!("{}.{}", named.path, name.get_ref());
             let table = named.as_table(value, path.clone(), place.clone())?;
@@ -288,12 +289,11 @@ impl<'a> Table<'a> {
     }
 
     /// TOML as JSON: dates become texts, and numbers that JSON does not have are reported.
-    fn to_json(&self, spanned: &Spanned<DeValue<'_>>) -> Value {
+    fn to_json(&self, spanned: &Spanned<DeValue<'_>>, path: &str) -> Value {
         let number = |number: Option<serde_json::Number>| {
             number.map(Value::Number).unwrap_or_else(|| {
                 let help = "write a number that fits 64 bits and is finite";
-                let problem =
-                    self.at(spanned, self.path.clone(), ()).problem("JSON has no such number", help);
+                let problem = self.at(spanned, path.to_owned(), ()).problem("JSON has no such number", help);
                 self.sink.report(problem);
                 Value::Null
             })
@@ -304,9 +304,14 @@ impl<'a> Table<'a> {
             DeValue::Float(n) => number(n.as_str().parse().ok().and_then(serde_json::Number::from_f64)),
             DeValue::Boolean(flag) => Value::from(*flag),
             DeValue::Datetime(time) => Value::from(time.to_string()),
-            DeValue::Array(items) => items.iter().map(|item| self.to_json(item)).collect(),
+            DeValue::Array(items) => items.iter().map(|item| self.to_json(item, path)).collect(),
             DeValue::Table(table) => {
-                table.iter().map(|(key, value)| (key.get_ref().to_string(), self.to_json(value))).collect()
+                let entry = |(key, value): (&Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
+                    let name = key.get_ref().to_string();
+                    let value = self.to_json(value, &format!("{path}.{name}"));
+                    (name, value)
+                };
+                table.iter().map(entry).collect()
             }
         }
     }

@@ -1,0 +1,74 @@
+//! The configuration that a new hospital starts with.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::Directory;
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Template {
+    /// The example hospital: an MRI machine and its stakeholders.
+    Example,
+    /// `hilum.toml` and `flows/*.toml` of this directory.
+    Directory(PathBuf),
+}
+
+macro_rules! example_files {
+    ($($file:literal),+ $(,)?) => {
+        /// The example hospital's files: path and text.
+        const EXAMPLE: &[(&str, &str)] =
+            &[$(($file, include_str!(concat!("../../../../examples/hospital/hospital/", $file)))),+];
+    };
+}
+
+example_files!(
+    "hilum.toml",
+    "flows/billing.toml",
+    "flows/device.toml",
+    "flows/imaging.toml",
+    "flows/maintenance.toml",
+    "flows/results.toml",
+    "flows/room.toml",
+);
+
+impl Template {
+    /// Its files: path within the hospital directory, and text.
+    pub(super) fn files(&self) -> io::Result<Vec<(String, String)>> {
+        match self {
+            Self::Example => {
+                Ok(EXAMPLE.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+            }
+            Self::Directory(directory) => read(directory),
+        }
+    }
+}
+
+fn read(directory: &Path) -> io::Result<Vec<(String, String)>> {
+    let main = fs::read_to_string(directory.join(Directory::MAIN_FILE))?;
+    let mut files = vec![(Directory::MAIN_FILE.to_owned(), main)];
+    for entry in fs::read_dir(directory.join(Directory::FLOWS_FOLDER))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".toml") {
+            files.push((format!("{}/{name}", Directory::FLOWS_FOLDER), fs::read_to_string(&path)?));
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is in the folder of the example is what is in the binary.
+    #[test]
+    fn carries_every_file_of_the_example() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hospital/hospital"));
+        let (mut there, mut carried) = (read(folder).unwrap(), Template::Example.files().unwrap());
+        there.sort();
+        carried.sort();
+        assert_eq!(carried, there);
+    }
+}
