@@ -24,7 +24,7 @@ mod syntax;
 mod vr;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use pipe::{MemoryPipe, Pipe};
 

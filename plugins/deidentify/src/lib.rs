@@ -3,10 +3,12 @@
 mod config;
 pub mod dicom;
 pub mod hl7;
+mod plugin;
 pub mod pseudonym;
 mod refusal;
 pub mod x12;
 
 pub use config::{BurnedInAnnotation, Config, LocalSegment, PatientId, SCHEMA, Staff};
+pub use plugin::Deidentify;
 pub use pseudonym::Pseudonyms;
 pub use refusal::Refusal;

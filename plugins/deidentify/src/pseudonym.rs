@@ -7,8 +7,15 @@ use crate::Refusal;
 
 /// The domain of patient identifiers: DICOM (0010,0020), HL7v2 PID-3, X12 NM109 of the patient or subscriber.
 pub const PATIENT: &str = "patient-id";
+/// The domain of account numbers: HL7v2 PID-18, X12 CLM01.
+pub const ACCOUNT: &str = "account";
+/// The domain of the people who treat a patient: HL7v2 XCN.1, X12 NM109 of a provider.
+pub const STAFF: &str = "staff-id";
 /// The domain of DICOM unique identifiers.
 pub const UID: &str = "dicom-uid";
+
+/// The domain of the keys of records, which order them.
+pub const RECORD_KEY: &str = "record-key";
 
 /// Keyed pseudonyms: HMAC-SHA-256 under a key of the host.
 pub trait Pseudonyms {
@@ -38,8 +45,35 @@ pub fn patient(keys: &dyn Pseudonyms, identifier: &[u8]) -> Result<String, Refus
     if identifier.is_empty() {
         return Ok(String::new());
     }
-    let octets = pseudonym(keys, PATIENT, identifier)?;
-    Ok(octets[..16].iter().map(|octet| format!("{octet:02X}")).collect())
+    Ok(hexadecimal(&pseudonym(keys, PATIENT, identifier)?))
+}
+
+/// What stands for the key of a record: 32 hexadecimal digits.
+///
+/// # Errors
+/// When the host refuses the key.
+pub fn record_key(keys: &dyn Pseudonyms, key: &[u8]) -> Result<String, Refusal> {
+    Ok(hexadecimal(&pseudonym(keys, RECORD_KEY, key)?))
+}
+
+fn hexadecimal(made: &[u8; 32]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digits = |octet: &u8| [octet >> 4, octet & 15].map(|digit| char::from(DIGITS[usize::from(digit)]));
+    made[..16].iter().flat_map(digits).collect()
+}
+
+/// What stands for another identifier of a message or claim, in its own domain: 20 hexadecimal digits, which fit the
+/// shortest field that holds one (MSH-10 of HL7 v2.5.1, CLM01 of the claims), or nothing for an empty identifier.
+///
+/// # Errors
+/// When the host refuses the key.
+pub fn short(keys: &dyn Pseudonyms, domain: &str, identifier: &[u8]) -> Result<String, Refusal> {
+    let identifier = trim(identifier);
+    if identifier.is_empty() {
+        return Ok(String::new());
+    }
+    let octets = pseudonym(keys, domain, identifier)?;
+    Ok(octets[..10].iter().map(|octet| format!("{octet:02X}")).collect())
 }
 
 /// What stands for a DICOM unique identifier: a UUID-derived one (PS3.5 B.2) whose UUID is of version 8 (RFC 9562

@@ -49,10 +49,10 @@ fn plant(
         if row.tag == 0x0008_0017 {
             elements = elements.text(0x0008_0016, "UI", SOP_CLASS);
         }
-        if row.tag > CARRIER {
-            if let Some(carried) = carried.take() {
-                elements = elements.sequence(CARRIER, std::slice::from_ref(carried), ends);
-            }
+        if row.tag > CARRIER
+            && let Some(carried) = carried.take()
+        {
+            elements = elements.sequence(CARRIER, std::slice::from_ref(carried), ends);
         }
         let identifier = match row.vr.as_str() {
             "UI" => format!("1.77.{}.{i:04}.77", prefix.len()),

@@ -1,0 +1,268 @@
+//! The plugin: de-identifies a record, its head as well as its body, by its content type.
+
+use crate::dicom::{self, Pipe};
+use crate::{BurnedInAnnotation, Config, Pseudonyms, Refusal, SCHEMA, hl7, pseudonym, x12};
+use hilum_plugin::{
+    Body, BodyError, BodyReader, BodyWriter, ConfigError, Context, Description, Draft, Message, Outcome,
+    Transform, keys,
+};
+
+/// Content types and the format of each; compared without case, as media types are (RFC 6838 section 4.2).
+const CONTENT_TYPES: [(&str, Format); 4] = [
+    ("application/dicom", Format::Dicom),
+    ("application/hl7-v2", Format::Hl7),
+    ("x-application/hl7-v2+er7", Format::Hl7),
+    ("application/edi-x12", Format::X12),
+];
+/// Octets of a message or a claim, both of which are held in memory; an image is not.
+const TEXT_OCTETS_MAX: usize = 16 << 20;
+/// Octets of a body that a draft may hold inline.
+const INLINE_OCTETS_MAX: usize = 256 << 10;
+/// Characters of a refusal's reason.
+const REASON_CHARS_MAX: usize = 256;
+/// Refusals of what no setting can make acceptable.
+const UNSUPPORTED: &str = "unsupported-content-type";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Dicom,
+    Hl7,
+    X12,
+}
+
+/// The plugin, configured.
+#[derive(Debug)]
+pub struct Deidentify(Config);
+
+impl Transform for Deidentify {
+    type Config = Config;
+
+    /// With text burned into pixels let through, a record may still reveal its patient.
+    fn describe(config: Option<&Config>) -> Description {
+        let mut description = Description::new("deidentify", env!("CARGO_PKG_VERSION")).config_schema(SCHEMA);
+        let pixels_pass =
+            config.is_some_and(|config| config.burned_in_annotation == BurnedInAnnotation::Pass);
+        if !pixels_pass {
+            description = description.removes("phi");
+        }
+        CONTENT_TYPES.iter().fold(description, |description, (name, _)| description.content_type(name))
+    }
+
+    fn configure(config: Config) -> Result<Self, ConfigError> {
+        Ok(Deidentify(config))
+    }
+
+    fn transform(&mut self, _: &Context, message: Message) -> Outcome {
+        let refusal = |Refusal { code, reason }: Refusal| {
+            let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+            hilum_plugin::Refusal::new(code, reason)
+        };
+        deidentify(&self.0, message).map_err(refusal).into()
+    }
+}
+
+hilum_plugin::export_transform!(Deidentify);
+
+fn deidentify(config: &Config, message: Message) -> Result<Draft, Refusal> {
+    let keys = &HostKeys(&config.key);
+    let Message { head, body } = message;
+    let body = match format(&head.content_type)? {
+        Format::Dicom => image(body, config, keys)?,
+        Format::Hl7 => body_of(hl7::deidentify(&text(body)?, config, keys)?)?,
+        Format::X12 => body_of(x12::deidentify(&text(body)?, config, keys)?)?,
+    };
+    let key = head.key.map(|key| pseudonym::record_key(keys, key.as_bytes())).transpose()?;
+    let attributes =
+        head.attributes.into_iter().filter(|attribute| config.attributes.contains(&attribute.name)).collect();
+    Ok(Draft { key, content_type: head.content_type, attributes, body })
+}
+
+fn format(content_type: &str) -> Result<Format, Refusal> {
+    let name = content_type.split(';').next().unwrap_or_default().trim();
+    let known = CONTENT_TYPES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let known =
+        known.ok_or_else(|| Refusal::new(UNSUPPORTED, "only DICOM, HL7v2 and X12 can be de-identified"))?;
+    Ok(known.1)
+}
+
+fn image(body: Body, config: &Config, keys: &HostKeys<'_>) -> Result<Body, Refusal> {
+    match body {
+        Body::Inline(octets) => body_of(dicom::deidentify(&octets, config, keys)?),
+        Body::Large(reader) => {
+            let mut pipe = HostPipe { reader, writer: BodyWriter::new() };
+            dicom::rewrite(&mut pipe, config, keys)?;
+            pipe.writer.finish().map(Body::Large).map_err(|error| interrupted(&error))
+        }
+    }
+}
+
+fn text(body: Body) -> Result<Vec<u8>, Refusal> {
+    body.into_octets(TEXT_OCTETS_MAX).map_err(|error| interrupted(&error))
+}
+
+/// A body of octets in memory, inline if it may be.
+fn body_of(octets: Vec<u8>) -> Result<Body, Refusal> {
+    if octets.len() <= INLINE_OCTETS_MAX {
+        return Ok(Body::Inline(octets));
+    }
+    let mut writer = BodyWriter::new();
+    for piece in octets.chunks(INLINE_OCTETS_MAX) {
+        writer.write(piece).map_err(|error| interrupted(&error))?;
+    }
+    writer.finish().map(Body::Large).map_err(|error| interrupted(&error))
+}
+
+fn interrupted(error: &BodyError) -> Refusal {
+    match error {
+        BodyError::TooLarge(max) => Refusal::new("too-large", format!("the body has over {max} octets")),
+        BodyError::Interrupted => {
+            Refusal::new("interrupted", "the body could not be read or written to its end")
+        }
+        BodyError::Other(_) => Refusal::new("interrupted", "the host could not read or write the body"),
+    }
+}
+
+/// A key of the host, by name.
+struct HostKeys<'a>(&'a str);
+
+impl Pseudonyms for HostKeys<'_> {
+    fn pseudonyms(&self, domain: &str, values: &[&[u8]]) -> Result<Vec<[u8; 32]>, Refusal> {
+        let values: Vec<Vec<u8>> = values.iter().map(|value| value.to_vec()).collect();
+        keys::pseudonyms(self.0, domain, &values)
+            .map_err(|_| Refusal::new("no-key", format!("grant the stage `keys:{}`, a secret key", self.0)))
+    }
+}
+
+/// A large body, read from the host and written back to it.
+struct HostPipe {
+    reader: BodyReader,
+    writer: BodyWriter,
+}
+
+impl Pipe for HostPipe {
+    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Refusal> {
+        let octets =
+            self.reader.read(u32::try_from(max).unwrap_or(u32::MAX)).map_err(|error| interrupted(&error))?;
+        into.extend_from_slice(&octets);
+        Ok(octets.len())
+    }
+
+    fn skip(&mut self, n: u64) -> Result<u64, Refusal> {
+        self.reader.skip(n).map_err(|error| interrupted(&error))
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+        self.writer.write(octets).map_err(|error| interrupted(&error))
+    }
+
+    fn forward(&mut self, n: u64) -> Result<u64, Refusal> {
+        self.writer.forward(&mut self.reader, n).map_err(|error| interrupted(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hilum_plugin::{Attribute, testing};
+
+    const IMAGE: &str = "application/dicom";
+
+    fn plugin(config: Config) -> Deidentify {
+        Deidentify::configure(config).unwrap()
+    }
+
+    fn replaced(outcome: Outcome) -> Draft {
+        match outcome {
+            Outcome::Replace(draft) => draft,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(outcome: Outcome) -> hilum_plugin::Refusal {
+        match outcome {
+            Outcome::Refuse(refusal) => refusal,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn run(config: Config, message: Message) -> Outcome {
+        plugin(config).transform(&testing::context(), message)
+    }
+
+    #[test]
+    fn an_image_is_the_same_whether_it_is_inline_or_large() {
+        let image = dicom::tests::image_of(600_000);
+        let inline = replaced(run(Config::default(), testing::message(IMAGE, image.clone())));
+        let large = replaced(run(Config::default(), testing::large_message(IMAGE, image.clone())));
+        assert_eq!(inline.content_type, IMAGE);
+        let inline = testing::octets(inline.body);
+        assert_eq!(inline, testing::octets(large.body));
+        assert_eq!(inline, dicom::deidentify(&image, &Config::default(), &HostKeys("research")).unwrap());
+    }
+
+    #[test]
+    fn a_cut_image_is_refused_wherever_it_is() {
+        let mut image = dicom::tests::image_of(600_000);
+        image.truncate(500_000);
+        for message in [testing::message(IMAGE, image.clone()), testing::large_message(IMAGE, image)] {
+            assert_eq!(refused(run(Config::default(), message)).code, "truncated");
+        }
+    }
+
+    #[test]
+    fn the_head_reveals_as_little_as_the_body() {
+        let message = || {
+            let mut message = testing::message("Application/DICOM; version=1", dicom::tests::image_of(10));
+            message.head.key = Some("DOE^JANE 4711".to_owned());
+            message.head.attributes =
+                vec![Attribute::new("patient", "DOE"), Attribute::new("modality", "MR")];
+            message
+        };
+        let draft = replaced(run(Config::default(), message()));
+        assert!(draft.attributes.is_empty());
+        let key = draft.key.unwrap();
+        assert!(key.len() == 32 && !key.contains("4711"));
+
+        let config = Config { attributes: vec!["modality".to_owned()], ..Config::default() };
+        let draft = replaced(run(config, message()));
+        assert_eq!(draft.attributes, [Attribute::new("modality", "MR")]);
+        assert_eq!(draft.key.unwrap(), key, "records of one key stay together");
+    }
+
+    #[test]
+    fn each_content_type_goes_to_its_format_and_others_are_refused() {
+        for (content_type, format_expected) in [
+            ("application/dicom", Format::Dicom),
+            ("application/hl7-v2", Format::Hl7),
+            ("x-application/hl7-v2+er7; charset=utf-8", Format::Hl7),
+            ("application/EDI-X12", Format::X12),
+        ] {
+            assert_eq!(format(content_type).unwrap(), format_expected);
+            let code = refused(run(Config::default(), testing::message(content_type, "?"))).code;
+            assert_ne!(code, UNSUPPORTED, "{content_type}");
+        }
+        for content_type in ["", "application/json", "application/dicom+json", "text/plain"] {
+            assert_eq!(
+                refused(run(Config::default(), testing::message(content_type, "?"))).code,
+                UNSUPPORTED
+            );
+        }
+    }
+
+    #[test]
+    fn without_its_key_nothing_goes_on() {
+        testing::with(|host| host.denied.insert("research".to_owned()));
+        let refusal = refused(run(Config::default(), testing::message(IMAGE, dicom::tests::image_of(10))));
+        assert_eq!(refusal.code, "no-key");
+        assert!(refusal.reason.contains("keys:research"));
+    }
+
+    #[test]
+    fn it_claims_to_remove_phi_unless_pixels_may_show_it() {
+        assert_eq!(Deidentify::describe(None).removes, ["phi"]);
+        assert_eq!(Deidentify::describe(Some(&Config::default())).removes, ["phi"]);
+        let config = Config { burned_in_annotation: BurnedInAnnotation::Pass, ..Config::default() };
+        assert!(Deidentify::describe(Some(&config)).removes.is_empty());
+        assert_eq!(Deidentify::describe(None).content_types.len(), CONTENT_TYPES.len());
+    }
+}
