@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use directory::{Directory, IdentityFiles};
-pub use labels::{PluginCatalog, StageProblem, check_labels};
+pub use labels::{PluginCatalog, Received, StageProblem, check_labels, received_labels};
 pub use model::{
     FlowConfig, Hospital, HostGrant, KeyFile, KeyKind, Limits, Place, PluginFile, StageConfig, StageLimits,
     Stakeholder, SubscriptionConfig,

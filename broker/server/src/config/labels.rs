@@ -4,9 +4,9 @@
 //! a subscription's chain must be within the clearance of its stakeholder, and what is left where a stage emits must be
 //! within the labels of the flow that it emits to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hilum_core::Label;
+use hilum_core::{FlowName, Label, SubscriptionName};
 
 use super::model::{FlowConfig, Hospital, StageConfig, SubscriptionConfig};
 use super::problem::{Problem, Problems};
@@ -29,16 +29,25 @@ pub struct StageProblem {
     pub help: String,
 }
 
-/// Follows all labels. Asks `catalog` about every stage, so a stage that cannot run is found here too.
+/// The labels that each subscription's reader receives.
+pub type Received = BTreeMap<(FlowName, SubscriptionName), BTreeSet<Label>>;
+
+/// Whether all labels stay with those who are cleared for them.
 pub fn check_labels(hospital: &Hospital, catalog: &dyn PluginCatalog) -> Result<(), Problems> {
-    let mut check = Check { hospital, catalog, problems: Vec::new() };
+    received_labels(hospital, catalog).map(|_| ())
+}
+
+/// Follows all labels. Asks `catalog` about every stage, so a stage that cannot run is found here too.
+pub fn received_labels(hospital: &Hospital, catalog: &dyn PluginCatalog) -> Result<Received, Problems> {
+    let mut check = Check { hospital, catalog, received: BTreeMap::new(), problems: Vec::new() };
     hospital.flows.values().for_each(|flow| check.flow(flow));
-    Problems::new(check.problems).map_or(Ok(()), Err)
+    Problems::new(check.problems).map_or(Ok(check.received), Err)
 }
 
 struct Check<'a> {
     hospital: &'a Hospital,
     catalog: &'a dyn PluginCatalog,
+    received: Received,
     problems: Vec<Problem>,
 }
 
@@ -50,7 +59,8 @@ impl Check<'_> {
             self.emissions(stage, &labels);
         }
         for subscription in &flow.subscriptions {
-            self.subscription(subscription, labels.clone());
+            let labels = self.subscription(subscription, labels.clone());
+            self.received.insert((flow.name.clone(), subscription.name.clone()), labels);
         }
     }
 
@@ -81,7 +91,12 @@ impl Check<'_> {
         }
     }
 
-    fn subscription(&mut self, subscription: &SubscriptionConfig, mut labels: BTreeSet<Label>) {
+    /// The labels that are left at the end of the subscription's chain.
+    fn subscription(
+        &mut self,
+        subscription: &SubscriptionConfig,
+        mut labels: BTreeSet<Label>,
+    ) -> BTreeSet<Label> {
         for stage in &subscription.egress {
             self.pass(stage, &mut labels);
         }
@@ -96,5 +111,6 @@ impl Check<'_> {
             );
             self.problems.push(Problem::at(place, format!("subscription.{name}"), what, help));
         }
+        labels
     }
 }

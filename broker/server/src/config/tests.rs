@@ -159,6 +159,7 @@ fn checked(files: &Files) -> Result<Hospital, Problems> {
 }
 
 /// What is said about the hospital after replacing texts: (file, text that is there once, what it becomes).
+#[expect(clippy::needless_pass_by_value, reason = "`expect!` is written at the call")]
 fn check(changes: &[(&'static str, &str, &str)], expected: Expect) {
     let mut files = hospital();
     for (path, from, to) in changes {
@@ -196,6 +197,23 @@ fn says_what_the_files_say() {
     assert_eq!(watch.limits.memory_octets, Some(1_000_000));
     assert_eq!(watch.emits_as.as_ref().unwrap().id.as_str(), "spiffe://st-marys/plugin/watch");
     assert_eq!(watch.place.to_string(), "flows/device.toml:10:9");
+}
+
+#[test]
+fn tells_what_every_reader_receives() {
+    let mut files = hospital();
+    let labels = "labels = [\"device\", \"phi\"]";
+    files.entry("flows/device.toml").and_modify(|text| {
+        *text =
+            text.replace("labels = [\"device\"]", labels).replace("threshold = 20.5", "removes = [\"phi\"]");
+    });
+    let received = received_labels(&checked(&files).unwrap(), &Pretended).unwrap();
+    let shown: Vec<_> =
+        received.iter().map(|((flow, name), labels)| format!("{flow}/{name}: {labels:?}")).collect();
+    expect![[r#"
+        device/manufacturer: {"device"}
+        imaging/radiology: {"phi"}
+        maintenance/manufacturer: {"device"}"#]].assert_eq(&shown.join("\n"));
 }
 
 #[test]
