@@ -1,0 +1,254 @@
+//! `types`: large bodies, read by pull and written by push. `forward` copies on the host.
+
+use bytes::Bytes;
+use hilum_core::limits::{BLOB_CHUNK_OCTETS, INLINE_BODY_OCTETS_MAX};
+use hilum_core::record::{Body, Measured};
+use wasmtime::Result;
+use wasmtime::component::Resource;
+
+use super::Host;
+use super::bindings::hilum::plugin::types::{
+    self as raw, BodyError, Host as TypesHost, HostBodyReader, HostBodyWriter,
+};
+use crate::limits::READ_OCTETS_MAX;
+use crate::services::{BlobSink, ServiceError, Services};
+
+/// A body that a guest reads. It stands for the whole body, however far it has been read.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Reader {
+    body: Measured,
+    at: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(body: Measured) -> Self {
+        Self { body, at: 0 }
+    }
+
+    pub(crate) fn into_body(self) -> Measured {
+        self.body
+    }
+
+    /// Octets that have not been read.
+    pub(crate) fn left(&self) -> u64 {
+        self.body.body().size() - self.at
+    }
+
+    /// Up to `max` octets; empty at the end and only there.
+    pub(crate) fn next(&mut self, services: &dyn Services, max: usize) -> Result<Bytes, ServiceError> {
+        let max = usize::try_from(self.left()).map_or(max, |left| left.min(max));
+        if max == 0 {
+            return Ok(Bytes::new());
+        }
+        let octets = match self.body.body() {
+            Body::Inline(octets) => {
+                let at = usize::try_from(self.at).map_err(|_| lost())?;
+                octets.slice(at..at + max)
+            }
+            Body::Blob(blob) => {
+                let octets = services.read_blob(blob, self.at, max)?;
+                if octets.is_empty() || octets.len() > max {
+                    return Err(lost());
+                }
+                octets
+            }
+        };
+        self.at += octets.len() as u64;
+        Ok(octets)
+    }
+
+    /// Passes over up to `n` octets.
+    fn skip(&mut self, n: u64) -> u64 {
+        let n = n.min(self.left());
+        self.at += n;
+        n
+    }
+}
+
+fn lost() -> ServiceError {
+    ServiceError("a large body is not as long as its record says".into())
+}
+
+/// A body that a guest writes: in memory until it is too large to be inline, then a blob.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Writer {
+    buffer: Vec<u8>,
+    sink: Option<Box<dyn BlobSink>>,
+}
+
+impl Writer {
+    pub(crate) fn new() -> Self {
+        Self { buffer: Vec::new(), sink: None }
+    }
+
+    pub(crate) fn write(&mut self, services: &dyn Services, octets: &[u8]) -> Result<(), ServiceError> {
+        for piece in octets.chunks(BLOB_CHUNK_OCTETS) {
+            if self.buffer.len() + piece.len() > INLINE_BODY_OCTETS_MAX {
+                self.spill(services)?;
+            }
+            self.buffer.extend_from_slice(piece);
+        }
+        Ok(())
+    }
+
+    fn spill(&mut self, services: &dyn Services) -> Result<(), ServiceError> {
+        if self.sink.is_none() {
+            self.sink = Some(services.create_blob()?);
+        }
+        if let Some(sink) = &mut self.sink {
+            self.buffer.chunks(BLOB_CHUNK_OCTETS).try_for_each(|chunk| sink.write(chunk))?;
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self, services: &dyn Services) -> Result<Measured, ServiceError> {
+        if self.sink.is_some() {
+            self.spill(services)?;
+        }
+        let body = match self.sink {
+            None => Body::Inline(self.buffer.into()),
+            Some(sink) => Body::Blob(sink.finish()?),
+        };
+        Ok(Measured::new(body))
+    }
+}
+
+/// The body of a draft, measured. Inline octets over the inline limit become a large body.
+pub(crate) fn settle(host: &mut Host, body: raw::Body) -> Result<Measured, ServiceError> {
+    let services = host.place.services.clone();
+    match body {
+        raw::Body::Inline(octets) if octets.len() <= INLINE_BODY_OCTETS_MAX => {
+            Ok(Measured::new(Body::Inline(octets.into())))
+        }
+        raw::Body::Inline(octets) => {
+            let mut writer = Writer::new();
+            writer.write(&*services, &octets)?;
+            host.finish_writer(writer)
+        }
+        raw::Body::Large(reader) => host
+            .table
+            .delete(reader)
+            .map(Reader::into_body)
+            .map_err(|_| ServiceError("the plugin returned a body that is not there".into())),
+    }
+}
+
+impl Host {
+    pub(super) fn finish_writer(&mut self, writer: Writer) -> Result<Measured, ServiceError> {
+        let body = writer.finish(&*self.place.services)?;
+        if let Body::Blob(blob) = body.body() {
+            self.call.made.push(*blob);
+        }
+        Ok(body)
+    }
+
+    /// Counts octets that are about to be written; says how many are allowed in all if these are too many.
+    fn account(&mut self, octets: u64) -> Result<(), BodyError> {
+        self.call.written = self.call.written.saturating_add(octets);
+        if self.call.written > self.call.written_max {
+            return Err(BodyError::TooLarge(self.call.written_max));
+        }
+        Ok(())
+    }
+
+    fn interrupted(&mut self, error: ServiceError) -> BodyError {
+        self.fault(error);
+        BodyError::Interrupted
+    }
+
+    fn move_chunks(
+        &mut self,
+        to: &Resource<Writer>,
+        from: &Resource<Reader>,
+        n: u64,
+    ) -> Result<Result<u64, BodyError>> {
+        let services = self.place.services.clone();
+        let mut moved = 0;
+        while moved < n {
+            if self.call.is_over() {
+                return Ok(Err(BodyError::Interrupted));
+            }
+            let max =
+                usize::try_from(n - moved).map_or(BLOB_CHUNK_OCTETS, |left| left.min(BLOB_CHUNK_OCTETS));
+            let chunk = match self.table.get_mut(from)?.next(&*services, max) {
+                Ok(chunk) if chunk.is_empty() => break,
+                Ok(chunk) => chunk,
+                Err(error) => return Ok(Err(self.interrupted(error))),
+            };
+            if let Err(error) = self.account(chunk.len() as u64) {
+                return Ok(Err(error));
+            }
+            if let Err(error) = self.table.get_mut(to)?.write(&*services, &chunk) {
+                return Ok(Err(self.interrupted(error)));
+            }
+            moved += chunk.len() as u64;
+        }
+        Ok(Ok(moved))
+    }
+}
+
+impl TypesHost for Host {}
+
+impl HostBodyReader for Host {
+    fn size(&mut self, this: Resource<Reader>) -> Result<u64> {
+        Ok(self.table.get(&this)?.body.body().size())
+    }
+
+    fn read(&mut self, this: Resource<Reader>, max: u32) -> Result<Result<Vec<u8>, BodyError>> {
+        let max = max.min(READ_OCTETS_MAX) as usize;
+        let services = self.place.services.clone();
+        match self.table.get_mut(&this)?.next(&*services, max) {
+            Ok(octets) => Ok(Ok(octets.into())),
+            Err(error) => Ok(Err(self.interrupted(error))),
+        }
+    }
+
+    fn skip(&mut self, this: Resource<Reader>, n: u64) -> Result<Result<u64, BodyError>> {
+        Ok(Ok(self.table.get_mut(&this)?.skip(n)))
+    }
+
+    fn drop(&mut self, this: Resource<Reader>) -> Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl HostBodyWriter for Host {
+    fn new(&mut self) -> Result<Resource<Writer>> {
+        Ok(self.table.push(Writer::new())?)
+    }
+
+    fn write(&mut self, this: Resource<Writer>, octets: Vec<u8>) -> Result<Result<(), BodyError>> {
+        if let Err(error) = self.account(octets.len() as u64) {
+            return Ok(Err(error));
+        }
+        let services = self.place.services.clone();
+        match self.table.get_mut(&this)?.write(&*services, &octets) {
+            Ok(()) => Ok(Ok(())),
+            Err(error) => Ok(Err(self.interrupted(error))),
+        }
+    }
+
+    fn forward(
+        &mut self,
+        this: Resource<Writer>,
+        source: Resource<Reader>,
+        n: u64,
+    ) -> Result<Result<u64, BodyError>> {
+        self.move_chunks(&this, &source, n)
+    }
+
+    fn finish(&mut self, this: Resource<Writer>) -> Result<Result<Resource<Reader>, BodyError>> {
+        let writer = self.table.delete(this)?;
+        match self.finish_writer(writer) {
+            Ok(body) => Ok(Ok(self.table.push(Reader::new(body))?)),
+            Err(error) => Ok(Err(self.interrupted(error))),
+        }
+    }
+
+    fn drop(&mut self, this: Resource<Writer>) -> Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Chains: the stages of a flow or a subscription, checked when they are loaded and run batch by batch.
+
+use std::sync::Arc;
+
+use hilum_core::chain::Plan;
+use hilum_core::limits::CHAIN_STAGES_MAX;
+use hilum_core::{FlowName, Principal, StageName, SubscriptionName};
+
+use crate::engine::Sandbox;
+use crate::grants::Grants;
+use crate::limits::Limits;
+use crate::plugin::Plugin;
+use crate::run::{BatchRun, Emission, Failure, Input};
+use crate::services::Services;
+use crate::stage::{Effects, Stage};
+
+mod batch;
+
+/// What is the same for all records of a chain.
+#[derive(Debug, Clone)]
+pub struct ChainContext {
+    /// The flow's name.
+    pub flow: FlowName,
+    /// The flow's class: `device`, `imaging` or `billing`.
+    pub class: String,
+    /// The subscription whose egress chain this is; none for the flow's ingress chain.
+    pub subscription: Option<SubscriptionName>,
+    /// Who receives the records at egress.
+    pub recipient: Option<Arc<Principal>>,
+    /// Purpose of use (HL7 v3 PurposeOfUse code), where one is stated.
+    pub purpose: Option<String>,
+}
+
+/// One stage as a configuration has it.
+#[derive(Debug, Clone)]
+pub struct StageSpec {
+    /// Its name in the chain.
+    pub name: StageName,
+    /// The plugin.
+    pub plugin: Arc<Plugin>,
+    /// The plugin's configuration.
+    pub config: serde_json::Value,
+    /// What the stage may ask for.
+    pub grants: Grants,
+    /// What it may use up.
+    pub limits: Limits,
+}
+
+/// Why a chain is not loaded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// More stages than [`CHAIN_STAGES_MAX`].
+    #[error("the chain has {0} stages, at most {CHAIN_STAGES_MAX} are allowed")]
+    TooLong(usize),
+    /// Two stages of one name.
+    #[error("stage `{0}` is there twice: give each stage of a chain a name of its own")]
+    Twice(StageName),
+    /// The plugin imports an interface that the stage was not granted.
+    #[error(
+        "stage `{stage}`: the plugin imports `{import}`, which is not granted: add the grant `{grant}` to the stage"
+    )]
+    NotGranted {
+        /// The stage.
+        stage: StageName,
+        /// The interface, e.g. `hilum:plugin/keys@1.0.0`.
+        import: String,
+        /// How the grant is written.
+        grant: &'static str,
+    },
+    /// The configuration is not one that the plugin takes.
+    #[error("stage `{stage}`: the configuration at `{at}` is wrong: {reason}")]
+    Config {
+        /// The stage.
+        stage: StageName,
+        /// JSON Pointer (RFC 6901) to the value at fault; empty for the whole.
+        at: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The plugin needs functions that this build does not have.
+    #[error("stage `{stage}`: the plugin does not link, it may need a newer Hilum: {reason}")]
+    Link {
+        /// The stage.
+        stage: StageName,
+        /// The engine's words.
+        reason: String,
+    },
+    /// The plugin failed while it was configured.
+    #[error("stage `{stage}`: the plugin does not start: {reason}")]
+    Start {
+        /// The stage.
+        stage: StageName,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// The loaded stages of a flow's ingress or of a subscription's egress.
+pub struct Chain {
+    context: ChainContext,
+    stages: Vec<Stage>,
+    plan: Plan,
+    services: Arc<dyn Services>,
+}
+
+impl Chain {
+    /// Checks every stage (grants, configuration against the plugin's schema) and configures one instance of each.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError`] for the first stage that is wrong.
+    pub fn load(
+        sandbox: &Sandbox,
+        context: ChainContext,
+        stages: Vec<StageSpec>,
+        services: Arc<dyn Services>,
+    ) -> Result<Self, ChainError> {
+        if stages.len() > CHAIN_STAGES_MAX {
+            return Err(ChainError::TooLong(stages.len()));
+        }
+        for (index, stage) in stages.iter().enumerate() {
+            if stages[..index].iter().any(|before| before.name == stage.name) {
+                return Err(ChainError::Twice(stage.name.clone()));
+            }
+        }
+        let load = |spec| Stage::load(sandbox, &context, spec, &services);
+        let stages = stages.into_iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let plan = Plan::new(stages.iter().map(|stage| stage.planned.clone()).collect());
+        Ok(Self { context, stages, plan, services })
+    }
+
+    /// Which plugins, by digest, with which configuration. Its digest is in every receipt.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Runs a batch through all stages; blocks. Where a stage fails on the batch as a whole, it gets the records one by one,
+    /// each on an instance that has not failed, so that only the guilty ones fail.
+    ///
+    /// Keyed state of `observe` stages is committed with each call: a record whose batch is later not stored may be observed
+    /// again. Emissions are not published: that is left to the caller, once the batch is durable.
+    #[must_use]
+    pub fn run(&self, inputs: Vec<Input>) -> BatchRun {
+        batch::run(self, inputs)
+    }
+
+    /// Tells the `observe` stages the time, about once a second; gives what they emitted, and the failures of stages.
+    #[must_use]
+    pub fn tick(&self) -> (Vec<Emission>, Vec<Failure>) {
+        let (mut effects, mut failures) = (Effects::default(), Vec::new());
+        for stage in &self.stages {
+            if let Err(fault) = stage.tick(&mut effects) {
+                let (stage, reason) = (stage.planned.name.clone(), fault.reason);
+                failures.push(Failure::Failed { stage, kind: fault.kind, reason });
+            }
+        }
+        effects.made.iter().for_each(|blob| self.services.discard_blob(blob));
+        (effects.emitted, failures)
+    }
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chain")
+            .field("context", &self.context)
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}

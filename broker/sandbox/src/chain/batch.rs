@@ -1,0 +1,224 @@
+//! A batch on its way through a chain, stage by stage, and the receipts of it.
+
+use hilum_core::chain::{Receipt, StageOutcome, output_digest};
+use hilum_core::limits::{BATCH_OCTETS_MAX, BATCH_RECORDS_MAX, SPLIT_RECORDS_MAX};
+use hilum_core::record::{ChainRun, Measured, Output};
+use hilum_core::{Body, Digest};
+
+use super::Chain;
+use crate::instance::Fault;
+use crate::run::{BatchRun, Failure, FailureKind, Input, Obligation, Ran};
+use crate::stage::{Effects, Item, Made, Stage, Verdict};
+
+/// One input with all records that the stages have made of it so far.
+struct Flight {
+    input: Digest,
+    body: Measured,
+    /// The records; empty once it has failed.
+    items: Vec<Item>,
+    outcomes: Vec<StageOutcome>,
+    obligations: Vec<Obligation>,
+    failure: Option<Failure>,
+}
+
+/// Runs inputs through all stages of a chain.
+pub(super) fn run(chain: &Chain, inputs: Vec<Input>) -> BatchRun {
+    let mut flights: Vec<Flight> = inputs.into_iter().map(Flight::new).collect();
+    let mut effects = Effects::default();
+    for stage in &chain.stages {
+        run_stage(chain, stage, &mut flights, &mut effects);
+    }
+    discard_unused(chain, &flights, &effects);
+    let plan = chain.plan.digest();
+    let records = flights.into_iter().map(|flight| flight.land(plan)).collect();
+    BatchRun { records, emitted: effects.emitted }
+}
+
+impl Flight {
+    fn new(input: Input) -> Self {
+        let Input { head, source, offset, body } = input;
+        Self {
+            input: body.digest(),
+            items: vec![Item { head, source, offset, body: body.clone() }],
+            body,
+            outcomes: Vec::new(),
+            obligations: Vec::new(),
+            failure: None,
+        }
+    }
+
+    fn land(self, plan: Digest) -> Result<Ran, Failure> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        let digests: Vec<Digest> = self.items.iter().map(|item| item.body.digest()).collect();
+        let output = output_digest(&digests);
+        let receipt = Receipt { input: self.input, plan, outcomes: self.outcomes, output };
+        let outputs = self.items.into_iter().map(|item| Output {
+            key: item.head.key,
+            content_type: item.head.content_type,
+            attributes: item.head.attributes,
+            body: item.body,
+        });
+        let run = ChainRun { outputs: outputs.collect(), receipt };
+        Ok(Ran { run, obligations: self.obligations })
+    }
+
+    /// Takes the verdicts of one stage on this input's records.
+    fn take(&mut self, stage: &Stage, verdicts: impl Iterator<Item = Verdict>) {
+        let mut outcome = StageOutcome::Passed;
+        let items = std::mem::take(&mut self.items);
+        for (mut item, verdict) in items.into_iter().zip(verdicts) {
+            let did = match verdict {
+                Verdict::Pass => StageOutcome::Passed,
+                Verdict::Oblige(obligations) => {
+                    self.obligations.extend(obligations);
+                    StageOutcome::Obliged
+                }
+                Verdict::Annotate(attributes) => {
+                    item.head.attributes = attributes;
+                    StageOutcome::Annotated
+                }
+                Verdict::Replace(made) => {
+                    item = item.replaced(made);
+                    StageOutcome::Replaced
+                }
+                Verdict::Split(all) => {
+                    self.items.extend(all.into_iter().map(|made| item.clone().replaced(made)));
+                    outcome = StageOutcome::Split;
+                    continue;
+                }
+                Verdict::Refuse { code, reason } => {
+                    let stage = stage.planned.name.clone();
+                    return self.fail(Failure::Refused { stage, code, reason });
+                }
+                Verdict::Fail(fault) => return self.fail(failed(stage, fault)),
+            };
+            self.items.push(item);
+            if rank(did) > rank(outcome) {
+                outcome = did;
+            }
+        }
+        if self.items.len() > SPLIT_RECORDS_MAX {
+            let reason = format!("the chain made more than {SPLIT_RECORDS_MAX} records of one");
+            return self.fail(failed(stage, Fault { kind: FailureKind::Output, reason }));
+        }
+        let removes = &stage.planned.removes;
+        if !removes.is_empty() {
+            self.items.iter_mut().for_each(|item| item.head.labels.retain(|label| !removes.contains(label)));
+        }
+        self.outcomes.push(outcome);
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.items.clear();
+        self.failure = Some(failure);
+    }
+}
+
+impl Item {
+    fn replaced(mut self, made: Made) -> Self {
+        let Made { key, content_type, attributes, body } = made;
+        self.head.key = key;
+        self.head.content_type = content_type;
+        self.head.attributes = attributes;
+        self.body = body;
+        self
+    }
+}
+
+/// Of the outcomes of several records of one input, the one that changed most is told.
+fn rank(outcome: StageOutcome) -> u8 {
+    match outcome {
+        StageOutcome::Passed => 0,
+        StageOutcome::Obliged => 1,
+        StageOutcome::Annotated => 2,
+        StageOutcome::Replaced => 3,
+        StageOutcome::Split => 4,
+    }
+}
+
+fn failed(stage: &Stage, fault: Fault) -> Failure {
+    let Fault { kind, reason } = fault;
+    Failure::Failed { stage: stage.planned.name.clone(), kind, reason }
+}
+
+fn run_stage(chain: &Chain, stage: &Stage, flights: &mut [Flight], effects: &mut Effects) {
+    let items: Vec<&Item> = flights.iter().flat_map(|flight| &flight.items).collect();
+    if items.is_empty() {
+        return;
+    }
+    let planned = &stage.planned;
+    let span = tracing::info_span!(
+        "stage",
+        stage = %planned.name,
+        plugin = planned.plugin,
+        version = planned.version,
+        records = items.len(),
+        failed = tracing::field::Empty,
+        refused = tracing::field::Empty,
+    );
+    let entered = span.enter();
+    let mut verdicts = Vec::with_capacity(items.len());
+    for part in parts(&items) {
+        verdicts.extend(call(chain, stage, part, effects));
+    }
+    span.record("failed", verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Fail(_))).count());
+    span.record(
+        "refused",
+        verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Refuse { .. })).count(),
+    );
+    drop(entered);
+    let mut verdicts = verdicts.into_iter();
+    for flight in flights.iter_mut().filter(|flight| flight.failure.is_none()) {
+        let count = flight.items.len();
+        // All verdicts on this input's records are taken off, even where an early one ends it.
+        let own: Vec<Verdict> = verdicts.by_ref().take(count).collect();
+        flight.take(stage, own.into_iter());
+    }
+}
+
+/// Calls a stage on records together; if that fails, on each alone.
+fn call(chain: &Chain, stage: &Stage, items: &[&Item], effects: &mut Effects) -> Vec<Verdict> {
+    match stage.call(&chain.context, items, effects) {
+        Ok(verdicts) => verdicts,
+        Err(fault) if items.len() == 1 => vec![Verdict::Fail(fault)],
+        Err(fault) => {
+            let planned = &stage.planned;
+            tracing::warn!(stage = %planned.name, plugin = planned.plugin, records = items.len(), kind = %fault.kind,
+                reason = fault.reason, "the batch failed, its records are run one by one");
+            items.iter().flat_map(|item| one(stage.call(&chain.context, &[item], effects))).collect()
+        }
+    }
+}
+
+fn one(result: Result<Vec<Verdict>, Fault>) -> Vec<Verdict> {
+    result.unwrap_or_else(|fault| vec![Verdict::Fail(fault)])
+}
+
+/// Cuts records into parts for one call each: bounded in number and octets, and a large body alone, so that it has its
+/// own time.
+fn parts<'a, 'b>(items: &'b [&'a Item]) -> Vec<&'b [&'a Item]> {
+    let is_large = |item: &Item| matches!(item.body.body(), Body::Blob(_));
+    let (mut parts, mut start, mut octets) = (Vec::new(), 0, 0);
+    for (at, item) in items.iter().enumerate() {
+        let size = item.body.body().size();
+        let full = at - start >= BATCH_RECORDS_MAX || octets + size > BATCH_OCTETS_MAX as u64;
+        if at > start && (full || is_large(item) || is_large(items[at - 1])) {
+            parts.push(&items[start..at]);
+            (start, octets) = (at, 0);
+        }
+        octets += size;
+    }
+    parts.push(&items[start..]);
+    parts
+}
+
+/// Drops the large bodies that stages made and that neither an output nor an input refers to.
+fn discard_unused(chain: &Chain, flights: &[Flight], effects: &Effects) {
+    let used = |id| {
+        let is = |body: &Measured| matches!(body.body(), Body::Blob(blob) if blob.id == id);
+        flights.iter().any(|flight| is(&flight.body) || flight.items.iter().any(|item| is(&item.body)))
+    };
+    effects.made.iter().filter(|blob| !used(blob.id)).for_each(|blob| chain.services.discard_blob(blob));
+}

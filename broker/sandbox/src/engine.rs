@@ -1,0 +1,144 @@
+//! The one wasmtime engine of a broker: what code may do at all, and the clock that interrupts it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use crate::plugin::{LoadError, Plugin};
+
+/// Core instances that a component may consist of: the plugin's module and those that `wit-component` adds to join it to its
+/// imports.
+const CORE_INSTANCES_MAX: u32 = 16;
+/// Tables of one component.
+const TABLES_MAX: u32 = 8;
+/// Elements of one table that the pool has room for.
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// Octets of the bookkeeping of one instance.
+const INSTANCE_OCTETS_MAX: usize = 1 << 20;
+/// Octets of WebAssembly stack: recursion deeper than that traps.
+const STACK_OCTETS_MAX: usize = 512 * 1024;
+
+/// What all plugins of a broker share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Instances at once; by default 256. Each reserves address space, and takes memory as it uses it.
+    pub instances: u32,
+    /// The largest [`crate::Limits::memory_octets`] that a stage may have; by default 64 MiB.
+    pub memory_octets: usize,
+    /// How often a running plugin is checked against its wall clock; by default 5 ms.
+    pub tick: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { instances: 256, memory_octets: 64 << 20, tick: Duration::from_millis(5) }
+    }
+}
+
+/// Why there is no sandbox on this machine.
+#[derive(Debug, thiserror::Error)]
+#[error("the WebAssembly engine does not start: {0}")]
+pub struct SandboxError(String);
+
+/// Compiles plugins. Cheap to clone.
+#[derive(Clone)]
+pub struct Sandbox {
+    engine: Engine,
+    settings: Arc<Settings>,
+    _ticker: Arc<Ticker>,
+}
+
+impl Sandbox {
+    /// Starts an engine and the thread of its clock, which ends with the last clone.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError`] where the address space for [`Settings::instances`] is not to be had.
+    pub fn new(settings: Settings) -> Result<Self, SandboxError> {
+        let engine = Engine::new(&config(&settings)).map_err(|error| SandboxError(format!("{error:#}")))?;
+        let ticker = Ticker::start(engine.clone(), settings.tick)?;
+        Ok(Self { engine, settings: Arc::new(settings), _ticker: Arc::new(ticker) })
+    }
+
+    /// Compiles a component and finds out what it is. Takes seconds for a large one.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`], which says what about the component is wrong.
+    pub fn load(&self, component: &[u8]) -> Result<Arc<Plugin>, LoadError> {
+        Plugin::load(self, component).map(Arc::new)
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How many ticks of the clock make at least this time.
+    pub(crate) fn ticks(&self, time: Duration) -> u64 {
+        let ticks = time.as_micros().div_ceil(self.settings.tick.as_micros().max(1));
+        u64::try_from(ticks).unwrap_or(u64::MAX / 2).saturating_add(1)
+    }
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+fn config(settings: &Settings) -> Config {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(settings.instances)
+        .total_core_instances(settings.instances.saturating_mul(CORE_INSTANCES_MAX))
+        .total_memories(settings.instances)
+        .total_tables(settings.instances.saturating_mul(TABLES_MAX))
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(1)
+        .max_tables_per_component(TABLES_MAX)
+        .max_component_instance_size(INSTANCE_OCTETS_MAX)
+        .max_core_instance_size(INSTANCE_OCTETS_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .max_memory_size(settings.memory_octets);
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_OCTETS_MAX)
+        .cranelift_opt_level(OptLevel::Speed)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// The thread that advances the engine's epoch.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+}
+
+impl Ticker {
+    fn start(engine: Engine, tick: Duration) -> Result<Self, SandboxError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let run = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                thread::sleep(tick);
+                engine.increment_epoch();
+            }
+        };
+        let spawned = thread::Builder::new().name("sandbox-clock".into()).spawn(run);
+        spawned.map(|_| Self { stop }).map_err(|error| SandboxError(error.to_string()))
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,295 @@
+//! What a component is: its world, what it imports, and what it says of itself.
+
+use std::fmt;
+use std::time::Duration;
+
+use hilum_core::chain::World;
+use hilum_core::{Digest, Label};
+use wasmtime::component::types::Component as ComponentType;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
+
+use crate::capability::bindings::hilum::plugin::types as raw;
+use crate::engine::Sandbox;
+use crate::grants::Grants;
+use crate::limits::{COMPONENT_OCTETS_MAX, Limits, SCHEMA_OCTETS_MAX};
+use crate::schema::Schema;
+use crate::wasi;
+
+/// The package of the interfaces, and the version of it that this build implements.
+const PACKAGE: &str = "hilum:plugin/";
+const VERSION: (u64, u64) = (1, 0);
+/// Interfaces of the package that need no grant.
+const FREE: [&str; 2] = ["types", "log"];
+/// Interfaces of the package that a grant opens, with how the grant is written.
+const GRANTED: [(&str, &str); 6] = [
+    ("metrics", "metrics"),
+    ("keys", "keys:NAME` (or `recipient:NAME"),
+    ("time", "time"),
+    ("random", "random"),
+    ("state", "state"),
+    ("emit", "emit:FLOW"),
+];
+
+/// Why octets are not a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// Larger than any component that is accepted.
+    #[error("the component has {0} octets, at most {COMPONENT_OCTETS_MAX} are loaded")]
+    TooLarge(usize),
+    /// No WebAssembly at all.
+    #[error("this is not a WebAssembly component: it does not start with `\\0asm`")]
+    NotWasm,
+    /// A core module.
+    #[error(
+        "this is a WebAssembly core module, not a component: compile the plugin for `wasm32-wasip2` with crate-type \
+         `cdylib`"
+    )]
+    CoreModule,
+    /// A component that the engine does not accept.
+    #[error("the component does not compile: {0}")]
+    Invalid(String),
+    /// It exports the interfaces of no world, or those of several.
+    #[error(
+        "the component is of none of the worlds `transform`, `authorize` and `observe` of hilum:plugin: {0}; export it with \
+         `hilum_plugin::export_transform!` or one of its siblings"
+    )]
+    World(String),
+    /// It was built for a later version of the package.
+    #[error(
+        "the component needs `{0}`, and this build of Hilum has hilum:plugin {major}.{minor}: update Hilum, or build the plugin for \
+         an earlier version",
+        major = VERSION.0, minor = VERSION.1
+    )]
+    Newer(String),
+    /// It imports something that is not there.
+    #[error("the component imports `{0}`, which this build of Hilum does not have")]
+    Import(String),
+    /// `describe` failed, or what it said is no description.
+    #[error("the plugin does not describe itself: {0}")]
+    Description(String),
+}
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The plugin's own name.
+    pub name: String,
+    /// Its semantic version.
+    pub version: String,
+    /// JSON Schema of its configuration.
+    pub config_schema: serde_json::Value,
+    /// Labels that records no longer carry after it.
+    pub removes: Vec<Label>,
+    /// Content types that it understands; empty for any.
+    pub content_types: Vec<String>,
+}
+
+impl Description {
+    pub(crate) fn checked(of: raw::Description) -> Result<(Self, Schema), LoadError> {
+        let raw::Description { name, version, config_schema, removes, content_types } = of;
+        let fault = |reason: String| Err(LoadError::Description(reason));
+        if !(1..=64).contains(&name.len()) || !(1..=64).contains(&version.len()) {
+            return fault("its name and version need 1 to 64 octets each".into());
+        }
+        if config_schema.len() > SCHEMA_OCTETS_MAX {
+            return fault(format!("its configuration schema has more than {SCHEMA_OCTETS_MAX} octets"));
+        }
+        let schema = Schema::compile(&config_schema).map_err(LoadError::Description)?;
+        let labels = removes.iter().map(|label| Label::new(label)).collect::<Result<Vec<_>, _>>();
+        let removes = labels.map_err(|error| LoadError::Description(error.to_string()))?;
+        Ok((Self { name, version, config_schema: schema.document().clone(), removes, content_types }, schema))
+    }
+}
+
+/// An interface that a component imports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// As in the component, e.g. `hilum:plugin/keys@1.0.0`.
+    pub name: String,
+    /// The interface's own name where it is one of `hilum:plugin`.
+    pub interface: Option<String>,
+}
+
+/// A compiled component of one of the worlds. It does nothing until it is a stage of a chain.
+pub struct Plugin {
+    pub(crate) component: Component,
+    pub(crate) schema: Schema,
+    digest: Digest,
+    world: World,
+    description: Description,
+    imports: Vec<Import>,
+}
+
+impl Plugin {
+    pub(crate) fn load(sandbox: &Sandbox, octets: &[u8]) -> Result<Self, LoadError> {
+        check_header(octets)?;
+        let invalid = |error: wasmtime::Error| LoadError::Invalid(brief(&error));
+        let component = Component::new(sandbox.engine(), octets).map_err(invalid)?;
+        let ty = component.component_type();
+        let world = world(sandbox, &ty)?;
+        let imports = imports(sandbox, &ty)?;
+        let (description, schema) = describe(sandbox, &component)?;
+        Ok(Self { digest: Digest::of(octets), component, schema, world, description, imports })
+    }
+
+    /// SHA-256 of the component.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The world that it was built for.
+    #[must_use]
+    pub fn world(&self) -> World {
+        self.world
+    }
+
+    /// What it says of itself before it is configured.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The interfaces that it imports, those of WASI included.
+    #[must_use]
+    pub fn imports(&self) -> &[Import] {
+        &self.imports
+    }
+
+    /// The first interface that it imports and that no grant opens, with how the grant is written.
+    pub(crate) fn not_granted(&self, grants: &Grants) -> Option<(&Import, &'static str)> {
+        self.imports.iter().find_map(|import| {
+            let interface = import.interface.as_deref()?;
+            let (_, grant) = GRANTED.iter().find(|(name, _)| *name == interface)?;
+            (!grants.opens(interface)).then_some((import, *grant))
+        })
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plugin({} {}, {:?})", self.description.name, self.description.version, self.digest)
+    }
+}
+
+/// The first eight octets say whether it is WebAssembly, and whether a module (layer 0) or a component (layer 1; Component
+/// Model, `Binary.md`).
+fn check_header(octets: &[u8]) -> Result<(), LoadError> {
+    if octets.len() > COMPONENT_OCTETS_MAX {
+        return Err(LoadError::TooLarge(octets.len()));
+    }
+    let Some((b"\0asm", version)) = octets.split_first_chunk::<4>() else {
+        return Err(LoadError::NotWasm);
+    };
+    if version.get(2..4) == Some(&[0, 0]) { Err(LoadError::CoreModule) } else { Ok(()) }
+}
+
+/// `hilum:plugin/keys@1.0.0` is interface `keys` of version 1.0.
+fn parse(name: &str) -> Option<(&str, u64, u64)> {
+    let (interface, version) = name.strip_prefix(PACKAGE)?.split_once('@')?;
+    let mut numbers = version.split('.').map(|number| number.parse().ok());
+    Some((interface, numbers.next()??, numbers.next()??))
+}
+
+fn world(sandbox: &Sandbox, ty: &ComponentType) -> Result<World, LoadError> {
+    let exported: Vec<&str> = ty.exports(sandbox.engine()).map(|(name, _)| name).collect();
+    let mut worlds = Vec::new();
+    let mut described = false;
+    for name in &exported {
+        let Some((interface, major, _)) = parse(name) else { continue };
+        if major != VERSION.0 {
+            return Err(LoadError::Newer((*name).to_owned()));
+        }
+        match interface {
+            "plugin" => described = true,
+            "transformer" => worlds.push(World::Transform),
+            "authorizer" => worlds.push(World::Authorize),
+            "observer" => worlds.push(World::Observe),
+            _ => {}
+        }
+    }
+    match (described, worlds.as_slice()) {
+        (true, [world]) => Ok(*world),
+        _ if exported.is_empty() => Err(LoadError::World("it exports nothing".into())),
+        _ => Err(LoadError::World(format!("it exports {}", quoted(&exported)))),
+    }
+}
+
+fn quoted(names: &[&str]) -> String {
+    let shown: Vec<String> = names.iter().take(8).map(|name| format!("`{}`", clip(name, 128))).collect();
+    shown.join(", ")
+}
+
+fn imports(sandbox: &Sandbox, ty: &ComponentType) -> Result<Vec<Import>, LoadError> {
+    let import = |name: &str| {
+        let Some((interface, major, minor)) = parse(name) else {
+            let known = name.starts_with("wasi:");
+            let import = Import { name: name.to_owned(), interface: None };
+            return if known { Ok(import) } else { Err(LoadError::Import(clip(name, 128).to_owned())) };
+        };
+        let known = FREE.contains(&interface) || GRANTED.iter().any(|(known, _)| *known == interface);
+        if major != VERSION.0 || (!known && minor > VERSION.1) {
+            return Err(LoadError::Newer(name.to_owned()));
+        }
+        if !known {
+            return Err(LoadError::Import(name.to_owned()));
+        }
+        Ok(Import { name: name.to_owned(), interface: Some(interface.to_owned()) })
+    };
+    ty.imports(sandbox.engine()).map(|(name, _)| import(name)).collect()
+}
+
+/// Runs `describe` in an instance in which every import but the harmless ones traps.
+fn describe(sandbox: &Sandbox, component: &Component) -> Result<(Description, Schema), LoadError> {
+    let described = || -> wasmtime::Result<raw::Description> {
+        let mut linker: Linker<StoreLimits> = Linker::new(sandbox.engine());
+        wasi::link(&mut linker, component)?;
+        linker.define_unknown_imports_as_traps(component)?;
+        let limits = Limits::default();
+        let memory = limits.memory_octets.min(sandbox.settings().memory_octets);
+        let bounds = StoreLimitsBuilder::new().memory_size(memory).table_elements(limits.table_elements);
+        let mut store = Store::new(sandbox.engine(), bounds.build());
+        store.limiter(|limits| limits);
+        store.set_hostcall_fuel(limits.output_octets);
+        store.set_epoch_deadline(sandbox.ticks(Duration::from_secs(1)));
+        let instance = linker.instantiate(&mut store, component)?;
+        let plugin = instance.get_export_index(&mut store, None, "hilum:plugin/plugin@1.0.0");
+        let index = instance.get_export_index(&mut store, plugin.as_ref(), "describe");
+        let index = index.ok_or_else(|| wasmtime::Error::msg("it has no function `describe`"))?;
+        let func = instance.get_typed_func::<(), (raw::Description,)>(&mut store, index)?;
+        Ok(func.call(&mut store, ())?.0)
+    };
+    let described = described().map_err(|error| LoadError::Description(brief(&error)))?;
+    Description::checked(described)
+}
+
+/// The cause of an error of the engine, without its backtrace.
+pub(crate) fn brief(error: &wasmtime::Error) -> String {
+    clip(&error.root_cause().to_string(), 512).to_owned()
+}
+
+/// At most `max` octets of a text, cut between characters.
+pub(crate) fn clip(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_are_taken_apart() {
+        assert_eq!(parse("hilum:plugin/keys@1.2.3"), Some(("keys", 1, 2)));
+        assert_eq!(parse("wasi:cli/exit@0.2.6"), None);
+        assert_eq!(parse("hilum:plugin/keys"), None);
+    }
+
+    #[test]
+    fn the_header_tells_components_from_modules_and_from_the_rest() {
+        assert_eq!(check_header(b"\0asm\x0d\0\x01\0"), Ok(()));
+        assert_eq!(check_header(b"\0asm\x01\0\0\0"), Err(LoadError::CoreModule));
+        assert_eq!(check_header(b"MZ\x90\0"), Err(LoadError::NotWasm));
+        assert_eq!(check_header(b""), Err(LoadError::NotWasm));
+    }
+}

@@ -1,0 +1,153 @@
+//! What goes into a chain and what comes out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hilum_core::record::{ChainRun, Measured};
+use hilum_core::{Attribute, FlowName, Head, Offset, Principal, StageName};
+
+/// One record on its way into a chain.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// What is known without the body, with the labels that the record carries before the chain.
+    pub head: Head,
+    /// Who it comes from.
+    pub source: Arc<Principal>,
+    /// Its position in the flow; none before it is stored.
+    pub offset: Option<Offset>,
+    /// The body.
+    pub body: Measured,
+}
+
+/// What a chain made of a batch.
+#[derive(Debug, Default)]
+pub struct BatchRun {
+    /// One result for each input, in order.
+    pub records: Vec<Result<Ran, Failure>>,
+    /// What `observe` stages emitted, in order. To be published when the batch is durable.
+    pub emitted: Vec<Emission>,
+}
+
+/// What a chain made of one record.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// Outputs and receipt, ready to seal or to deliver.
+    pub run: ChainRun,
+    /// What has to be done because of a permission; to be audited.
+    pub obligations: Vec<Obligation>,
+}
+
+/// Something that an `authorize` stage demands in return for its permission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obligation {
+    /// The stage that demands it.
+    pub stage: StageName,
+    /// E.g. `break-glass`.
+    pub name: String,
+    /// Never a value from a body.
+    pub value: String,
+}
+
+/// A record that an `observe` stage made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emission {
+    /// The stage that made it.
+    pub stage: StageName,
+    /// Where it goes.
+    pub flow: FlowName,
+    /// As in [`Head`].
+    pub key: Option<String>,
+    /// As in [`Head`].
+    pub content_type: String,
+    /// As in [`Head`].
+    pub attributes: Vec<Attribute>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why a record did not come out of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A plugin decided so.
+    #[error("stage `{stage}` refused the record: {reason} ({code})")]
+    Refused {
+        /// The stage.
+        stage: StageName,
+        /// Short and stable, of `a-z`, `0-9` and `-`.
+        code: String,
+        /// The plugin's words, at most [`hilum_core::limits::REASON_CHARS_MAX`] characters without control characters.
+        reason: String,
+    },
+    /// A plugin, or the broker under it, failed.
+    #[error("stage `{stage}` failed on the record: {reason} ({kind})")]
+    Failed {
+        /// The stage.
+        stage: StageName,
+        /// What kind of failure.
+        kind: FailureKind,
+        /// The broker's words, for operators.
+        reason: String,
+    },
+}
+
+impl Failure {
+    /// Short and stable, for [`hilum_core::quarantine::Cause`].
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Refused { code, .. } => code,
+            Self::Failed { kind, .. } => kind.code(),
+        }
+    }
+
+    /// The stage that refused or failed.
+    #[must_use]
+    pub fn stage(&self) -> &StageName {
+        match self {
+            Self::Refused { stage, .. } | Self::Failed { stage, .. } => stage,
+        }
+    }
+
+    /// Why, in words.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Refused { reason, .. } | Self::Failed { reason, .. } => reason,
+        }
+    }
+}
+
+/// Kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The plugin trapped: a panic, an unreachable instruction, too deep a stack.
+    Trap,
+    /// Over the wall clock.
+    Time,
+    /// Over the linear memory.
+    Memory,
+    /// Over a limit of what it may hand out, or not what the world demands.
+    Output,
+    /// The broker could not do what the plugin needed; the plugin is not at fault.
+    Host,
+}
+
+impl FailureKind {
+    /// Short and stable.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Time => "time-limit",
+            Self::Memory => "memory-limit",
+            Self::Output => "output-limit",
+            Self::Host => "host",
+        }
+    }
+}
+
+impl std::fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code())
+    }
+}

@@ -1,0 +1,101 @@
+//! What the sandbox needs of the broker. The server implements [`Services`] for each chain; `hilum plugin run` and the
+//! tests have small ones of their own.
+//!
+//! All functions block and are called on the thread that runs the chain. Which stage may ask for what is checked before:
+//! an implementation need not look at grants.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hilum_core::cose::{PrivateKey, RecipientKey};
+use hilum_core::record::{BlobRef, Timestamp};
+use hilum_core::{FlowName, StageName};
+
+/// Why the broker could not do what a plugin asked. The text goes to operators and names no value of a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ServiceError(pub String);
+
+/// A value of keyed state with its version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned {
+    /// The octets.
+    pub value: Vec<u8>,
+    /// From 1, and larger with each change.
+    pub version: u64,
+}
+
+/// One change of keyed state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateChange {
+    /// Which value.
+    pub key: String,
+    /// The version that the stage saw; 0 for absence.
+    pub expected: u64,
+    /// The new value with its version, or none where it is removed.
+    pub to: Option<Versioned>,
+}
+
+/// Why keyed state was not read or changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// A version is not the one expected; nothing was changed.
+    #[error("the state changed in between")]
+    Conflict,
+    /// Over the stage's number of keys or octets; nothing was changed.
+    #[error("the state of the stage is full")]
+    Full,
+    /// The store failed.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+/// A large body being written. Dropped without [`BlobSink::finish`] it leaves nothing behind.
+pub trait BlobSink: Send {
+    /// Adds octets, at most [`hilum_core::limits::BLOB_CHUNK_OCTETS`] at once.
+    fn write(&mut self, octets: &[u8]) -> Result<(), ServiceError>;
+    /// Ends the body.
+    fn finish(self: Box<Self>) -> Result<BlobRef, ServiceError>;
+}
+
+/// What the sandbox needs of the broker.
+pub trait Services: Send + Sync {
+    /// Octets of a large body from a position, at most `max` of them; empty only at or after its end.
+    fn read_blob(&self, blob: &BlobRef, from: u64, max: usize) -> Result<Bytes, ServiceError>;
+    /// Starts a large body.
+    fn create_blob(&self) -> Result<Box<dyn BlobSink>, ServiceError>;
+    /// Drops a large body that a chain made and that nothing refers to.
+    fn discard_blob(&self, blob: &BlobRef);
+
+    /// The valid keys of a recipient, by the name in its grant; empty where it has none.
+    fn recipient_keys(&self, name: &str) -> Result<Vec<RecipientKey>, ServiceError>;
+    /// The octets of a secret for pseudonyms, by the name in its grant.
+    fn secret(&self, name: &str) -> Result<Option<Arc<[u8]>>, ServiceError>;
+    /// A private key to open with, by the name in its grant.
+    fn private_key(&self, name: &str) -> Result<Option<Arc<PrivateKey>>, ServiceError>;
+
+    /// Keyed state of a stage.
+    fn state_get(
+        &self,
+        flow: &FlowName,
+        stage: &StageName,
+        key: &str,
+    ) -> Result<Option<Versioned>, StateError>;
+    /// Changes keyed state of a stage, all or nothing. Called once after each call that ended well.
+    fn state_commit(
+        &self,
+        flow: &FlowName,
+        stage: &StageName,
+        changes: Vec<StateChange>,
+    ) -> Result<(), StateError>;
+
+    /// Adds to a counter that a plugin named.
+    fn count(&self, flow: &FlowName, stage: &StageName, counter: &str, value: u64);
+    /// Records one value of a histogram that a plugin named.
+    fn sample(&self, flow: &FlowName, stage: &StageName, histogram: &str, value: f64);
+
+    /// The broker's clock.
+    fn now(&self) -> Timestamp;
+    /// Fills with cryptographically secure random octets.
+    fn random(&self, octets: &mut [u8]);
+}

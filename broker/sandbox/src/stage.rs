@@ -1,0 +1,408 @@
+//! One stage of a chain: a linked plugin, its configured instances, and what it makes of a batch.
+
+use std::sync::Arc;
+
+use hilum_core::chain::{PlannedStage, World};
+use hilum_core::limits::REASON_CHARS_MAX;
+use hilum_core::record::{BlobRef, Measured};
+use hilum_core::{Attribute, Body, Digest, Head, Offset, Principal, StageName};
+use parking_lot::Mutex;
+use wasmtime::component::{InstancePre, Linker, Resource};
+
+use crate::capability::bindings::hilum::plugin::types as raw;
+use crate::capability::{self, Host, Place, Reader, settle};
+use crate::chain::{ChainContext, ChainError, StageSpec};
+use crate::engine::Sandbox;
+use crate::guest;
+use crate::instance::{Exports, Fault, Instance, StartError};
+use crate::limits::{CODE_CHARS_MAX, CONFIG_OCTETS_MAX, OBLIGATIONS_MAX};
+use crate::plugin::{Description, Plugin, brief};
+use crate::run::{Emission, FailureKind, Obligation};
+use crate::schema::ConfigFault;
+use crate::services::Services;
+use crate::wasi;
+
+/// A record as it stands before a stage.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) head: Head,
+    pub(crate) source: Arc<Principal>,
+    pub(crate) offset: Option<Offset>,
+    pub(crate) body: Measured,
+}
+
+/// What a stage makes of one record.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Pass,
+    Annotate(Vec<Attribute>),
+    Replace(Made),
+    Split(Vec<Made>),
+    Oblige(Vec<Obligation>),
+    Refuse { code: String, reason: String },
+    Fail(Fault),
+}
+
+/// A record that a plugin made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) key: Option<String>,
+    pub(crate) content_type: String,
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) body: Measured,
+}
+
+/// What one call did.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) emitted: Vec<Emission>,
+    /// Large bodies that were made. Those that no output refers to have to be discarded.
+    pub(crate) made: Vec<BlobRef>,
+}
+
+/// One stage of a chain.
+pub(crate) struct Stage {
+    pub(crate) planned: PlannedStage,
+    sandbox: Sandbox,
+    pre: InstancePre<Host>,
+    place: Arc<Place>,
+    exports: Exports,
+    config: String,
+    idle: Mutex<Vec<Instance>>,
+}
+
+impl Stage {
+    /// Checks grants and configuration, links the plugin and configures a first instance to prove that it can be done.
+    pub(crate) fn load(
+        sandbox: &Sandbox,
+        context: &ChainContext,
+        spec: StageSpec,
+        services: &Arc<dyn Services>,
+    ) -> Result<Self, ChainError> {
+        let StageSpec { name, plugin, config, grants, mut limits } = spec;
+        if let Some((import, grant)) = plugin.not_granted(&grants) {
+            let import = import.name.clone();
+            return Err(ChainError::NotGranted { stage: name, import, grant });
+        }
+        let config = checked_config(&name, &plugin, &config)?;
+        limits.memory_octets = limits.memory_octets.min(sandbox.settings().memory_octets);
+        let place = Arc::new(Place {
+            flow: context.flow.clone(),
+            stage: name.clone(),
+            plugin: plugin.description().name.clone(),
+            grants,
+            limits,
+            services: Arc::clone(services),
+        });
+        let pre = link(sandbox, &plugin)
+            .map_err(|error| ChainError::Link { stage: name.clone(), reason: brief(&error) })?;
+        let exports = exports(plugin.world());
+        let mut first = Instance::start(sandbox, &pre, &place, exports, &config)
+            .map_err(|error| start_error(&name, error))?;
+        let described = describe(&name, &mut first)?;
+        let planned = PlannedStage {
+            name,
+            world: plugin.world(),
+            plugin: described.name,
+            version: described.version,
+            component: plugin.digest(),
+            configuration: Digest::of(config.as_bytes()),
+            removes: described.removes,
+        };
+        let sandbox = sandbox.clone();
+        Ok(Self { planned, sandbox, pre, place, exports, config, idle: Mutex::new(vec![first]) })
+    }
+
+    /// Runs a batch in one call. After an error nothing of the call is left: neither state nor emissions.
+    pub(crate) fn call(
+        &self,
+        context: &ChainContext,
+        items: &[&Item],
+        effects: &mut Effects,
+    ) -> Result<Vec<Verdict>, Fault> {
+        let mut instance = self.instance()?;
+        let result = self.run(&mut instance, context, items);
+        let call = instance.host_mut();
+        effects.made.append(&mut call.call.made);
+        let verdicts = result?;
+        if let Some(error) = instance.host_mut().call.fault.take() {
+            return Err(Fault { kind: FailureKind::Host, reason: error.to_string() });
+        }
+        self.commit(&mut instance)?;
+        effects.emitted.append(&mut instance.host_mut().call.emitted);
+        self.keep(instance);
+        Ok(verdicts)
+    }
+
+    /// Tells an `observe` plugin the time.
+    pub(crate) fn tick(&self, effects: &mut Effects) -> Result<(), Fault> {
+        if self.exports.tick.is_none() {
+            return Ok(());
+        }
+        let mut instance = self.instance()?;
+        let result = instance.tick(self.place.services.now().0);
+        effects.made.append(&mut instance.host_mut().call.made);
+        result?;
+        self.commit(&mut instance)?;
+        effects.emitted.append(&mut instance.host_mut().call.emitted);
+        self.keep(instance);
+        Ok(())
+    }
+
+    fn instance(&self) -> Result<Instance, Fault> {
+        if let Some(instance) = self.idle.lock().pop() {
+            return Ok(instance);
+        }
+        let started = Instance::start(&self.sandbox, &self.pre, &self.place, self.exports, &self.config);
+        started.map_err(|error| match error {
+            StartError::Fault(fault) => fault,
+            StartError::Config(error) => Fault { kind: FailureKind::Output, reason: error.reason },
+        })
+    }
+
+    fn keep(&self, instance: Instance) {
+        let mut idle = self.idle.lock();
+        if instance.is_clean() && idle.len() < self.place.limits.idle_instances {
+            idle.push(instance);
+        }
+    }
+
+    fn commit(&self, instance: &mut Instance) -> Result<(), Fault> {
+        let state = std::mem::take(&mut instance.host_mut().call.state);
+        if state.is_empty() {
+            return Ok(());
+        }
+        let changes = state.into_iter().map(|(key, overlay)| overlay.into_change(key)).collect();
+        let committed = self.place.services.state_commit(&self.place.flow, &self.place.stage, changes);
+        committed.map_err(|error| Fault { kind: FailureKind::Host, reason: error.to_string() })
+    }
+
+    fn run(
+        &self,
+        instance: &mut Instance,
+        context: &ChainContext,
+        items: &[&Item],
+    ) -> Result<Vec<Verdict>, Fault> {
+        let octets = items.iter().map(|item| item.body.body().size()).sum();
+        let (of, sources) = self.context(context, items);
+        let heads =
+            items.iter().zip(sources).map(|(item, source)| guest::Head::new(&item.head, source, item.offset));
+        match self.planned.world {
+            World::Authorize => {
+                let requests = heads.zip(items).map(|(head, item)| {
+                    let body = reader(instance.host_mut(), item)?;
+                    Ok(guest::Request { head, size: item.body.body().size(), body })
+                });
+                let requests = requests.collect::<Result<Vec<_>, Fault>>()?;
+                let (decisions,): (Vec<guest::Decision>,) = instance.run(octets, (of, requests))?;
+                one_each(decisions.len(), items.len())?;
+                Ok(decisions.into_iter().map(|decision| self.decision(decision)).collect())
+            }
+            World::Transform => {
+                let messages = messages(instance.host_mut(), heads, items)?;
+                let (outcomes,): (Vec<guest::Outcome>,) = instance.run(octets, (of, messages))?;
+                one_each(outcomes.len(), items.len())?;
+                let host = instance.host_mut();
+                Ok(outcomes.into_iter().map(|outcome| transformed(host, outcome)).collect())
+            }
+            World::Observe => {
+                let messages = messages(instance.host_mut(), heads, items)?;
+                let () = instance.run(octets, (of, messages))?;
+                Ok(items.iter().map(|_| Verdict::Pass).collect())
+            }
+        }
+    }
+
+    /// The context of a call, and the index of each record's source in it.
+    fn context<'a>(&'a self, of: &'a ChainContext, items: &[&'a Item]) -> (guest::Context<'a>, Vec<u32>) {
+        let mut sources: Vec<&'a Principal> = Vec::new();
+        let mut indices = Vec::with_capacity(items.len());
+        for item in items {
+            let known = sources.iter().rposition(|source| std::ptr::eq(*source, &*item.source));
+            let index = known.unwrap_or_else(|| {
+                sources.push(&item.source);
+                sources.len() - 1
+            });
+            indices.push(u32::try_from(index).expect("a batch has far fewer than 2^32 records"));
+        }
+        let context = guest::Context {
+            flow: of.flow.as_str(),
+            class: &of.class,
+            stage: self.planned.name.as_str(),
+            phase: if of.subscription.is_some() { guest::Phase::Egress } else { guest::Phase::Ingress },
+            recipient: of.recipient.as_deref().map(Into::into),
+            purpose: of.purpose.as_deref(),
+            sources: sources.into_iter().map(Into::into).collect(),
+        };
+        (context, indices)
+    }
+
+    fn decision(&self, decision: guest::Decision) -> Verdict {
+        let stage = &self.planned.name;
+        match decision {
+            guest::Decision::Allow => Verdict::Pass,
+            guest::Decision::AllowWith(obligations) if obligations.is_empty() => Verdict::Pass,
+            guest::Decision::AllowWith(obligations) if obligations.len() > OBLIGATIONS_MAX => {
+                Verdict::Fail(output(format!("the plugin named more than {OBLIGATIONS_MAX} obligations")))
+            }
+            guest::Decision::AllowWith(obligations) => {
+                let obligation = |guest::Obligation { name, value }| Obligation {
+                    stage: stage.clone(),
+                    name: words(&name, CODE_CHARS_MAX),
+                    value: words(&value, REASON_CHARS_MAX),
+                };
+                Verdict::Oblige(obligations.into_iter().map(obligation).collect())
+            }
+            guest::Decision::Deny(refusal) => refused(&refusal),
+        }
+    }
+}
+
+fn checked_config(
+    stage: &StageName,
+    plugin: &Plugin,
+    config: &serde_json::Value,
+) -> Result<String, ChainError> {
+    let text = config.to_string();
+    let mut faults = plugin.schema.faults(config);
+    if text.len() > CONFIG_OCTETS_MAX {
+        faults.push(ConfigFault {
+            at: String::new(),
+            reason: format!("it has more than {CONFIG_OCTETS_MAX} octets"),
+        });
+    }
+    match faults.into_iter().next() {
+        None => Ok(text),
+        Some(ConfigFault { at, reason }) => Err(ChainError::Config { stage: stage.clone(), at, reason }),
+    }
+}
+
+fn exports(world: World) -> Exports {
+    match world {
+        World::Transform => {
+            Exports { interface: "hilum:plugin/transformer@1.0.0", run: "transform", tick: None }
+        }
+        World::Authorize => Exports { interface: "hilum:plugin/authorizer@1.0.0", run: "decide", tick: None },
+        World::Observe => {
+            Exports { interface: "hilum:plugin/observer@1.0.0", run: "observe", tick: Some("tick") }
+        }
+    }
+}
+
+fn link(sandbox: &Sandbox, plugin: &Plugin) -> wasmtime::Result<InstancePre<Host>> {
+    let mut linker = Linker::new(sandbox.engine());
+    capability::link(&mut linker)?;
+    wasi::link(&mut linker, &plugin.component)?;
+    for import in plugin.imports().iter().filter(|import| import.interface.is_none()) {
+        // Only WASI is left to trap: what a newer hilum:plugin has must not load.
+        debug_assert!(import.name.starts_with("wasi:"));
+    }
+    linker.define_unknown_imports_as_traps(&plugin.component)?;
+    linker.instantiate_pre(&plugin.component)
+}
+
+fn start_error(stage: &StageName, error: StartError) -> ChainError {
+    let stage = stage.clone();
+    match error {
+        StartError::Config(raw::ConfigError { at, reason }) => ChainError::Config {
+            stage,
+            at: words(&at, REASON_CHARS_MAX),
+            reason: words(&reason, REASON_CHARS_MAX),
+        },
+        StartError::Fault(fault) => ChainError::Start { stage, reason: fault.reason },
+    }
+}
+
+fn describe(stage: &StageName, instance: &mut Instance) -> Result<Description, ChainError> {
+    let error = |reason| ChainError::Start { stage: stage.clone(), reason };
+    let described = instance.describe().map_err(|fault| error(fault.reason))?;
+    Description::checked(described)
+        .map(|(description, _)| description)
+        .map_err(|fault| error(fault.to_string()))
+}
+
+fn messages<'a>(
+    host: &mut Host,
+    heads: impl Iterator<Item = guest::Head<'a>>,
+    items: &[&'a Item],
+) -> Result<Vec<guest::Message<'a>>, Fault> {
+    let message = |(head, item): (guest::Head<'a>, &&'a Item)| {
+        let body = match item.body.body() {
+            Body::Inline(octets) => guest::Body::Inline(octets),
+            Body::Blob(_) => guest::Body::Large(reader(host, item)?),
+        };
+        Ok(guest::Message { head, body })
+    };
+    heads.zip(items).map(message).collect()
+}
+
+fn reader(host: &mut Host, item: &Item) -> Result<Resource<Reader>, Fault> {
+    host.table.push(Reader::new(item.body.clone())).map_err(|error| Fault {
+        kind: FailureKind::Host,
+        reason: format!("the batch has more bodies than the stage may hold: {error}"),
+    })
+}
+
+fn one_each(outcomes: usize, records: usize) -> Result<(), Fault> {
+    if outcomes == records {
+        return Ok(());
+    }
+    Err(output(format!("the plugin gave {outcomes} outcomes for {records} records")))
+}
+
+fn output(reason: String) -> Fault {
+    Fault { kind: FailureKind::Output, reason }
+}
+
+fn transformed(host: &mut Host, outcome: guest::Outcome) -> Verdict {
+    let max = host.place.limits.split_records;
+    match outcome {
+        guest::Outcome::Pass => Verdict::Pass,
+        guest::Outcome::Annotate(attributes) => Verdict::Annotate(owned(attributes)),
+        guest::Outcome::Replace(draft) => made(host, draft).map_or_else(Verdict::Fail, Verdict::Replace),
+        guest::Outcome::Split(drafts) if drafts.is_empty() || drafts.len() > max => {
+            let count = drafts.len();
+            drop_bodies(host, drafts);
+            Verdict::Fail(output(format!("the plugin made {count} records of one, 1 to {max} are allowed")))
+        }
+        guest::Outcome::Split(drafts) => {
+            let all: Vec<_> = drafts.into_iter().map(|draft| made(host, draft)).collect();
+            all.into_iter().collect::<Result<_, _>>().map_or_else(Verdict::Fail, Verdict::Split)
+        }
+        guest::Outcome::Refuse(refusal) => refused(&refusal),
+    }
+}
+
+fn drop_bodies(host: &mut Host, drafts: Vec<raw::Draft>) {
+    for draft in drafts {
+        if let raw::Body::Large(reader) = draft.body {
+            // One that is not there is what we want.
+            let _ = host.table.delete(reader);
+        }
+    }
+}
+
+fn made(host: &mut Host, draft: raw::Draft) -> Result<Made, Fault> {
+    let raw::Draft { key, content_type, attributes, body } = draft;
+    let body =
+        settle(host, body).map_err(|error| Fault { kind: FailureKind::Host, reason: error.to_string() })?;
+    Ok(Made { key, content_type, attributes: owned(attributes), body })
+}
+
+fn owned(attributes: Vec<raw::Attribute>) -> Vec<Attribute> {
+    attributes.into_iter().map(|raw::Attribute { name, value }| Attribute { name, value }).collect()
+}
+
+fn refused(refusal: &raw::Refusal) -> Verdict {
+    let allowed = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-';
+    let mut code: String = refusal.code.chars().take(CODE_CHARS_MAX).filter(allowed).collect();
+    if code.is_empty() {
+        code.push_str("refused");
+    }
+    Verdict::Refuse { code, reason: words(&refusal.reason, REASON_CHARS_MAX) }
+}
+
+/// At most `max` characters of a plugin's words, on one line.
+fn words(text: &str, max: usize) -> String {
+    text.chars().take(max).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,50 @@
+//! An `observe` plugin for tests: counts records in keyed state and emits every count.
+
+use hilum_plugin::{ConfigError, Context, Description, Draft, Message, Observe, emit, metrics, state};
+use serde::Deserialize;
+
+/// The plugin.
+pub struct Counter;
+
+/// It has none.
+#[derive(Deserialize)]
+pub struct Settings {}
+
+impl Observe for Counter {
+    type Config = Settings;
+
+    fn describe(_: Option<&Settings>) -> Description {
+        Description::new("counter", "0.1.0")
+    }
+
+    fn configure(_: Settings) -> Result<Self, ConfigError> {
+        Ok(Self)
+    }
+
+    fn observe(&mut self, _: &Context, messages: Vec<Message>) {
+        for message in messages {
+            let count = count().expect("the state is there");
+            let draft = Draft::of(message.head.clone(), count.to_string().into_bytes());
+            emit::emit("counts", draft).expect("the flow is granted");
+            metrics::add("records", 1);
+            // After the effects, so that a test sees them undone.
+            assert!(message.head.attribute("bad").is_none(), "a bad record");
+        }
+    }
+
+    fn tick(&mut self, now: u64) {
+        let head = hilum_plugin::Head { content_type: "text/plain".into(), ..Default::default() };
+        emit::emit("counts", Draft::of(head, format!("tick {now}").into_bytes()))
+            .expect("the flow is granted");
+    }
+}
+
+fn count() -> Result<u64, state::StateError> {
+    let found = state::get("count")?;
+    let version = found.as_ref().map_or(0, |found| found.version);
+    let count = found.and_then(|found| found.value.try_into().ok()).map_or(0, u64::from_be_bytes) + 1;
+    state::put("count", &count.to_be_bytes(), version)?;
+    Ok(count)
+}
+
+hilum_plugin::export_observe!(Counter);

@@ -1,0 +1,198 @@
+//! A `transform` plugin that does what its configuration says, well-behaved or not.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+
+use hilum_plugin::{
+    Attribute, BodyWriter, ConfigError, Context, Description, Draft, Message, Outcome, Refusal, Transform,
+    keys, log, random, time,
+};
+use serde::Deserialize;
+
+/// The plugin.
+pub struct Hostile(Behaviour);
+
+/// What it does with each record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Behaviour {
+    /// Lets it pass.
+    Pass,
+    /// Adds an attribute.
+    Annotate,
+    /// Replaces the body by its reverse.
+    Reverse,
+    /// Copies a large body on the host, with one octet before it.
+    Forward,
+    /// Makes two of one.
+    Split,
+    /// Refuses with a reason over every limit.
+    Refuse,
+    /// Panics on a record with the attribute `bad`, with its body in the message; lets others pass.
+    PanicOnBad,
+    /// Never ends.
+    Spin,
+    /// Traps.
+    Trap,
+    /// Recurses without end.
+    Recurse,
+    /// Allocates without end.
+    Allocate,
+    /// Writes a body without end.
+    WriteForever,
+    /// Returns a body over every limit.
+    HugeBody,
+    /// Makes a thousand records of one.
+    SplitMany,
+    /// Gives no outcome at all.
+    TooFew,
+    /// Logs without end.
+    LogForever,
+    /// Asks the host for the time of day through `std`, which is not linked.
+    Wasi,
+    /// Uses a key and two more interfaces.
+    Keys,
+    /// Fails in its configuration.
+    Misconfigured,
+}
+
+/// Its configuration.
+#[derive(Deserialize)]
+pub struct Settings {
+    behaviour: Behaviour,
+}
+
+const SCHEMA: &str = r#"{
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "required": ["behaviour"],
+    "properties": { "behaviour": { "type": "string", "minLength": 1 } },
+    "additionalProperties": false
+}"#;
+
+impl Transform for Hostile {
+    type Config = Settings;
+
+    fn describe(config: Option<&Settings>) -> Description {
+        let described = Description::new("hostile", "0.1.0").config_schema(SCHEMA);
+        match config {
+            Some(Settings { behaviour: Behaviour::Reverse }) => described.removes("phi"),
+            _ => described,
+        }
+    }
+
+    fn configure(settings: Settings) -> Result<Self, ConfigError> {
+        if settings.behaviour == Behaviour::Misconfigured {
+            return Err(ConfigError::new("/behaviour", "this one is never right"));
+        }
+        Ok(Self(settings.behaviour))
+    }
+
+    fn transform(&mut self, _: &Context, message: Message) -> Outcome {
+        behave(self.0, message)
+    }
+
+    fn transform_batch(&mut self, context: &Context, messages: Vec<Message>) -> Vec<Outcome> {
+        if self.0 == Behaviour::TooFew {
+            return Vec::new();
+        }
+        messages.into_iter().map(|message| self.transform(context, message)).collect()
+    }
+}
+
+fn behave(behaviour: Behaviour, message: Message) -> Outcome {
+    match behaviour {
+        Behaviour::Pass | Behaviour::Misconfigured | Behaviour::TooFew => Outcome::Pass,
+        Behaviour::Annotate => Outcome::Annotate(vec![Attribute::new("seen", "yes")]),
+        Behaviour::Reverse => reverse(message),
+        Behaviour::Forward => forward(message),
+        Behaviour::Split => Outcome::Split(vec![
+            Draft::of(message.head.clone(), b"one".to_vec()),
+            Draft::of(message.head, b"two".to_vec()),
+        ]),
+        Behaviour::Refuse => Refusal::new("x".repeat(10_000), "long\n".repeat(100_000)).into(),
+        Behaviour::PanicOnBad => {
+            assert!(message.head.attribute("bad").is_none(), "DOE^JOHN {:?}", message.body);
+            Outcome::Pass
+        }
+        Behaviour::Keys => pseudonymise(message),
+        _ => misbehave(behaviour, message),
+    }
+}
+
+fn misbehave(behaviour: Behaviour, message: Message) -> Outcome {
+    match behaviour {
+        Behaviour::Spin => loop {
+            black_box(());
+        },
+        Behaviour::Recurse => Refusal::new("depth", recurse(1)).into(),
+        Behaviour::Allocate => {
+            let mut hoard = Vec::new();
+            loop {
+                hoard.push(black_box(vec![1u8; 1 << 20]));
+            }
+        }
+        Behaviour::WriteForever => {
+            let mut writer = BodyWriter::new();
+            while writer.write(&[0; 65_536]).is_ok() {}
+            Outcome::Pass
+        }
+        Behaviour::HugeBody => Draft::of(message.head, vec![0; 40 << 20]).into(),
+        Behaviour::SplitMany => {
+            Outcome::Split((0..1000).map(|_| Draft::of(message.head.clone(), Vec::new())).collect())
+        }
+        Behaviour::LogForever => loop {
+            log::info("x".repeat(100_000));
+        },
+        Behaviour::Wasi => {
+            black_box(std::time::SystemTime::now());
+            Outcome::Pass
+        }
+        _ => std::process::abort(),
+    }
+}
+
+fn reverse(message: Message) -> Outcome {
+    match message.body.into_octets(1 << 20) {
+        Ok(mut octets) => {
+            octets.reverse();
+            // A map with the standard hasher: its seed comes from the host.
+            let kept: HashMap<u8, Vec<u8>> = HashMap::from([(0, octets)]);
+            Draft::of(message.head, kept[&0].clone()).into()
+        }
+        Err(error) => Refusal::new("too-large", error).into(),
+    }
+}
+
+fn forward(message: Message) -> Outcome {
+    let hilum_plugin::Body::Large(mut reader) = message.body else {
+        return Refusal::new("inline", "the body is not large").into();
+    };
+    let mut made = || {
+        let mut writer = BodyWriter::new();
+        writer.write(b"!")?;
+        writer.forward(&mut reader, u64::MAX)?;
+        writer.finish()
+    };
+    match made() {
+        Ok(body) => Draft::of(message.head, body).into(),
+        Err(error) => Refusal::new("body", error).into(),
+    }
+}
+
+fn pseudonymise(message: Message) -> Outcome {
+    log::info(format!("at {} with {} random octets", time::now(), random::octets(8).len()));
+    match keys::pseudonym("research", "test", b"value") {
+        Ok(pseudonym) => Draft::of(message.head, pseudonym.to_vec()).into(),
+        Err(error) => Refusal::new("key", error).into(),
+    }
+}
+
+#[expect(unconditional_recursion, reason = "this is what it is for")]
+#[inline(never)]
+fn recurse(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    black_box(recurse(depth + 1)) + frame[63]
+}
+
+hilum_plugin::export_transform!(Hostile);
