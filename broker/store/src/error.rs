@@ -103,6 +103,9 @@ pub enum AppendError {
         /// Of what.
         unit: &'static str,
     },
+    /// The batch could not be made ready for the disk. Nothing of it is in the log.
+    #[error(transparent)]
+    Io(IoFault),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

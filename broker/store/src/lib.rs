@@ -6,11 +6,21 @@
 //! | [`Blobs`] | large bodies, in chunks | yes, once a log entry names them |
 //! | [`Meta`] | cursors, plugin state and the like: small values | no: it may be lost and costs a rebuild or a redelivery |
 //!
-//! Nothing in a trait leaks a file: the next backend is a cluster.
+//! Nothing in a trait leaks a file: the next backend is a cluster. There are two: [`embedded::Store`] on local disk, and
+//! [`memory::Store`] for tests, which can be made to fail. Both pass the same conformance tests. [`probe`] measures the
+//! disk that the first one is on.
 
+#[cfg(test)]
+mod conformance;
+pub mod embedded;
 mod error;
+mod key;
+pub mod limits;
+pub mod memory;
+pub mod probe;
 
 pub use error::{AppendError, BlobError, Corruption, IoFault, MetaError, ReadError};
+pub use key::{KeyFileError, KeyTextError, MasterKey};
 
 use std::future::Future;
 use std::ops::Range;
@@ -30,11 +40,11 @@ pub trait Log: Send + Sync + 'static {
     /// when the batch is durable, fsynced with its group, and is the offset of its first entry.
     fn append(&self, log: &LogName, batch: Vec<Entry>) -> Pending<Offset, AppendError>;
 
-    /// Reads durable entries from `from` on: at least one where there is one, then as many as fit into `octets_max`.
-    /// Empty at the end of the log.
+    /// Reads durable entries from `from` on, or from the first one that is still there: at least one where there is one, then
+    /// about as many as fit into `octets_max`. Empty at the end of the log, and for a log that nothing was appended to.
     fn read(&self, log: &LogName, from: Offset, octets_max: usize) -> Pending<Vec<LogEntry>, ReadError>;
 
-    /// The first offset that is still there and the next one to be given.
+    /// The first offset that is still there and the one after the last durable entry. Refused where the log is damaged.
     fn bounds(&self, log: &LogName) -> Pending<Range<u64>, ReadError>;
 
     /// Lets go of entries before `before`. What is not yet given back to the disk may still be read.
@@ -84,16 +94,17 @@ pub struct StagedBlob {
 
 /// A large body being written. Dropping it leaves nothing behind.
 pub trait BlobWriter: Send {
-    /// Adds octets.
+    /// Adds octets. Calls take effect in order; wait for one before the next, or the writer refuses as overloaded.
     fn write(&mut self, octets: Bytes) -> Pending<(), BlobError>;
 
     /// Ends the body: its octets are on disk, fsynced, when this comes back.
     fn finish(self: Box<Self>) -> Pending<BlobRef, BlobError>;
 }
 
-/// Small values by key. Not the truth: see the table above.
+/// Small values by key. Not the truth: see the table above. Values are encrypted at rest, keys are not: a key is made of
+/// names, never of what a record holds.
 pub trait Meta: Send + Sync + 'static {
-    /// The value of a key.
+    /// The value of a key; none where there is none, or it was lost.
     fn get(&self, key: &[u8]) -> Pending<Option<Bytes>, MetaError>;
 
     /// Sets or removes (`new` is none) the value of a key if it is `expected` (none: absent). Whether it was.

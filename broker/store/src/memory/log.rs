@@ -1,0 +1,204 @@
+//! Logs in memory: what was appended, what was acknowledged, and what would outlive a crash.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::ops::Range;
+
+use bytes::Bytes;
+use hilum_core::{Entry, LogName, Offset};
+use tokio::sync::oneshot;
+
+use super::{Plan, Shared, State, fault, is_due, ready};
+use crate::embedded::measure;
+use crate::{AppendError, Corruption, Log, LogEntry, Pending, ReadError};
+
+/// One log.
+#[derive(Default)]
+pub(super) struct MemoryLog {
+    start: u64,
+    entries: VecDeque<Bytes>,
+    /// The offset after the last entry that was acknowledged, so that it is shown.
+    acked: u64,
+    /// The offset after the last entry that is durable.
+    durable: u64,
+    waiting: Vec<Waiting>,
+    refusal: Option<AppendError>,
+    corruption: Option<Corruption>,
+}
+
+/// An append that is not yet durable.
+struct Waiting {
+    range: Range<u64>,
+    reply: oneshot::Sender<Result<Offset, AppendError>>,
+}
+
+impl MemoryLog {
+    fn end(&self) -> u64 {
+        self.start + self.entries.len() as u64
+    }
+
+    /// The next offset that will be acknowledged.
+    pub(super) fn next(&self) -> Offset {
+        Offset(self.acked)
+    }
+
+    pub(super) fn after_crash(mut self) -> Self {
+        self.truncate(self.durable);
+        Self {
+            start: self.start,
+            acked: self.durable,
+            durable: self.durable,
+            refusal: self.corruption.clone().map(AppendError::from),
+            entries: self.entries,
+            corruption: self.corruption,
+            waiting: Vec::new(),
+        }
+    }
+
+    fn truncate(&mut self, end: u64) {
+        while self.end() > end.max(self.start) {
+            self.entries.pop_back();
+        }
+    }
+
+    pub(super) fn corrupt(&mut self, corruption: Corruption) {
+        self.refusal = Some(corruption.clone().into());
+        self.corruption = Some(corruption);
+    }
+
+    pub(super) fn close(&mut self) {
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.reply.send(Err(AppendError::Closed));
+        }
+    }
+
+    /// Makes what waits durable, as far as the plan lets it.
+    pub(super) fn sync(&mut self, name: &LogName, plan: &mut Plan) {
+        if self.waiting.is_empty() || plan.syncs_held {
+            return;
+        }
+        if is_due(&mut plan.syncs_until_failure) {
+            let cause = fault("fsync", ErrorKind::Other);
+            let refusal = AppendError::Poisoned { log: name.clone(), cause };
+            self.refusal = Some(refusal.clone());
+            self.truncate(self.acked);
+            for waiting in self.waiting.drain(..) {
+                let _ = waiting.reply.send(Err(refusal.clone()));
+            }
+            return;
+        }
+        for waiting in self.waiting.drain(..) {
+            self.acked = waiting.range.end;
+            let _ = waiting.reply.send(Ok(Offset(waiting.range.start)));
+        }
+        if !plan.syncs_lie {
+            self.durable = self.acked;
+        }
+    }
+
+    fn append(&mut self, batch: Vec<Entry>, reply: oneshot::Sender<Result<Offset, AppendError>>) {
+        let first = self.end();
+        self.entries.extend(batch.into_iter().map(|entry| Bytes::from(entry.into_octets())));
+        self.waiting.push(Waiting { range: first..self.end(), reply });
+    }
+
+    fn read(&self, from: u64, octets_max: usize) -> Result<Vec<LogEntry>, ReadError> {
+        let from = from.max(self.start);
+        let stop =
+            self.corruption.as_ref().map_or(self.acked, |corruption| self.acked.min(corruption.first.0));
+        if let Some(corruption) = self.corruption.as_ref().filter(|corruption| from >= corruption.first.0) {
+            return Err(corruption.clone().into());
+        }
+        let (mut entries, mut octets) = (Vec::new(), 0);
+        for offset in from..stop {
+            let Some(entry) = usize::try_from(offset - self.start).ok().and_then(|at| self.entries.get(at))
+            else {
+                break;
+            };
+            octets += entry.len();
+            if octets > octets_max && !entries.is_empty() {
+                break;
+            }
+            entries.push(LogEntry { offset: Offset(offset), octets: entry.clone() });
+        }
+        Ok(entries)
+    }
+
+    fn trim(&mut self, before: u64) {
+        while self.start < before.min(self.acked) && self.entries.pop_front().is_some() {
+            self.start += 1;
+        }
+        self.durable = self.durable.max(self.start);
+    }
+}
+
+/// The logs of a store.
+pub(super) struct MemoryLogs(pub(super) Shared);
+
+impl MemoryLogs {
+    fn submit(
+        &self,
+        log: &LogName,
+        batch: Vec<Entry>,
+    ) -> Result<oneshot::Receiver<Result<Offset, AppendError>>, AppendError> {
+        let mut state = self.0.lock();
+        if state.is_closed {
+            return Err(AppendError::Closed);
+        }
+        measure(log, &batch)?;
+        let State { logs, plan, .. } = &mut *state;
+        let state = logs.entry(log.clone()).or_default();
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
+        if plan.disk_full {
+            return Err(AppendError::DiskFull(fault("write", ErrorKind::StorageFull)));
+        }
+        if is_due(&mut plan.appends_until_failure) {
+            return Err(AppendError::Io(fault("write", ErrorKind::Other)));
+        }
+        let (reply, result) = oneshot::channel();
+        state.append(batch, reply);
+        state.sync(log, plan);
+        Ok(result)
+    }
+
+    fn with<T: Default>(
+        &self,
+        log: &LogName,
+        operation: impl FnOnce(&mut MemoryLog) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let mut state = self.0.lock();
+        if state.is_closed {
+            return Err(ReadError::Closed);
+        }
+        state.logs.get_mut(log).map_or(Ok(T::default()), operation)
+    }
+}
+
+impl Log for MemoryLogs {
+    fn append(&self, log: &LogName, batch: Vec<Entry>) -> Pending<Offset, AppendError> {
+        match self.submit(log, batch) {
+            Ok(result) => Box::pin(async move { result.await.unwrap_or(Err(AppendError::Closed)) }),
+            Err(error) => ready(Err(error)),
+        }
+    }
+
+    fn read(&self, log: &LogName, from: Offset, octets_max: usize) -> Pending<Vec<LogEntry>, ReadError> {
+        ready(self.with(log, |log| log.read(from.0, octets_max)))
+    }
+
+    fn bounds(&self, log: &LogName) -> Pending<Range<u64>, ReadError> {
+        ready(self.with(log, |log| match &log.corruption {
+            Some(corruption) => Err(corruption.clone().into()),
+            None => Ok(log.start..log.acked),
+        }))
+    }
+
+    fn trim(&self, log: &LogName, before: Offset) -> Pending<(), ReadError> {
+        ready(self.with(log, |log| {
+            log.trim(before.0);
+            Ok(())
+        }))
+    }
+}
