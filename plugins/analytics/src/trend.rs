@@ -1,0 +1,208 @@
+//! A straight line through a sensor's recent past: recursive least squares with forgetting on time.
+//!
+//! The sums of weighted least squares are kept with time counted backwards from the newest reading, in days, so that
+//! they stay small whatever the date. A reading costs one exponential and some forty multiplications, and nothing is ever
+//! recomputed from old readings. The weight of a reading falls by e for each `memory`; readings may come at any interval.
+//!
+//! The uncertainty is that of weights which express preference, not precision: the covariance of the line is
+//! s² (X'WX)⁻¹ X'W²X (X'WX)⁻¹ (1 + r) / (1 - r), where r is the correlation of successive residuals. Without the
+//! last factor a sensor that wanders slowly would seem to have a trend.
+
+/// Standard errors of the slope below which a line counts as level.
+///
+/// A forecast is tried again and again as readings come in, so the usual two would find a trend in mere noise every day.
+pub(crate) const SIGNIFICANT: f64 = 5.0;
+/// The same for a forecast that has been raised already: it has to become much less certain to go away.
+pub(crate) const STILL_SIGNIFICANT: f64 = 2.5;
+/// Standard normal quantile for intervals of 95 per cent.
+const INTERVAL: f64 = 1.96;
+/// The correlation beyond which successive residuals say nothing new.
+const CORRELATION_MAX: f64 = 0.98;
+
+/// Sums over weighted readings, relative to the time of the newest and to a first value.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Trend {
+    /// Values are counted from here, so that sums of squares do not cancel.
+    reference: f64,
+    readings: f64,
+    /// Sums of w, wt, wt².
+    weight: f64,
+    time: f64,
+    time_squared: f64,
+    /// Sums of wy, wty, wy².
+    value: f64,
+    time_value: f64,
+    value_squared: f64,
+    /// Sums of w², w²t, w²t².
+    precision: f64,
+    precision_time: f64,
+    precision_time_squared: f64,
+    /// The last residual, and weighted sums of its square and of its product with the one before.
+    residual: f64,
+    residual_squared: f64,
+    residual_product: f64,
+}
+
+impl Trend {
+    /// How many readings it has learned from.
+    pub(crate) fn readings(&self) -> f64 {
+        self.readings
+    }
+
+    /// Moves to the time of the next reading and forgets.
+    pub(crate) fn advance(&mut self, days: f64, memory_days: f64) {
+        let kept = (-days / memory_days).exp();
+        self.time_squared = kept * (self.time_squared - 2.0 * days * self.time + days * days * self.weight);
+        self.time_value = kept * (self.time_value - days * self.value);
+        self.time = kept * (self.time - days * self.weight);
+        self.weight *= kept;
+        self.value *= kept;
+        self.value_squared *= kept;
+        self.residual_squared *= kept;
+        self.residual_product *= kept;
+        let kept = kept * kept;
+        self.precision_time_squared = kept
+            * (self.precision_time_squared - 2.0 * days * self.precision_time + days * days * self.precision);
+        self.precision_time = kept * (self.precision_time - days * self.precision);
+        self.precision *= kept;
+    }
+
+    /// Learns a value at the time that it has been moved to; `expected` is what the line said of it.
+    pub(crate) fn add(&mut self, value: f64, expected: Option<f64>) {
+        if self.readings == 0.0 {
+            self.reference = value;
+        }
+        if let Some(expected) = expected {
+            let residual = value - expected;
+            self.residual_squared += residual * residual;
+            self.residual_product += residual * self.residual;
+            self.residual = residual;
+        }
+        let value = value - self.reference;
+        self.readings += 1.0;
+        self.weight += 1.0;
+        self.precision += 1.0;
+        self.value += value;
+        self.value_squared += value * value;
+    }
+
+    /// The line at the newest reading; none where the readings do not determine one.
+    ///
+    /// `noise_floor` is the least standard deviation that a reading is believed to have, such as half its last digit.
+    pub(crate) fn line(&self, noise_floor: f64) -> Option<Line> {
+        let determinant = self.weight * self.time_squared - self.time * self.time;
+        if determinant <= 1e-9 * self.weight * self.time_squared {
+            return None;
+        }
+        // The inverse of X'WX.
+        let a = self.time_squared / determinant;
+        let b = -self.time / determinant;
+        let c = self.weight / determinant;
+        let value = a * self.value + b * self.time_value;
+        let slope = b * self.value + c * self.time_value;
+
+        let freedom = self.weight
+            - (a * self.precision + 2.0 * b * self.precision_time + c * self.precision_time_squared);
+        if freedom < 3.0 {
+            return None;
+        }
+        let squares = self.value_squared - value * self.value - slope * self.time_value;
+        let deviation = (squares.max(0.0) / freedom).sqrt().max(noise_floor);
+        let variance = deviation * deviation * self.correlation_factor();
+
+        let (p, q) = (
+            a * self.precision + b * self.precision_time,
+            a * self.precision_time + b * self.precision_time_squared,
+        );
+        let (r, s) = (
+            b * self.precision + c * self.precision_time,
+            b * self.precision_time + c * self.precision_time_squared,
+        );
+        Some(Line {
+            value: value + self.reference,
+            slope,
+            deviation,
+            value_variance: variance * (p * a + q * b),
+            covariance: variance * (p * b + q * c),
+            slope_variance: variance * (r * b + s * c),
+        })
+    }
+
+    fn correlation_factor(&self) -> f64 {
+        if self.residual_squared <= 0.0 {
+            return 1.0;
+        }
+        let correlation = (self.residual_product / self.residual_squared).clamp(0.0, CORRELATION_MAX);
+        (1.0 + correlation) / (1.0 - correlation)
+    }
+
+    /// All numbers, in the order in which they are kept.
+    pub(crate) fn numbers(&mut self) -> [&mut f64; 14] {
+        [
+            &mut self.reference,
+            &mut self.readings,
+            &mut self.weight,
+            &mut self.time,
+            &mut self.time_squared,
+            &mut self.value,
+            &mut self.time_value,
+            &mut self.value_squared,
+            &mut self.precision,
+            &mut self.precision_time,
+            &mut self.precision_time_squared,
+            &mut self.residual,
+            &mut self.residual_squared,
+            &mut self.residual_product,
+        ]
+    }
+}
+
+/// A line at the time of the newest reading, with its uncertainty.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Line {
+    /// What it says of now.
+    pub(crate) value: f64,
+    /// Change a day.
+    pub(crate) slope: f64,
+    /// Standard deviation of readings around it.
+    pub(crate) deviation: f64,
+    pub(crate) value_variance: f64,
+    covariance: f64,
+    slope_variance: f64,
+}
+
+/// When a line crosses a threshold, in days from now, with an interval of 95 per cent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Forecast {
+    pub(crate) days: f64,
+    pub(crate) days_earliest: f64,
+    pub(crate) days_latest: f64,
+}
+
+impl Line {
+    /// Where the line crosses `threshold`; none where it is level (its slope is less than `significance` standard errors)
+    /// or leads away.
+    ///
+    /// The interval is Fieller's: all times at which the line may be at the threshold. It is finite and longer on the far
+    /// side, as it should be for the ratio of two uncertain numbers.
+    pub(crate) fn crossing(&self, threshold: f64, significance: f64) -> Option<Forecast> {
+        let distance = self.value - threshold;
+        let square = INTERVAL * INTERVAL;
+        let is_level = self.slope * self.slope <= significance * significance * self.slope_variance;
+        if is_level || distance * self.slope >= 0.0 {
+            return None;
+        }
+        let a = self.slope * self.slope - square * self.slope_variance;
+        let b = self.slope * distance - square * self.covariance;
+        let c = distance * distance - square * self.value_variance;
+        let root = (b * b - a * c).max(0.0).sqrt();
+        Some(Forecast {
+            days: -distance / self.slope,
+            days_earliest: ((-b - root) / a).max(0.0),
+            days_latest: (-b + root) / a,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
