@@ -52,20 +52,25 @@ impl UnderWay {
                 self.release(slot.octets);
             }
         }
+        self.drop_refused_front();
         true
     }
 
-    /// Ends one that stays in line until an ack goes past it or it is the first. Whether there was one to end.
+    /// Ends one, which stays in line until all before it have ended. Whether there was one to end.
     fn refuse(&mut self, sequence: u64) -> bool {
         let Some(slot) = self.slot_mut(sequence).filter(|slot| !slot.refused) else { return false };
         slot.refused = true;
         let octets = slot.octets;
         self.release(octets);
+        self.drop_refused_front();
+        true
+    }
+
+    fn drop_refused_front(&mut self) {
         while self.slots.front().is_some_and(|slot| slot.refused) {
             self.slots.pop_front();
             self.first_sequence += 1;
         }
-        true
     }
 
     fn slot_mut(&mut self, sequence: u64) -> Option<&mut Slot> {
