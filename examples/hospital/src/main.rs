@@ -1,4 +1,4 @@
-//! The `hospital` command: makes the simulator's files.
+//! The `hospital` command: runs the demo, and makes the simulator's files.
 
 use std::process::ExitCode;
 
@@ -14,12 +14,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the hospital once and show who received what.
+    Demo(hilum_hospital::demo::Arguments),
     /// Write what the simulator makes as files.
     Simulate(hilum_hospital::simulate::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) => hilum_hospital::demo::run(&arguments),
         Command::Simulate(arguments) => hilum_hospital::simulate::run(&arguments),
     };
     match outcome {

@@ -1,14 +1,19 @@
 //! A hospital of its own for one run: a temporary directory, and a broker that is a child process of the real binary.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+/// How long the broker may take to start: it compiles its plugins first.
+const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long the broker may take to stop after it was asked to.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 /// How often the broker's process is looked at while it stops.
@@ -21,16 +26,14 @@ const LOG_LINES_SHOWN: usize = 20;
 pub struct Hospital {
     directory: tempfile::TempDir,
     hilum: PathBuf,
-    address: SocketAddr,
 }
 
 impl Hospital {
-    /// Runs `hilum init` in a new temporary directory and gives the broker a free port.
+    /// Runs `hilum init` in a new temporary directory.
     pub fn init(hilum: &Path) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("hilum-hospital-").tempdir()?;
-        let hospital = Self { hilum: hilum.to_owned(), address: free_address()?, directory };
+        let hospital = Self { hilum: hilum.to_owned(), directory };
         hospital.hilum(&["init"])?;
-        hospital.listen_on_own_port()?;
         Ok(hospital)
     }
 
@@ -38,12 +41,6 @@ impl Hospital {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.directory.path()
-    }
-
-    /// Where the broker listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Adds or replaces a file of the configuration.
@@ -67,55 +64,59 @@ impl Hospital {
         Ok(())
     }
 
-    /// Starts `hilum serve`. It may take a moment until it answers.
-    pub fn serve(&self) -> anyhow::Result<Broker> {
+    /// Starts `hilum serve` on a free port and waits until it listens. `environment` is added to our own.
+    pub fn serve(&self, environment: &[(&str, &str)]) -> anyhow::Result<Broker> {
         let log = self.path().join("broker.log");
         let file = fs::File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;
         let child = Command::new(&self.hilum)
-            .arg("serve")
+            .args(["serve", "--listen", "127.0.0.1:0"])
             .arg(self.path())
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
+            .stdout(Stdio::piped())
             .stderr(file)
             .spawn()
             .with_context(|| format!("cannot run {}", self.hilum.display()))?;
-        Ok(Broker { child, log })
+        Broker::listening(child, log)
     }
-
-    /// A run must not meet another broker, so the example's fixed port is replaced.
-    fn listen_on_own_port(&self) -> anyhow::Result<()> {
-        let path = self.path().join("hilum.toml");
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut found = 0;
-        let lines = text.lines().map(|line| {
-            if line.starts_with("listen = ") {
-                found += 1;
-                return format!("listen = \"{}\"\n", self.address);
-            }
-            format!("{line}\n")
-        });
-        let text: String = lines.collect();
-        if found != 1 {
-            bail!("{} has {found} lines that start with `listen = `, and should have one", path.display());
-        }
-        self.write("hilum.toml", &text)
-    }
-}
-
-/// A UDP port of the loopback interface that nobody has right now.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot bind a UDP socket on loopback")?;
-    Ok(socket.local_addr()?)
 }
 
 /// A running `hilum serve`. Killed when dropped; [`Broker::stop`] is the good end.
 #[derive(Debug)]
 pub struct Broker {
     child: Child,
+    address: SocketAddr,
     log: PathBuf,
 }
 
 impl Broker {
+    /// Waits for the line of standard output that says where the broker listens.
+    fn listening(mut child: Child, log: PathBuf) -> anyhow::Result<Self> {
+        let output = child.stdout.take().context("the broker's standard output is a pipe")?;
+        // Made before any error, so that the child ends with it.
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut broker = Self { child, log, address: unspecified };
+        let (said, heard) = mpsc::channel();
+        // Reads to the end, so that the broker never writes to a closed pipe.
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = said.send(line);
+            }
+        });
+        let line = heard.recv_timeout(START_TIME_MAX).unwrap_or_default();
+        match line.strip_prefix("listening on ").and_then(|address| address.parse().ok()) {
+            Some(address) => broker.address = address,
+            None => bail!("the broker did not say where it listens\n{}", broker.log_end()),
+        }
+        Ok(broker)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// An error with the end of the broker's log, if it has stopped by itself.
     pub fn check_running(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.child.try_wait()? {
@@ -133,7 +134,7 @@ impl Broker {
             match self.child.try_wait()? {
                 Some(status) if status.success() => return Ok(start.elapsed()),
                 Some(status) => bail!("the broker stopped with {status}\n{}", self.log_end()),
-                None => std::thread::sleep(POLL_INTERVAL),
+                None => thread::sleep(POLL_INTERVAL),
             }
         }
         bail!("the broker did not stop within {} s of SIGTERM\n{}", STOP_TIME_MAX.as_secs(), self.log_end())

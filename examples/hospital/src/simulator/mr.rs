@@ -1,11 +1,10 @@
 //! MR Image Storage instances (DICOM PS3.3 A.4) of the numerical head, one for each slice.
 
-use hilum_core::Timestamp;
-
 use super::calendar;
 use super::case::{Case, INSTITUTION, MACHINE};
 use super::dicom::{self, DataSet, Value};
 use super::phantom;
+use super::random::Random;
 
 /// MR Image Storage (PS3.4 B.5).
 pub const SOP_CLASS: &str = "1.2.840.10008.5.1.4.1.1.4";
@@ -31,23 +30,47 @@ pub struct Instance {
 pub fn series(case: &Case, slices: u16, matrix: u16) -> Vec<Instance> {
     let mut random = case.random.fork(u64::from(matrix));
     (1..=slices)
-        .map(|number| {
-            let sop_instance_uid = random.uid();
-            let offset_mm = (f64::from(number) - f64::from(slices + 1) / 2.0) * SLICE_SPACING_MM;
-            let pixels = phantom::slice(matrix, offset_mm / (FIELD_OF_VIEW_MM / 2.0), &mut random);
-            let mut set = DataSet::new();
-            set.uid((0x0008, 0x0016), SOP_CLASS).uid((0x0008, 0x0018), sop_instance_uid.clone());
-            patient(&mut set, case);
-            study(&mut set, case);
-            equipment(&mut set);
-            acquisition(&mut set);
-            plane(&mut set, case, number, matrix, offset_mm);
-            image_pixels(&mut set, matrix, pixels);
-            private(&mut set, case);
-            let octets = dicom::file(SOP_CLASS, &sop_instance_uid, &set);
-            Instance { sop_instance_uid, number, octets }
-        })
+        .map(|number| instance(case, Slice { number, of: slices, matrix }, "NO", &mut random))
         .collect()
+}
+
+/// One image that says that identifying text is burned into its pixels: (0028,0301) is `YES`.
+#[must_use]
+pub fn burned_in(case: &Case, matrix: u16) -> Instance {
+    let mut random = case.random.fork(u64::MAX);
+    instance(case, Slice { number: 1, of: 1, matrix }, "YES", &mut random)
+}
+
+/// Which image of a series.
+#[derive(Clone, Copy)]
+struct Slice {
+    number: u16,
+    of: u16,
+    matrix: u16,
+}
+
+impl Slice {
+    /// Millimetres from the middle of the head.
+    fn offset_mm(self) -> f64 {
+        (f64::from(self.number) - f64::from(self.of + 1) / 2.0) * SLICE_SPACING_MM
+    }
+}
+
+fn instance(case: &Case, slice: Slice, burned_in_annotation: &str, random: &mut Random) -> Instance {
+    let sop_instance_uid = random.uid();
+    let pixels = phantom::slice(slice.matrix, slice.offset_mm() / (FIELD_OF_VIEW_MM / 2.0), random);
+    let mut set = DataSet::new();
+    set.uid((0x0008, 0x0016), SOP_CLASS).uid((0x0008, 0x0018), sop_instance_uid.as_str());
+    patient(&mut set, case);
+    study(&mut set, case);
+    equipment(&mut set);
+    acquisition(&mut set);
+    plane(&mut set, case, slice);
+    image_pixels(&mut set, slice.matrix, pixels);
+    set.text((0x0028, 0x0301), "CS", burned_in_annotation);
+    private(&mut set, case);
+    let octets = dicom::file(SOP_CLASS, &sop_instance_uid, &set);
+    Instance { sop_instance_uid, number: slice.number, octets }
 }
 
 /// Patient and Patient Study modules (PS3.3 C.7.1.1, C.7.2.2).
@@ -114,12 +137,13 @@ fn acquisition(set: &mut DataSet) {
         .text((0x0018, 0x0080), "DS", "500")
         .text((0x0018, 0x0081), "DS", "14")
         .text((0x0018, 0x0087), "DS", "1.5")
-        .text((0x0018, 0x0091), "IS", "1")
-        .text((0x0028, 0x0301), "CS", "NO");
+        .text((0x0018, 0x0091), "IS", "1");
 }
 
 /// Frame of Reference, General Image and Image Plane modules (PS3.3 C.7.4.1, C.7.6.1, C.7.6.2).
-fn plane(set: &mut DataSet, case: &Case, number: u16, matrix: u16, offset_mm: f64) {
+fn plane(set: &mut DataSet, case: &Case, slice: Slice) {
+    let Slice { number, matrix, .. } = slice;
+    let offset_mm = slice.offset_mm();
     let spacing = FIELD_OF_VIEW_MM / f64::from(matrix);
     let corner = spacing / 2.0 - FIELD_OF_VIEW_MM / 2.0;
     set.uid((0x0020, 0x0052), case.frame_of_reference_uid.as_str())
@@ -158,17 +182,12 @@ fn private(set: &mut DataSet, case: &Case) {
     );
 }
 
-/// When an instance was made: each slice takes a few seconds.
-#[must_use]
-pub fn acquired_at(case: &Case, number: u16) -> Timestamp {
-    Timestamp(case.time.0 + u64::from(number) * 4000)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
 
     use dicom_object::from_reader;
+    use hilum_core::Timestamp;
     use hilum_core::limits::INLINE_BODY_OCTETS_MAX;
 
     use super::*;

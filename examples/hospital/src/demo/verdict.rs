@@ -1,0 +1,172 @@
+//! Compares what came with what [`super::plan`] expects.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use hilum_client::Offset;
+
+use super::plan::{Form, READINGS, Reading};
+use super::publish::Published;
+use super::read::Received;
+use super::report::Evidence;
+use crate::collector;
+use crate::leak::Canaries;
+
+/// Every published record by flow and offset.
+pub(super) type Index<'a> = HashMap<(&'a str, Offset), &'a Published>;
+
+/// Makes the index.
+pub(super) fn index(published: &[Published]) -> Index<'_> {
+    published.iter().map(|record| ((record.flow.as_str(), record.offset), record)).collect()
+}
+
+/// Everything that is not as expected.
+pub(super) fn complaints(evidence: &Evidence, canaries: &Canaries) -> Vec<String> {
+    let index = index(&evidence.published);
+    let mut found = Vec::new();
+    for (number, reading) in READINGS.iter().enumerate() {
+        let came: Vec<&Received> = evidence.received.iter().filter(|r| r.reading == number).collect();
+        let about = |complaint: String| format!("{} of {}: {complaint}", reading.subscription, reading.flow);
+        let complaints = match reading.form {
+            Form::Made => forecast_complaints(&came),
+            _ => reading_complaints(reading, &came, &index, &evidence.published),
+        };
+        found.extend(complaints.into_iter().map(about));
+    }
+    for (what, octets) in [
+        ("the store", &evidence.stored),
+        ("the broker's log", &evidence.log),
+        ("the traces", &evidence.traces),
+    ] {
+        match canaries.found_in(octets) {
+            0 => {}
+            count => found.push(format!("{count} planted identifiers are in {what}")),
+        }
+    }
+    if evidence.endpoint.is_none() && !evidence.published.iter().all(|record| spans(evidence, record) > 0) {
+        found.push("some records have no span in the exported traces".to_owned());
+    }
+    found
+}
+
+fn reading_complaints(
+    reading: &Reading,
+    came: &[&Received],
+    index: &Index<'_>,
+    published: &[Published],
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let expected: BTreeSet<Offset> = published
+        .iter()
+        .filter(|record| record.flow.as_str() == reading.flow && reading.kinds.contains(&record.kind))
+        .map(|record| record.offset)
+        .collect();
+    let actual: BTreeSet<Offset> = came.iter().map(|received| received.offset).collect();
+    let (missing, extra) = (expected.difference(&actual).count(), actual.difference(&expected).count());
+    if missing + extra > 0 {
+        found.push(format!("{missing} records are missing, {extra} came that should be withheld"));
+    }
+    if actual.len() != came.len() {
+        found.push(format!("{} deliveries came twice", came.len() - actual.len()));
+    }
+    let mut wrong: BTreeMap<&str, usize> = BTreeMap::new();
+    for received in came {
+        if let Some(record) = index.get(&(reading.flow, received.offset)) {
+            form_complaints(reading.form, received, record).for_each(|c| *wrong.entry(c).or_default() += 1);
+        }
+    }
+    found.extend(wrong.into_iter().map(|(complaint, count)| format!("{count} records: {complaint}")));
+    found
+}
+
+/// What is wrong with one delivery of one record.
+fn form_complaints(
+    form: Form,
+    received: &Received,
+    record: &Published,
+) -> impl Iterator<Item = &'static str> {
+    let is_original = received.digest == record.digest;
+    let wrong_form = match form {
+        Form::Original => (received.sealed || !is_original).then_some("not the original"),
+        Form::Sealed => {
+            (!received.sealed || !is_original).then_some("not the original, encrypted to its reader")
+        }
+        Form::Deidentified => (received.sealed || is_original).then_some("not de-identified"),
+        Form::Made => Some("no plugin makes these"),
+    };
+    let is_bare = form == Form::Original && record.kind.names_patient();
+    let scan = match (is_bare, received.canaries) {
+        // What is found in no original would be found in nothing else either.
+        (true, 0) => Some("the scan for planted identifiers finds none in an original"),
+        (false, 1..) => Some("a planted identifier is in it"),
+        _ => None,
+    };
+    let trace = (received.trace != Some(record.trace)).then_some("not in the trace that its publisher began");
+    [wrong_form, scan, trace].into_iter().flatten()
+}
+
+/// Helium leaks in the story, and nothing else is wrong with the machine.
+fn forecast_complaints(came: &[&Received]) -> Vec<String> {
+    let alerts: Vec<Alert> = came.iter().filter_map(|received| Alert::read(&received.octets)).collect();
+    if alerts.len() != came.len() {
+        return vec!["a maintenance record cannot be read".to_owned()];
+    }
+    let mut found = Vec::new();
+    if !alerts.iter().any(|alert| alert.sensor == "helium-level" && alert.days.is_some()) {
+        found.push("no forecast of when the helium runs low".to_owned());
+    }
+    if let Some(other) = alerts.iter().find(|alert| alert.sensor != "helium-level") {
+        found.push(format!("an alert about {}, which is well", other.sensor));
+    }
+    found
+}
+
+/// A maintenance record, as the analytics plugin writes it.
+#[derive(Debug, Clone)]
+pub(super) struct Alert {
+    /// The machine.
+    pub(super) machine: String,
+    /// Its sensor.
+    pub(super) sensor: String,
+    /// The last value.
+    pub(super) value: f64,
+    /// The unit, or nothing.
+    pub(super) unit: String,
+    /// What will be crossed.
+    pub(super) threshold: f64,
+    /// Change of the value in a day.
+    pub(super) trend_per_day: Option<f64>,
+    /// When it will be crossed, and between which bounds with 95 % confidence.
+    pub(super) days: Option<[f64; 3]>,
+    /// The same as a date.
+    pub(super) at: Option<String>,
+}
+
+impl Alert {
+    /// Reads one; none where it is something else.
+    #[must_use]
+    pub(super) fn read(octets: &[u8]) -> Option<Self> {
+        let record: serde_json::Value = serde_json::from_slice(octets).ok()?;
+        let expected = &record["expected"];
+        let day = |name: &str| expected[name].as_f64();
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        Some(Self {
+            machine: text(&record["machine"])?,
+            sensor: text(&record["sensor"])?,
+            value: record["value"].as_f64()?,
+            unit: text(&record["unit"]).unwrap_or_default(),
+            threshold: record["limit"]["threshold"].as_f64()?,
+            trend_per_day: record["trend_per_day"].as_f64(),
+            days: match (day("days"), day("days_earliest"), day("days_latest")) {
+                (Some(days), Some(earliest), Some(latest)) => Some([days, earliest, latest]),
+                _ => None,
+            },
+            at: text(&expected["at"]),
+        })
+    }
+}
+
+/// How many spans the exported traces have of a record: each span names its trace (OTLP, `Span.trace_id`).
+#[must_use]
+pub(super) fn spans(evidence: &Evidence, record: &Published) -> usize {
+    collector::count(&evidence.traces, &record.trace)
+}
