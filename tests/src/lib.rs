@@ -1,1 +1,16 @@
-//! Stub.
+//! What the tests that need more than one crate share: hospitals in temporary directories, and broker processes.
+
+mod hospital;
+mod process;
+pub mod raw;
+
+use std::path::Path;
+
+pub use hospital::{Hospital, PLAIN_FLOW};
+pub use process::{Broker, hilum};
+
+/// The root of the project.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a folder of the workspace")
+}

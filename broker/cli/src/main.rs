@@ -1,2 +1,5 @@
-//! Stub.
-fn main() {}
+//! The one binary of Hilum.
+
+fn main() -> std::process::ExitCode {
+    hilum::main()
+}

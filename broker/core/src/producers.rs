@@ -75,10 +75,9 @@ impl Producers {
     fn touch(&mut self, producer: ProducerId) -> &mut Track {
         self.uses += 1;
         let used = self.uses;
-        if !self.tracks.contains_key(&producer) && self.tracks.len() >= PRODUCERS_MAX {
-            if let Some((_, oldest)) = self.by_use.pop_first() {
-                self.tracks.remove(&oldest);
-            }
+        let is_full = !self.tracks.contains_key(&producer) && self.tracks.len() >= PRODUCERS_MAX;
+        if let Some((_, oldest)) = is_full.then(|| self.by_use.pop_first()).flatten() {
+            self.tracks.remove(&oldest);
         }
         let track = self.tracks.entry(producer).or_default();
         self.by_use.remove(&track.used);

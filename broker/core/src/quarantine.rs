@@ -43,7 +43,7 @@ pub struct Quarantined {
 impl Quarantined {
     /// A record that the flow's ingress chain refused or failed on.
     #[must_use]
-    pub fn at_ingress(record: Admitted, cause: Cause, time: Timestamp) -> Self {
+    pub fn at_ingress(record: &Admitted, cause: Cause, time: Timestamp) -> Self {
         Self {
             flow: record.flow().clone(),
             delivery: None,

@@ -213,7 +213,8 @@ fn tells_what_every_reader_receives() {
     expect![[r#"
         device/manufacturer: {"device"}
         imaging/radiology: {"phi"}
-        maintenance/manufacturer: {"device"}"#]].assert_eq(&shown.join("\n"));
+        maintenance/manufacturer: {"device"}"#]]
+    .assert_eq(&shown.join("\n"));
 }
 
 #[test]

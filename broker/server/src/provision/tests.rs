@@ -144,7 +144,7 @@ fn another_authority_is_not_believed() {
 #[test]
 fn running_again_makes_only_what_is_missing() {
     let (_place, report) = made();
-    let directory = report.hospital.directory.clone();
+    let directory = report.hospital.directory;
     let before = fs::read(directory.identity("mri-1").key).unwrap();
     let again = init(directory.path(), None, BUNDLED, now()).unwrap();
     assert_eq!(again.made, []);

@@ -1,0 +1,158 @@
+//! `hilum publish`: files, or standard input, as records of a flow.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use hilum_client::{Ack, Publisher, Record};
+use hilum_core::FlowName;
+use hilum_core::limits::INLINE_BODY_OCTETS_MAX;
+use hilum_core::record::TraceContext;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::io::AsyncReadExt as _;
+
+use crate::connect::Connection;
+
+/// What `hilum publish` is given.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hilum publish --dir st-marys --as mri-1 --content-type application/dicom imaging slice-*.dcm
+  echo '{\"helium\": 87.2}' | hilum publish --dir st-marys --as mri-1 --content-type application/json device -")]
+pub struct Args {
+    #[command(flatten)]
+    connection: Connection,
+    /// The flow to publish to
+    flow: FlowName,
+    /// Each file is the body of one record; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Media type of the bodies, e.g. application/dicom
+    #[arg(long, value_name = "TYPE")]
+    content_type: String,
+    /// Key of the records: those of one key keep their order
+    #[arg(long)]
+    key: Option<String>,
+    /// An attribute of the records; may be given more than once
+    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
+    attributes: Vec<(String, String)>,
+    /// A W3C `traceparent` that the records belong to
+    #[arg(long, env = "TRACEPARENT", value_parser = traceparent)]
+    traceparent: Option<TraceContext>,
+    /// Print one JSON object for each record
+    #[arg(long)]
+    json: bool,
+}
+
+fn attribute(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Reads a `traceparent` header (W3C Trace Context, section 3.2).
+fn traceparent(text: &str) -> Result<TraceContext, String> {
+    let wrong = || "write 00-<32 hexadecimal digits>-<16 digits>-<2 digits>".to_owned();
+    let parts: Vec<&str> = text.split('-').collect();
+    let ["00", trace, span, flags] = parts[..] else { return Err(wrong()) };
+    let octets = |text: &str, count: usize| {
+        let digits = text.len() == 2 * count && text.bytes().all(|b| b.is_ascii_hexdigit());
+        digits.then(|| (0..count).filter_map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()).collect::<Vec<u8>>())
+    };
+    let trace = octets(trace, 16).and_then(|octets| octets.try_into().ok()).ok_or_else(wrong)?;
+    let span = octets(span, 8).and_then(|octets| octets.try_into().ok()).ok_or_else(wrong)?;
+    let flags = octets(flags, 1).ok_or_else(wrong)?[0];
+    Ok(TraceContext { trace, span, flags })
+}
+
+/// Publishes all files, in order. Stops at the first that is not taken.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let client = args.connection.connect().await?;
+    let publisher = client.publisher(&args.flow).await?;
+    for file in &args.files {
+        let acked = args.publish(&publisher, file).await;
+        let (ack, octets) = acked.with_context(|| file.display().to_string())?;
+        args.report(file, ack, octets);
+    }
+    publisher.finish().await?;
+    client.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    async fn publish(&self, publisher: &Publisher, file: &Path) -> anyhow::Result<(Ack, u64)> {
+        let mut body = Vec::new();
+        if file == Path::new("-") {
+            // What comes through a pipe has no size that could be announced.
+            let limit = INLINE_BODY_OCTETS_MAX as u64 + 1;
+            tokio::io::stdin().take(limit).read_to_end(&mut body).await?;
+            if body.len() > INLINE_BODY_OCTETS_MAX {
+                bail!("standard input has more than {INLINE_BODY_OCTETS_MAX} octets: put it into a file and publish that");
+            }
+        } else {
+            let mut opened = tokio::fs::File::open(file).await?;
+            let size = opened.metadata().await?.len();
+            if size > INLINE_BODY_OCTETS_MAX as u64 {
+                let progress = progress(size, file);
+                let head = self.record(Vec::new()).head;
+                let ack = publisher.publish_large(head, size, progress.wrap_async_read(opened)).await?;
+                progress.finish_and_clear();
+                return Ok((ack, size));
+            }
+            opened.read_to_end(&mut body).await?;
+        }
+        let octets = body.len() as u64;
+        Ok((publisher.publish(self.record(body)).await?, octets))
+    }
+
+    fn record(&self, body: Vec<u8>) -> Record {
+        let mut record = Record::new(&self.content_type, body.into());
+        record.head.key.clone_from(&self.key);
+        record.head.trace = self.traceparent;
+        for (name, value) in &self.attributes {
+            record = record.with_attribute(name, value);
+        }
+        record
+    }
+
+    fn report(&self, file: &Path, ack: Ack, octets: u64) {
+        let offset = ack.through_offset.map(|offset| offset.0);
+        if self.json {
+            let line = serde_json::json!({
+                "file": file.display().to_string(),
+                "flow": self.flow,
+                "octets": octets,
+                "offset": offset,
+            });
+            println!("{line}");
+        } else {
+            let offset = offset.map_or_else(|| "stored before".to_owned(), |offset| format!("offset {offset}"));
+            println!("{}: {octets} octets safe in flow {}, {offset}", file.display(), self.flow);
+        }
+    }
+}
+
+/// A bar on standard error, where that is a terminal.
+pub fn progress(size: u64, what: &Path) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(size).with_style(style).with_message(what.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_traceparent() {
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = traceparent(text).unwrap();
+        assert_eq!((trace.trace[0], trace.span[7], trace.flags), (0x4b, 0xb7, 1));
+        for wrong in ["", "00-xx-00-01", "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", &text[..54]] {
+            assert!(traceparent(wrong).is_err(), "{wrong}");
+        }
+    }
+}

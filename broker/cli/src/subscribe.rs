@@ -1,0 +1,178 @@
+//! `hilum subscribe`: what a subscription delivers, as lines or files.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hilum_client::sealed::{is_sealed, open_sealed};
+use hilum_client::{Credit, Delivery, DeliveryBody, FlowName, SubscriptionName};
+use hilum_core::cose::PrivateKey;
+
+use crate::connect::Connection;
+use crate::publish::progress;
+
+/// Records that may be under way: enough to keep the connection busy.
+const CREDIT: Credit = Credit { records: 1024, octets: 16 << 20 };
+
+/// What `hilum subscribe` is given.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A record is acknowledged when its line is printed and its file, if any, is written. What is not acknowledged comes again.
+
+Examples:
+  hilum subscribe --dir st-marys --as radiologist imaging radiology --out scans
+  hilum subscribe --dir st-marys --as insurer billing insurer --open --out claims --count 10 --wait 30")]
+pub struct Args {
+    #[command(flatten)]
+    connection: Connection,
+    /// The flow to read
+    flow: FlowName,
+    /// The subscription of it
+    subscription: SubscriptionName,
+    /// Write each body to a file of this folder, named by offset and part
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Open bodies that were sealed to us
+    #[arg(long)]
+    open: bool,
+    /// Stop after so many deliveries
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Stop when nothing came for so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    /// Do not acknowledge: everything comes again the next time
+    #[arg(long)]
+    peek: bool,
+    /// Print one JSON object for each delivery
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads until the count is reached, nothing came for a while, SIGINT, or the broker ends the stream.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(folder) = &args.out {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let key = if args.open {
+        Some(PrivateKey::from_pem(&args.connection.private_key()?).context("our private key")?)
+    } else {
+        None
+    };
+    let client = args.connection.connect().await?;
+    let mut subscription = client.subscribe(&args.flow, &args.subscription, CREDIT).await?;
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let patience = args.wait.map_or(Duration::MAX, Duration::from_secs);
+    while left > 0 {
+        let next = tokio::select! {
+            next = tokio::time::timeout(patience, subscription.next()) => next,
+            _ = tokio::signal::ctrl_c() => break,
+        };
+        let Ok(next) = next else { break };
+        let Some(delivery) = next? else { break };
+        let taken = args.take(&delivery, key.as_ref()).await;
+        let line = taken.with_context(|| format!("offset {}", delivery.offset()))?;
+        println!("{line}");
+        if !args.peek {
+            delivery.ack();
+        }
+        left -= 1;
+    }
+    subscription.close().await?;
+    client.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a line says of a body.
+struct Taken {
+    content_type: String,
+    octets: u64,
+    file: Option<PathBuf>,
+}
+
+impl Args {
+    /// Puts a delivery where it belongs and gives its line.
+    async fn take(&self, delivery: &Delivery, key: Option<&PrivateKey>) -> anyhow::Result<String> {
+        let head = delivery.head();
+        let file = self.out.as_ref().map(|folder| {
+            let (part, parts) = delivery.part();
+            let part = if parts > 1 { format!("-{part}") } else { String::new() };
+            folder.join(format!("{}{part}", delivery.offset()))
+        });
+        let taken = match (delivery.body(), key.filter(|_| is_sealed(head))) {
+            (DeliveryBody::Inline(octets), Some(key)) => {
+                let opened = open_sealed(key, &self.flow, head, octets)?;
+                write(file.as_deref(), &opened.body).await?;
+                Taken { content_type: opened.content_type, octets: opened.body.len() as u64, file }
+            }
+            (DeliveryBody::Inline(octets), None) => {
+                write(file.as_deref(), octets).await?;
+                Taken { content_type: head.content_type.clone(), octets: octets.len() as u64, file }
+            }
+            (DeliveryBody::Large { .. }, Some(key)) => {
+                // COSE authenticates the whole at once, and the plugin seals no more than 64 MiB.
+                let mut sealed = Vec::new();
+                delivery.open_large(0).await?.write_to(&mut sealed).await?;
+                let opened = open_sealed(key, &self.flow, head, &sealed)?;
+                write(file.as_deref(), &opened.body).await?;
+                Taken { content_type: opened.content_type, octets: opened.body.len() as u64, file }
+            }
+            (DeliveryBody::Large { size, .. }, None) => {
+                download(delivery, *size, file.as_deref()).await?;
+                Taken { content_type: head.content_type.clone(), octets: *size, file }
+            }
+        };
+        Ok(self.line(delivery, &taken))
+    }
+
+    fn line(&self, delivery: &Delivery, taken: &Taken) -> String {
+        let head = delivery.head();
+        let file = taken.file.as_ref().map(|file| file.display().to_string());
+        if self.json {
+            let attributes: serde_json::Map<_, _> = head
+                .attributes
+                .iter()
+                .map(|attribute| (attribute.name.clone(), attribute.value.clone().into()))
+                .collect();
+            return serde_json::json!({
+                "flow": self.flow,
+                "subscription": self.subscription,
+                "offset": delivery.offset(),
+                "part": delivery.part().0,
+                "parts": delivery.part().1,
+                "time": head.time,
+                "key": head.key,
+                "content_type": taken.content_type,
+                "labels": head.labels,
+                "attributes": attributes,
+                "octets": taken.octets,
+                "plan": delivery.receipt().plan.to_string(),
+                "file": file,
+            })
+            .to_string();
+        }
+        let file = file.map_or_else(String::new, |file| format!(" -> {file}"));
+        format!("offset {}: {}, {} octets{file}", delivery.offset(), taken.content_type, taken.octets)
+    }
+}
+
+async fn write(file: Option<&Path>, octets: &[u8]) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    tokio::fs::write(file, octets).await.with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Streams a large body into its file. It is read, and its digest checked, even where it is kept nowhere.
+async fn download(delivery: &Delivery, size: u64, file: Option<&Path>) -> anyhow::Result<()> {
+    let body = delivery.open_large(0).await?;
+    let Some(file) = file else {
+        body.write_to(&mut tokio::io::sink()).await?;
+        return Ok(());
+    };
+    let bar = progress(size, file);
+    let out = tokio::fs::File::create(file).await.with_context(|| format!("cannot write {}", file.display()))?;
+    let mut out = bar.wrap_async_write(out);
+    body.write_to(&mut out).await?;
+    bar.finish_and_clear();
+    Ok(())
+}

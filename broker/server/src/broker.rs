@@ -1,0 +1,74 @@
+//! What every part of a running broker shares: the store, the audit log, the clock, the instruments.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hilum_core::audit::{Action, Event};
+use hilum_core::{FlowName, LogName, Offset, PrincipalId, SubscriptionName, Timestamp};
+use hilum_store::{AppendError, Blobs, Log, Meta};
+
+use crate::telemetry::Instruments;
+
+/// Handed to every part of a running broker.
+pub struct Shared {
+    /// The truth.
+    pub log: Arc<dyn Log>,
+    /// Large bodies.
+    pub blobs: Arc<dyn Blobs>,
+    /// Cursors and plugin state.
+    pub meta: Arc<dyn Meta>,
+    /// Counters and histograms.
+    pub instruments: Instruments,
+    /// `spiffe://<hospital>/broker`.
+    pub identity: PrincipalId,
+    /// Chains that run at the same time: as many as there are processors.
+    pub chain_slots: Arc<tokio::sync::Semaphore>,
+}
+
+/// Milliseconds since the epoch by the system clock.
+#[must_use]
+pub fn now() -> Timestamp {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// An audit event under construction: who and where, before what.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// Who caused it.
+    pub principal: Option<PrincipalId>,
+    /// The flow concerned.
+    pub flow: Option<FlowName>,
+    /// The subscription concerned.
+    pub subscription: Option<SubscriptionName>,
+    /// The record concerned.
+    pub offset: Option<Offset>,
+}
+
+impl About {
+    /// The event that `action` happened.
+    #[must_use]
+    pub fn event(self, action: Action, reason: impl Into<String>) -> Event {
+        let Self { principal, flow, subscription, offset } = self;
+        Event { time: now(), principal, flow, subscription, offset, action, reason: reason.into() }
+    }
+}
+
+impl Shared {
+    /// Writes audit events; durable when it comes back.
+    pub async fn audit(&self, events: Vec<Event>) -> Result<(), AppendError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let batch = events.into_iter().map(|event| event.into_entry(&self.identity)).collect();
+        self.log.append(&LogName::Audit, batch).await.map(|_| ())
+    }
+
+    /// Writes an audit event about something that is refused anyway, so that a failure to write it changes nothing for
+    /// the peer; it is reported on the broker's own log.
+    pub async fn audit_refusal(&self, event: Event) {
+        if let Err(error) = self.audit(vec![event]).await {
+            tracing::error!(%error, "an audit event could not be written");
+        }
+    }
+}

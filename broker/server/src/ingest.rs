@@ -1,0 +1,176 @@
+//! A record's way into a flow: chain, seal, append, acknowledge.
+//!
+//! Each flow has one [`Lane`]. Sessions hand it admitted records, a frame at a time; two tasks carry them on:
+//!
+//! 1. *process* gathers what is queued, runs the flow's ingress chain on it and seals what came out ([`process`]);
+//! 2. *append* gathers what is processed, leaves out retries, appends one batch, waits until it is durable, and answers
+//!    ([`append`]).
+//!
+//! There is one append under way for each flow. While it waits for the disk the next one gathers, so the size of a
+//! group follows the load; and when it fails, everything queued behind it is in view and can be refused in order.
+
+mod append;
+mod process;
+mod recover;
+
+use std::sync::Arc;
+
+use hilum_core::producers::Producers;
+use hilum_core::record::{Admitted, ProducerId};
+use hilum_core::{FlowName, Offset, limits};
+use hilum_sandbox::{Chain, Emission};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::broker::Shared;
+use crate::telemetry::RecordSpan;
+
+pub(crate) use recover::recover_blobs;
+pub use recover::{RecoverBlobsError, RecoverError};
+
+/// What became of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// Stored and durable; the offset of the first record that the chain made of it.
+    Stored(Offset),
+    /// A retry of a record that was settled before.
+    Repeat,
+    /// Not stored.
+    Refused(Refusal),
+}
+
+/// Why a record was not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The kind of refusal.
+    pub kind: RefusalKind,
+    /// For the publisher: names stages and fields, never values.
+    pub reason: String,
+}
+
+/// Kinds of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// A plugin decided so; the record is in quarantine.
+    Chain,
+    /// A plugin failed; the record is in quarantine.
+    ChainFailed,
+    /// The store cannot take it now.
+    Unavailable,
+    /// An earlier record of the same publisher is missing.
+    OutOfOrder,
+}
+
+impl RefusalKind {
+    /// Whether the same record may be taken if it comes again.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::Unavailable | Self::OutOfOrder)
+    }
+}
+
+/// One record on its way, with the span that follows it.
+pub struct Item {
+    /// The record.
+    pub record: Admitted,
+    /// Present if its trace is sampled.
+    pub span: Option<RecordSpan>,
+}
+
+/// Records that were submitted together and are answered together, in order.
+struct Submission {
+    items: Vec<Item>,
+    reply: oneshot::Sender<Vec<Settled>>,
+}
+
+/// The way into one flow.
+#[derive(Clone)]
+pub struct Lane {
+    flow: FlowName,
+    submissions: mpsc::Sender<Submission>,
+    producers: Arc<Mutex<Producers>>,
+    tail: watch::Receiver<Offset>,
+}
+
+/// The flow is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the flow is closed")]
+pub struct Closed;
+
+/// The two tasks of a lane, to be waited for at shutdown.
+pub struct LaneTasks {
+    close: oneshot::Sender<()>,
+    process: tokio::task::JoinHandle<()>,
+    append: tokio::task::JoinHandle<()>,
+}
+
+impl LaneTasks {
+    /// Takes no more submissions and comes back when everything that was submitted is answered.
+    pub async fn close(self) {
+        // It fails only where the task has ended already.
+        let _ = self.close.send(());
+        for task in [self.process, self.append] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "an ingest task ended abnormally");
+            }
+        }
+    }
+}
+
+impl Lane {
+    /// Opens the way into a flow: finds its end and its publishers' positions in the log, then starts its tasks.
+    /// What its plugins emit goes to `emissions`.
+    pub async fn open(
+        shared: Arc<Shared>,
+        flow: FlowName,
+        chain: Arc<Chain>,
+        emissions: mpsc::Sender<Emission>,
+    ) -> Result<(Self, LaneTasks), RecoverError> {
+        let recovered = recover::recover(&shared, &flow).await?;
+        let producers = Arc::new(Mutex::new(recovered.producers));
+        let (tail_sender, tail) = watch::channel(recovered.next);
+        let (submissions, submitted) = mpsc::channel(limits::LANE_SUBMISSIONS_MAX);
+        let (processed_sender, processed) = mpsc::channel(limits::LANE_SUBMISSIONS_MAX);
+        let process = process::Task { shared: shared.clone(), chain, flow: flow.clone() };
+        let append = append::Task {
+            shared,
+            flow: flow.clone(),
+            producers: producers.clone(),
+            tail: tail_sender,
+            emissions,
+        };
+        let (close, closing) = oneshot::channel();
+        let tasks = LaneTasks {
+            close,
+            process: tokio::spawn(process.run(submitted, processed_sender, closing)),
+            append: tokio::spawn(append.run(processed)),
+        };
+        Ok((Self { flow, submissions, producers, tail }, tasks))
+    }
+
+    /// The flow's name.
+    #[must_use]
+    pub fn flow(&self) -> &FlowName {
+        &self.flow
+    }
+
+    /// Hands records over, in order. The receiver gets one answer for each record when all of them are settled. Waits
+    /// while the flow has too much to do: that is what slows its publishers, and nobody else.
+    pub async fn submit(&self, items: Vec<Item>) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.submissions.send(Submission { items, reply }).await.map_err(|_| Closed)?;
+        Ok(answer)
+    }
+
+    /// The last number of a publisher that is settled.
+    #[must_use]
+    pub fn last_settled(&self, producer: ProducerId) -> u64 {
+        self.producers.lock().last_settled(producer)
+    }
+
+    /// The next offset of the flow, which moves when records have become durable.
+    #[must_use]
+    pub fn tail(&self) -> watch::Receiver<Offset> {
+        self.tail.clone()
+    }
+}

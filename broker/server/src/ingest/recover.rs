@@ -1,0 +1,135 @@
+//! What a flow finds in the store when it opens: its end, its publishers' positions, large bodies left half-way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hilum_core::entry::EntryError;
+use hilum_core::producers::Producers;
+use hilum_core::quarantine::Quarantined;
+use hilum_core::record::{BlobId, Body, Stored};
+use hilum_core::{FlowName, LogName, Offset};
+use hilum_store::{BlobError, ReadError};
+
+use crate::broker::Shared;
+
+/// Octets read from a log at once while recovering.
+const READ_OCTETS: usize = 4 << 20;
+
+/// Why a flow does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// Its log cannot be read.
+    #[error("flow `{flow}`: its log cannot be read: {source}")]
+    Read {
+        /// The flow.
+        flow: FlowName,
+        /// Why.
+        source: ReadError,
+    },
+    /// An entry is not what this build writes.
+    #[error("flow `{flow}`, offset {offset}: {source}")]
+    Entry {
+        /// The flow.
+        flow: FlowName,
+        /// Where.
+        offset: Offset,
+        /// Why.
+        source: EntryError,
+    },
+}
+
+pub(super) struct Recovered {
+    pub(super) next: Offset,
+    pub(super) producers: Producers,
+}
+
+/// Reads a flow's log from its first entry on. The log is the truth: positions kept elsewhere could be stale.
+pub(super) async fn recover(shared: &Shared, flow: &FlowName) -> Result<Recovered, RecoverError> {
+    let log = LogName::Flow(flow.clone());
+    let failed = |source| RecoverError::Read { flow: flow.clone(), source };
+    let bounds = shared.log.bounds(&log).await.map_err(failed)?;
+    let mut producers = Producers::default();
+    let mut at = Offset(bounds.start);
+    while at.0 < bounds.end {
+        let entries = shared.log.read(&log, at, READ_OCTETS).await.map_err(failed)?;
+        let Some(last) = entries.last() else { break };
+        let next = last.offset.next();
+        for entry in entries {
+            let stored = Stored::decode(flow.clone(), entry.offset, &entry.octets)
+                .map_err(|source| RecoverError::Entry { flow: flow.clone(), offset: entry.offset, source })?;
+            if let Some(position) = stored.envelope().producer {
+                producers.settle(position);
+            }
+        }
+        at = next;
+    }
+    Ok(Recovered { next: Offset(bounds.end), producers })
+}
+
+/// Finishes large bodies that were staged when the broker stopped: those that a log names are committed, the others
+/// deleted.
+pub(crate) async fn recover_blobs(shared: &Shared) -> Result<(), RecoverBlobsError> {
+    let staged = shared.blobs.staged().await?;
+    let mut since: BTreeMap<LogName, Offset> = BTreeMap::new();
+    for blob in &staged {
+        let first = since.entry(blob.log.clone()).or_insert(blob.since);
+        *first = (*first).min(blob.since);
+        if let LogName::Flow(flow) = &blob.log {
+            // A record that its chain stopped is named by the quarantine instead.
+            since.insert(LogName::Quarantine(flow.clone()), Offset(0));
+        }
+    }
+    let mut named = BTreeSet::new();
+    for (log, from) in since {
+        named_blobs(shared, &log, from, &mut named).await?;
+    }
+    for blob in staged {
+        if named.contains(&blob.id) {
+            shared.blobs.commit(blob.id).await?;
+        } else {
+            shared.blobs.delete(blob.id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Why large bodies cannot be recovered.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverBlobsError {
+    /// They cannot be listed, committed or deleted.
+    #[error("large bodies that were under way cannot be recovered: {0}")]
+    Blob(#[from] BlobError),
+    /// The log that may name them cannot be read.
+    #[error("large bodies that were under way cannot be recovered: {0}")]
+    Read(#[from] ReadError),
+    /// An entry is not what this build writes.
+    #[error("large bodies that were under way cannot be recovered: `{0}`, offset {1}: {2}")]
+    Entry(LogName, Offset, EntryError),
+}
+
+async fn named_blobs(
+    shared: &Shared,
+    log: &LogName,
+    from: Offset,
+    named: &mut BTreeSet<BlobId>,
+) -> Result<(), RecoverBlobsError> {
+    let bounds = shared.log.bounds(log).await?;
+    let mut at = Offset(from.0.max(bounds.start));
+    while at.0 < bounds.end {
+        let entries = shared.log.read(log, at, READ_OCTETS).await?;
+        let Some(last) = entries.last() else { break };
+        at = last.offset.next();
+        for entry in entries {
+            let body = match log {
+                LogName::Flow(flow) => Stored::decode(flow.clone(), entry.offset, &entry.octets)
+                    .map(|stored| stored.envelope().body.clone()),
+                LogName::Quarantine(_) => Quarantined::decode(&entry.octets).map(|record| record.body),
+                LogName::Audit => continue,
+            };
+            let body = body.map_err(|error| RecoverBlobsError::Entry(log.clone(), entry.offset, error))?;
+            if let Body::Blob(blob) = body {
+                named.insert(blob.id);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! A broker's life: read the configuration, open the store, load plugins, open flows, listen; and the same backwards.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use hilum_core::audit::Action;
+use hilum_core::{FlowName, SubscriptionName};
+use hilum_sandbox::Emission;
+use hilum_store::{MasterKey, embedded};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::broker::{About, Shared};
+use crate::chains::{ChainsError, EgressChain, FlowChains, LoadedChains};
+use crate::config::{Hospital, Problems};
+use crate::deliver::Outlet;
+use crate::emit::Emitter;
+use crate::endpoint::{self, EndpointError, ServerIdentity};
+use crate::flows::{Flow, Flows, Seat};
+use crate::ingest::{Lane, LaneTasks, RecoverBlobsError, RecoverError, recover_blobs};
+use crate::provision::{CredentialError, read_certificates, read_private_key, read_roots, read_secret};
+use crate::quic;
+use crate::services::Host;
+use crate::telemetry::Instruments;
+
+/// Records that plugins emitted and that wait for their flow.
+const EMISSIONS_MAX: usize = 1024;
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong, or files that it names are missing.
+    #[error(transparent)]
+    Config(#[from] Problems),
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] embedded::OpenError),
+    /// A plugin or chain does not load.
+    #[error(transparent)]
+    Chains(#[from] ChainsError),
+    /// A flow does not open.
+    #[error(transparent)]
+    Flow(#[from] RecoverError),
+    /// Large bodies cannot be recovered.
+    #[error(transparent)]
+    Blobs(#[from] RecoverBlobsError),
+    /// The audit log cannot be written.
+    #[error("the audit log cannot be written: {0}")]
+    Audit(#[from] hilum_store::AppendError),
+    /// There is no endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+}
+
+/// A broker that runs.
+pub struct Broker {
+    address: SocketAddr,
+    store: embedded::Store,
+    shared: Arc<Shared>,
+    stopping: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    /// Each flow before those that its plugins emit to.
+    running: Vec<RunningFlow>,
+}
+
+struct RunningFlow {
+    lane: LaneTasks,
+    emitter: JoinHandle<()>,
+}
+
+impl Broker {
+    /// Starts the broker of a hospital directory, listening on another address than the configured one if `listen` names
+    /// one. When this comes back, it listens.
+    pub async fn start(directory: &Path, listen: Option<SocketAddr>) -> Result<Self, StartError> {
+        let mut hospital = crate::config::load(directory)?;
+        hospital.listen = listen.unwrap_or(hospital.listen);
+        crate::config::check_files(&hospital)?;
+        let identity = server_identity(&hospital)?;
+        let store = open_store(&hospital)?;
+        let shared = Arc::new(Shared {
+            log: store.log(),
+            blobs: store.blobs(),
+            meta: store.meta(),
+            instruments: Instruments::default(),
+            identity: hospital.broker_id(),
+            chain_slots: Arc::new(tokio::sync::Semaphore::new(
+                std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            )),
+        });
+        let host = Arc::new(Host::new(shared.clone(), &hospital)?);
+        let chains = LoadedChains::load(&hospital, &host)?;
+        announce(&shared, &chains).await?;
+        recover_blobs(&shared).await?;
+
+        let (by_name, opened) = open_flows(&shared, &hospital, chains).await?;
+        let flows = Arc::new(Flows {
+            shared: shared.clone(),
+            policy: hospital.policy(),
+            principals: hospital.principals(),
+            by_name,
+            body_octets_max: hospital.limits.body_octets_max,
+        });
+        let emit = |opened: Opened| {
+            let emitter = Emitter::new(&hospital, &opened.flow, flows.clone());
+            RunningFlow { lane: opened.lane, emitter: tokio::spawn(emitter.run(opened.emissions)) }
+        };
+        let running = opened.into_iter().map(emit).collect();
+        let endpoint = endpoint::bind(hospital.listen, identity)?;
+        let address = endpoint
+            .local_addr()
+            .map_err(|source| EndpointError::Bind { address: hospital.listen, source })?;
+        let (stopping, stop) = watch::channel(false);
+        let serving = tokio::spawn(quic::serve(endpoint, flows, hospital.limits.connections_max, stop));
+        tracing::info!(hospital = hospital.name, %address, flows = hospital.flows.len(), "the broker listens");
+        Ok(Self { address, store, shared, stopping, serving, running })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: tells clients, finishes what is under way, closes the store.
+    pub async fn stop(self) {
+        tracing::info!("the broker stops");
+        self.stopping.send_replace(true);
+        finished("connections", self.serving).await;
+        for flow in self.running {
+            // When the lane is closed its emitter ends; only then may the flows that it emits to be closed.
+            flow.lane.close().await;
+            finished("emitter", flow.emitter).await;
+        }
+        let event = About::default().event(Action::Lifecycle, "stopped");
+        self.shared.audit_refusal(event).await;
+        drop(self.shared);
+        let store = self.store;
+        finished("store", tokio::task::spawn_blocking(move || store.close())).await;
+    }
+}
+
+async fn finished(what: &str, task: JoinHandle<()>) {
+    if let Err(error) = task.await {
+        tracing::error!(what, %error, "a task ended abnormally");
+    }
+}
+
+fn server_identity(hospital: &Hospital) -> Result<ServerIdentity, CredentialError> {
+    let files = hospital.directory.identity(Hospital::BROKER_IDENTITY);
+    Ok(ServerIdentity {
+        chain: read_certificates(&files.certificate)?,
+        key: read_private_key(&files.key)?,
+        roots: read_roots(&hospital.directory.authority().certificate)?,
+    })
+}
+
+fn open_store(hospital: &Hospital) -> Result<embedded::Store, StartError> {
+    let key = read_secret(&hospital.directory.key_encryption_key())?;
+    let key = MasterKey::new(*key);
+    Ok(embedded::Store::open(&hospital.directory.data(), key, embedded::Settings::default())?)
+}
+
+/// Writes down the start and every plan, so that receipts can be resolved.
+async fn announce(shared: &Shared, chains: &LoadedChains) -> Result<(), hilum_store::AppendError> {
+    let mut events = vec![About::default().event(Action::Lifecycle, "started")];
+    for (flow, subscription, plan) in chains.plans() {
+        if plan.stages().is_empty() {
+            continue;
+        }
+        let about =
+            About { flow: Some(flow.clone()), subscription: subscription.cloned(), ..About::default() };
+        let stages = serde_json::to_string(plan.stages()).unwrap_or_default();
+        events.push(about.event(Action::PlanLoaded, format!("{} {stages}", plan.digest())));
+    }
+    shared.audit(events).await
+}
+
+struct Opened {
+    flow: FlowName,
+    lane: LaneTasks,
+    emissions: mpsc::Receiver<Emission>,
+}
+
+async fn open_flows(
+    shared: &Arc<Shared>,
+    hospital: &Hospital,
+    mut chains: LoadedChains,
+) -> Result<(BTreeMap<FlowName, Flow>, Vec<Opened>), RecoverError> {
+    let mut by_name = BTreeMap::new();
+    let mut opened = Vec::new();
+    for flow in emission_order(hospital) {
+        let FlowChains { ingress, egress } = chains.take(&flow);
+        let (emitted, emissions) = mpsc::channel(EMISSIONS_MAX);
+        let (lane, tasks) = Lane::open(shared.clone(), flow.clone(), ingress, emitted).await?;
+        let seat = |(subscription, chain): (SubscriptionName, EgressChain)| {
+            let outlet = Outlet {
+                shared: shared.clone(),
+                flow: flow.clone(),
+                subscription: subscription.clone(),
+                chain,
+                tail: lane.tail(),
+            };
+            (subscription, Seat::new(Arc::new(outlet)))
+        };
+        let outlets = egress.into_iter().map(seat).collect();
+        by_name.insert(flow.clone(), Flow { lane, outlets });
+        opened.push(Opened { flow, lane: tasks, emissions });
+    }
+    Ok((by_name, opened))
+}
+
+/// All flows, each before those that its plugins emit to. The configuration has no circle of them.
+fn emission_order(hospital: &Hospital) -> Vec<FlowName> {
+    fn visit(hospital: &Hospital, flow: &FlowName, order: &mut Vec<FlowName>) {
+        if order.contains(flow) {
+            return;
+        }
+        for target in
+            hospital.flows.get(flow).into_iter().flat_map(|flow| flow.stages()).flat_map(|s| s.emits())
+        {
+            visit(hospital, target, order);
+        }
+        order.push(flow.clone());
+    }
+    let mut order = Vec::new();
+    hospital.flows.keys().for_each(|flow| visit(hospital, flow, &mut order));
+    order.reverse();
+    order
+}

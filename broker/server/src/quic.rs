@@ -1,0 +1,143 @@
+//! Connections and their streams: moves octets between QUIC and the protocol's state machines, and records between those and
+//! the flows.
+//!
+//! Each stream has a task of its own, so a slow one holds up nobody: [`publisher`] and [`upload`] bring records in,
+//! [`subscription`] and [`download`] bring them out, [`connection`] lets clients in and sorts their streams.
+
+mod connection;
+mod download;
+mod publisher;
+mod subscription;
+mod upload;
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use hilum_core::Principal;
+use hilum_core::audit::Action;
+use hilum_core::policy::Denial;
+use hilum_core::session::{Machine, Violation};
+use hilum_core::wire::{CloseCode, Refusal, RefusalCode};
+use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
+
+pub use connection::serve;
+
+use crate::broker::About;
+use crate::flows::Flows;
+use crate::ingest::{self, RefusalKind};
+
+/// Octets read from a stream at once.
+const READ_OCTETS: usize = 256 * 1024;
+
+/// One client's streams share this.
+struct Session {
+    flows: Arc<Flows>,
+    principal: Arc<Principal>,
+    deliveries: Arc<download::LargeDeliveries>,
+}
+
+/// Why a stream's task ended before its stream did.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    /// The client broke the protocol: its connection is closed.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// The client went away, or gave up the stream.
+    #[error("the client gave up reading: {0}")]
+    Write(#[from] WriteError),
+    /// The client went away, or gave up the stream.
+    #[error("the client gave up writing: {0}")]
+    Read(#[from] ReadError),
+}
+
+impl StreamError {
+    fn second_control() -> Self {
+        let reason = "a connection has one control stream".to_owned();
+        Self::Violation(Violation { code: CloseCode::Unexpected, reason })
+    }
+}
+
+/// Both directions of one stream.
+struct Stream {
+    send: SendStream,
+    recv: RecvStream,
+    out: BytesMut,
+}
+
+impl Stream {
+    fn new(send: SendStream, recv: RecvStream) -> Self {
+        Self { send, recv, out: BytesMut::new() }
+    }
+
+    /// Sends what the machine has to send, and finishes the direction if the machine wants that. Whether it does.
+    async fn flush(&mut self, machine: &mut impl Machine) -> Result<bool, StreamError> {
+        machine.poll_transmit(&mut self.out);
+        self.write_out().await?;
+        let finished = machine.wants_finish();
+        if finished {
+            self.finish();
+        }
+        Ok(finished)
+    }
+
+    async fn write_out(&mut self) -> Result<(), StreamError> {
+        if !self.out.is_empty() {
+            // Writing whole chunks hands the memory over instead of copying it.
+            self.send.write_chunk(self.out.split().freeze()).await?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        // It fails only where the stream is finished or reset already.
+        let _ = self.send.finish();
+        // What the client still sends is of no interest.
+        let _ = self.recv.stop(close_code(CloseCode::Done));
+    }
+
+    fn reset(&mut self, code: CloseCode) {
+        let _ = self.send.reset(close_code(code));
+        let _ = self.recv.stop(close_code(code));
+    }
+}
+
+/// The next octets; none at the end of the stream. Losing this future loses nothing.
+async fn read(recv: &mut RecvStream) -> Result<Option<Bytes>, ReadError> {
+    Ok(recv.read_chunk(READ_OCTETS, true).await?.map(|chunk| chunk.bytes))
+}
+
+fn close_code(code: CloseCode) -> VarInt {
+    VarInt::from_u32(code.into())
+}
+
+impl Session {
+    /// Writes down that policy denied something, and makes the answer for the client.
+    async fn denied(&self, about: About, denial: &Denial) -> Refusal {
+        let code = match denial {
+            Denial::UnknownFlow(_) => RefusalCode::UnknownFlow,
+            Denial::UnknownSubscription(..) => RefusalCode::UnknownSubscription,
+            Denial::NoConduit(..) | Denial::NoRule(..) => RefusalCode::Denied,
+        };
+        let reason = denial.to_string();
+        tracing::warn!(principal = %self.principal.id, reason, "denied");
+        self.flows.shared.instruments.denied();
+        let about = About { principal: Some(self.principal.id.clone()), ..about };
+        self.flows.shared.audit_refusal(about.event(Action::Denied, reason.clone())).await;
+        Refusal::new(code, &reason)
+    }
+}
+
+/// A flow's refusal of one record, as the client hears it.
+fn refusal(refused: &ingest::Refusal) -> Refusal {
+    let code = match refused.kind {
+        RefusalKind::Chain => RefusalCode::RefusedByPlugin,
+        RefusalKind::ChainFailed => RefusalCode::PluginFailed,
+        RefusalKind::OutOfOrder => RefusalCode::OutOfOrder,
+        RefusalKind::Unavailable => RefusalCode::Unavailable,
+    };
+    if refused.kind.is_retryable() {
+        Refusal::retryable(code, &refused.reason)
+    } else {
+        Refusal::new(code, &refused.reason)
+    }
+}

@@ -1,0 +1,240 @@
+//! Lets clients in: handshake, identity from the certificate, the control stream, then a task for each further stream.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use hilum_core::audit::Action;
+use hilum_core::session::{Accepted, ControlServer, Incoming, Machine};
+use hilum_core::wire::{CloseCode, Refusal, RefusalCode};
+use hilum_core::{Principal, PrincipalId};
+use quinn::{Connection, ConnectionError, Endpoint};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{Session, Stream, StreamError, close_code, download, publisher, read, subscription, upload};
+use crate::broker::About;
+use crate::flows::Flows;
+use crate::provision::spiffe_id;
+
+/// A client that does not finish the handshake and its hello in this time is let go.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+/// How long streams may finish what is under way when the broker stops.
+const GOODBYE_TIME: Duration = Duration::from_secs(5);
+
+/// Takes connections until `stopping` says so, then lets those that are open finish.
+pub async fn serve(
+    endpoint: Endpoint,
+    flows: Arc<Flows>,
+    connections_max: u32,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let open = Arc::new(AtomicU32::new(0));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            incoming = endpoint.accept() => {
+                let Some(incoming) = incoming else { break };
+                if open.load(Ordering::Relaxed) >= connections_max {
+                    tracing::warn!(connections_max, "a connection was refused: too many are open");
+                    incoming.refuse();
+                    continue;
+                }
+                let (flows, open, stopping) = (flows.clone(), open.clone(), stopping.clone());
+                open.fetch_add(1, Ordering::Relaxed);
+                connections.spawn(async move {
+                    connection(incoming, flows, stopping).await;
+                    open.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = stopped(&mut stopping) => break,
+        }
+    }
+    while connections.join_next().await.is_some() {}
+    endpoint.close(close_code(CloseCode::Stopping), b"stopping");
+    endpoint.wait_idle().await;
+}
+
+/// Comes when the broker stops.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error says that whoever would tell us is gone.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+async fn connection(incoming: quinn::Incoming, flows: Arc<Flows>, stopping: watch::Receiver<bool>) {
+    let address = incoming.remote_address();
+    let connection = match tokio::time::timeout(HELLO_TIME, handshake(incoming)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            // Also every certificate of another authority and every expired one: rustls says which.
+            tracing::warn!(%address, %error, "a connection was refused");
+            let event = About::default().event(Action::ConnectionRefused, format!("{address}: {error}"));
+            flows.shared.audit_refusal(event).await;
+            return;
+        }
+        Err(_) => {
+            tracing::warn!(%address, "a connection was given up: its handshake took too long");
+            return;
+        }
+    };
+    let id = match identify(&connection) {
+        Ok(id) => id,
+        Err(reason) => {
+            tracing::warn!(%address, reason, "a connection was refused");
+            let event = About::default().event(Action::ConnectionRefused, format!("{address}: {reason}"));
+            flows.shared.audit_refusal(event).await;
+            connection.close(close_code(CloseCode::UnknownPrincipal), reason.as_bytes());
+            return;
+        }
+    };
+    flows.shared.instruments.connections(1);
+    admitted(&connection, id, flows.clone(), stopping).await;
+    flows.shared.instruments.connections(-1);
+}
+
+async fn handshake(incoming: quinn::Incoming) -> Result<Connection, ConnectionError> {
+    incoming.accept()?.await
+}
+
+/// The SPIFFE ID of the client's certificate, which rustls has verified against the hospital's authority.
+fn identify(connection: &Connection) -> Result<PrincipalId, String> {
+    let identity = connection.peer_identity().ok_or("the client showed no certificate")?;
+    let chain = identity.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| "no certificate chain")?;
+    let leaf = chain.first().ok_or("the certificate chain is empty")?;
+    spiffe_id(leaf).map_err(|error| error.to_string())
+}
+
+/// The control stream comes first; then streams are served until the client leaves or the broker stops.
+async fn admitted(
+    connection: &Connection,
+    id: PrincipalId,
+    flows: Arc<Flows>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let control = tokio::time::timeout(HELLO_TIME, control(connection, &id, &flows)).await;
+    let (mut machine, mut stream, principal) = match control {
+        Ok(Ok(Some(control))) => control,
+        Ok(Ok(None)) => return,
+        Ok(Err(error)) => return broken(connection, &id, &error),
+        Err(_) => return connection.close(close_code(CloseCode::TimedOut), b"no hello came"),
+    };
+    tracing::info!(principal = %id, agent = machine.hello().agent, "connected");
+    let session = Arc::new(Session { flows, principal, deliveries: Arc::default() });
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = connection.accept_bi() => {
+                let Ok((send, recv)) = accepted else { break };
+                let (session, connection) = (session.clone(), connection.clone());
+                streams.spawn(async move {
+                    if let Err(error) = serve_stream(&session, Stream::new(send, recv)).await {
+                        broken(&connection, &session.principal.id, &error);
+                    }
+                });
+            }
+            Some(_) = streams.join_next(), if !streams.is_empty() => {}
+            // The control stream says nothing more but its end, which the connection's own end says too.
+            chunk = read(&mut stream.recv) => {
+                let Ok(Some(octets)) = chunk else { break };
+                machine.handle_data(&octets);
+                if let Err(violation) = machine.poll_event() {
+                    return broken(connection, &id, &violation.into());
+                }
+            }
+            () = stopped(&mut stopping) => {
+                machine.goodbye("the broker is stopping");
+                let _ = stream.flush(&mut machine).await;
+                let finish = async { while streams.join_next().await.is_some() {} };
+                let _ = tokio::time::timeout(GOODBYE_TIME, finish).await;
+                connection.close(close_code(CloseCode::Stopping), b"the broker is stopping");
+                break;
+            }
+        }
+    }
+    // Streams end by themselves when their connection does; subscriptions write their cursors then.
+    while streams.join_next().await.is_some() {}
+    tracing::info!(principal = %id, reason = ?connection.close_reason().map(|reason| reason.to_string()), "disconnected");
+}
+
+/// Reads the hello and welcomes the client; none where it was refused.
+async fn control(
+    connection: &Connection,
+    id: &PrincipalId,
+    flows: &Flows,
+) -> Result<Option<(ControlServer, Stream, Arc<Principal>)>, StreamError> {
+    let Ok((send, recv)) = connection.accept_bi().await else { return Ok(None) };
+    let mut stream = Stream::new(send, recv);
+    let Accepted::Control(mut machine) = accept(&mut stream).await? else {
+        connection.close(close_code(CloseCode::Unexpected), b"the first stream is not a control stream");
+        return Ok(None);
+    };
+    let Some(principal) = flows.principals.get(id) else {
+        let reason =
+            format!("the hospital does not know `{id}`; its configuration has no principal of this path");
+        tracing::warn!(principal = %id, "a connection was refused: unknown principal");
+        let about = About { principal: Some(id.clone()), ..About::default() };
+        flows.shared.audit_refusal(about.event(Action::ConnectionRefused, reason.clone())).await;
+        machine.refuse(Refusal::new(RefusalCode::UnknownPrincipal, &reason));
+        close_after(connection, machine, stream, CloseCode::UnknownPrincipal).await;
+        return Ok(None);
+    };
+    if let Err(code) = machine.welcome(id.clone()) {
+        tracing::warn!(principal = %id, "a connection was refused: no common version");
+        close_after(connection, machine, stream, code).await;
+        return Ok(None);
+    }
+    stream.flush(&mut machine).await?;
+    Ok(Some((machine, stream, principal.clone())))
+}
+
+/// Sends a refusal, gives the client time to read it, and closes.
+async fn close_after(
+    connection: &Connection,
+    mut machine: ControlServer,
+    mut stream: Stream,
+    code: CloseCode,
+) {
+    if stream.flush(&mut machine).await.is_ok() {
+        let _ = tokio::time::timeout(Duration::from_secs(1), stream.send.stopped()).await;
+    }
+    connection.close(close_code(code), b"");
+}
+
+/// Reads up to the first frame of a stream.
+async fn accept(stream: &mut Stream) -> Result<Accepted, StreamError> {
+    let mut incoming = Incoming::new();
+    loop {
+        match read(&mut stream.recv).await? {
+            Some(octets) => incoming.handle_data(&octets),
+            None => incoming.handle_finish(),
+        }
+        if let Some(accepted) = incoming.poll_accept()? {
+            return Ok(accepted);
+        }
+    }
+}
+
+async fn serve_stream(session: &Session, mut stream: Stream) -> Result<(), StreamError> {
+    match accept(&mut stream).await? {
+        Accepted::Control(_) => Err(StreamError::second_control()),
+        Accepted::Publisher(machine) => publisher::serve(session, machine, stream).await,
+        Accepted::Subscription(machine) => subscription::serve(session, machine, stream).await,
+        Accepted::Upload { server, early } => upload::serve(session, server, early, stream).await,
+        Accepted::Download(machine) => download::serve(session, machine, stream).await,
+    }
+}
+
+/// A client that broke the protocol is told how, and let go. One that only went away is none of our business.
+fn broken(connection: &Connection, id: &PrincipalId, error: &StreamError) {
+    match error {
+        StreamError::Violation(violation) => {
+            tracing::warn!(principal = %id, code = %violation.code, reason = violation.reason, "a connection was closed: its client broke the protocol");
+            connection.close(close_code(violation.code), violation.reason.as_bytes());
+        }
+        StreamError::Write(_) | StreamError::Read(_) => {
+            tracing::debug!(principal = %id, %error, "a stream ended early");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The broker's end of a publisher stream: draft, attest, admit, hand over to the flow's lane, answer.
+
+use std::collections::VecDeque;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use hilum_core::Offset;
+use hilum_core::policy::Permit;
+use hilum_core::record::{Attested, Body, Draft, ProducerId, ProducerPosition};
+use hilum_core::session::{Machine, PublisherServer, PublisherServerEvent};
+use hilum_core::wire::publisher::{Durability, Publish, PublishedRecord};
+use hilum_core::wire::{Credit, Refusal, RefusalCode};
+use tokio::sync::oneshot;
+
+use super::{Session, Stream, StreamError, read, refusal};
+use crate::broker::About;
+use crate::ingest::{Closed, Item, Lane, Settled};
+use crate::telemetry::RecordSpan;
+
+/// What one publisher may have under way: enough to keep a fast one busy over one group commit.
+const CREDIT: Credit = Credit { records: 8192, octets: 16 << 20 };
+
+/// One publish frame on its way: what its records became, in order.
+struct Answered {
+    first_sequence: u64,
+    /// Records that did not become drafts, by place in the frame.
+    invalid: Vec<(usize, Refusal)>,
+    settled: Result<Vec<Settled>, oneshot::error::RecvError>,
+}
+
+/// Serves the stream to its end.
+pub(super) async fn serve(
+    session: &Session,
+    mut machine: PublisherServer,
+    mut stream: Stream,
+) -> Result<(), StreamError> {
+    let request = machine.request().clone();
+    let flow = session.flows.by_name.get(&request.flow);
+    let (lane, permit) = match (session.flows.policy.admit(&session.principal, &request.flow), flow) {
+        (Ok(permit), Some(flow)) => (flow.lane.clone(), permit),
+        (Ok(_), None) => unreachable!("policy and flows are made of the same configuration"),
+        (Err(denial), _) => {
+            let about = About { flow: Some(request.flow), ..About::default() };
+            machine.refuse(session.denied(about, &denial).await);
+            stream.flush(&mut machine).await?;
+            return Ok(());
+        }
+    };
+    machine.open(lane.last_settled(request.producer), CREDIT);
+    let publisher = Publisher { session, lane, permit, producer: request.producer };
+    publisher.run(machine, stream).await
+}
+
+struct Publisher<'a> {
+    session: &'a Session,
+    lane: Lane,
+    permit: Permit,
+    producer: ProducerId,
+}
+
+type Submitting = BoxFuture<'static, Result<BoxFuture<'static, Answered>, Closed>>;
+
+impl Publisher<'_> {
+    async fn run(&self, mut machine: PublisherServer, mut stream: Stream) -> Result<(), StreamError> {
+        let mut frames: VecDeque<Publish> = VecDeque::new();
+        let mut submitting: Option<Submitting> = None;
+        let mut answers: FuturesOrdered<BoxFuture<'static, Answered>> = FuturesOrdered::new();
+        let mut ended = false;
+        loop {
+            if submitting.is_none() {
+                submitting = frames.pop_front().map(|publish| self.submit(publish));
+            }
+            if stream.flush(&mut machine).await? {
+                return Ok(());
+            }
+            tokio::select! {
+                Some(answered) = answers.next(), if !answers.is_empty() => {
+                    answer(&mut machine, answered);
+                    while let Some(Some(answered)) = answers.next().now_or_never() {
+                        answer(&mut machine, answered);
+                    }
+                }
+                submitted = async { submitting.as_mut().expect("checked").await }, if submitting.is_some() => {
+                    submitting = None;
+                    match submitted {
+                        Ok(answered) => answers.push_back(answered),
+                        Err(Closed) => {
+                            machine.refuse(Refusal::retryable(RefusalCode::Unavailable, "the broker is stopping"));
+                        }
+                    }
+                }
+                // Not read while a frame waits for the flow: QUIC's flow control then slows the publisher.
+                chunk = read(&mut stream.recv), if !ended && submitting.is_none() => {
+                    match chunk? {
+                        Some(octets) => machine.handle_data(&octets),
+                        None => machine.handle_finish(),
+                    }
+                    while let Some(event) = machine.poll_event()? {
+                        match event {
+                            PublisherServerEvent::Records(publish) => frames.push_back(publish),
+                            PublisherServerEvent::Finished => ended = true,
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn submit(&self, publish: Publish) -> Submitting {
+        let Publish { first_sequence, records } = publish;
+        let mut invalid = Vec::new();
+        let mut items = Vec::with_capacity(records.len());
+        for (index, (sequence, record)) in (first_sequence..).zip(records).enumerate() {
+            match self.admit(sequence, record) {
+                Ok(item) => items.push(item),
+                Err(refusal) => invalid.push((index, refusal)),
+            }
+        }
+        let lane = self.lane.clone();
+        let submit = async move {
+            let settled = lane.submit(items).await?;
+            Ok(settled.map(move |settled| Answered { first_sequence, invalid, settled }).boxed())
+        };
+        submit.boxed()
+    }
+
+    /// The first three steps of a record's way.
+    fn admit(&self, sequence: u64, record: PublishedRecord) -> Result<Item, Refusal> {
+        let PublishedRecord { mut head, body } = record;
+        let flow = self.lane.flow();
+        let span = RecordSpan::begin(flow, head.trace.as_ref(), body.len() as u64);
+        if let Some(span) = &span {
+            head.trace = Some(span.context());
+        }
+        let position = ProducerPosition { producer: self.producer, sequence };
+        let draft = Draft::new(flow.clone(), head, Body::Inline(body), Some(position))
+            .map_err(|error| Refusal::new(RefusalCode::InvalidRecord, &error.to_string()))?;
+        let attested: Attested = draft.attest(self.session.principal.clone());
+        let record = attested
+            .admit(&self.permit)
+            .map_err(|error| Refusal::new(RefusalCode::Denied, &error.to_string()))?;
+        Ok(Item { record, span })
+    }
+}
+
+/// Tells the machine what became of a frame's records.
+fn answer(machine: &mut PublisherServer, answered: Answered) {
+    let Answered { first_sequence, invalid, settled } = answered;
+    let Ok(settled) = settled else {
+        machine.refuse(Refusal::retryable(
+            RefusalCode::Internal,
+            "the flow stopped while the records were on their way; they may or may not be stored",
+        ));
+        return;
+    };
+    let mut invalid = invalid.into_iter().peekable();
+    let mut settled = settled.into_iter();
+    let mut acked: Option<(u64, Option<Offset>)> = None;
+    for (index, sequence) in (first_sequence..).enumerate() {
+        let refused = match invalid.next_if(|(at, _)| *at == index) {
+            Some((_, refused)) => refused,
+            None => match settled.next() {
+                Some(Settled::Stored(offset)) => {
+                    acked = Some((sequence, Some(offset)));
+                    continue;
+                }
+                Some(Settled::Repeat) => {
+                    acked = Some((sequence, None));
+                    continue;
+                }
+                Some(Settled::Refused(refused)) => refusal(&refused),
+                None => break,
+            },
+        };
+        // The machine only refuses an answer to a record that it did not give us.
+        let _ = machine.refuse_record(sequence, refused);
+    }
+    if let Some((through, offset)) = acked {
+        let _ = machine.ack(through, Durability::Fsynced, offset);
+    }
+}

@@ -1,0 +1,269 @@
+//! What the sandbox asks of the broker: keys, large bodies, state, clock, metrics.
+//!
+//! A [`Host`] has what all chains share; [`ChainServices`] adds whose chain it is. All of it is called on the blocking threads
+//! that run chains, and waits for the store there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+use bytes::Bytes;
+use hilum_core::cose::{PrivateKey, RecipientKey};
+use hilum_core::record::{BlobRef, Timestamp};
+use hilum_core::{FlowName, LogName, StageName, SubscriptionName};
+use hilum_sandbox::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
+use hilum_store::{BlobWriter, MetaError};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::broker::{Shared, now};
+use crate::config::{Hospital, HostGrant};
+use crate::provision::{CredentialError, read_certificates, read_secret};
+
+/// Keys of state that one stage may have.
+const STATE_KEYS_MAX: usize = 4096;
+
+/// What all chains share.
+pub(crate) struct Host {
+    shared: Arc<Shared>,
+    runtime: tokio::runtime::Handle,
+    secrets: BTreeMap<String, Arc<[u8]>>,
+    recipients: BTreeMap<String, Vec<RecipientKey>>,
+}
+
+impl Host {
+    /// Reads the secrets and the recipients' certificates that the configuration names. To be called in the runtime.
+    pub(crate) fn new(shared: Arc<Shared>, hospital: &Hospital) -> Result<Self, CredentialError> {
+        let mut secrets = BTreeMap::new();
+        for (name, key) in &hospital.keys {
+            secrets.insert(name.clone(), Arc::from(read_secret(&key.path)?.as_slice()));
+        }
+        let mut recipients = BTreeMap::new();
+        for grant in hospital.stages().flat_map(|(_, stage)| &stage.grants) {
+            let HostGrant::Recipient { name, identities } = grant else { continue };
+            let mut keys = Vec::new();
+            for identity in identities {
+                keys.extend(recipient_key(hospital, identity)?);
+            }
+            recipients.insert(name.clone(), keys);
+        }
+        Ok(Self { shared, runtime: tokio::runtime::Handle::current(), secrets, recipients })
+    }
+}
+
+/// The key of an identity's certificate, where it is one that can be sealed to and the certificate is valid now. Without a
+/// key the encrypting stage refuses: nothing is sent in clear instead.
+fn recipient_key(hospital: &Hospital, identity: &str) -> Result<Option<RecipientKey>, CredentialError> {
+    let path = hospital.directory.identity(identity).certificate;
+    let certificates = read_certificates(&path)?;
+    let Some(leaf) = certificates.first() else { return Ok(None) };
+    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else { return Ok(None) };
+    if !certificate.validity().is_valid() {
+        tracing::warn!(identity, "a recipient's certificate is not valid now; nothing can be sealed to it");
+        return Ok(None);
+    }
+    Ok(RecipientKey::new(certificate.public_key().raw).ok())
+}
+
+/// The services of one chain.
+pub(crate) struct ChainServices {
+    pub(crate) host: Arc<Host>,
+    pub(crate) flow: FlowName,
+    /// None for the ingress chain.
+    pub(crate) subscription: Option<SubscriptionName>,
+}
+
+struct Sink {
+    runtime: tokio::runtime::Handle,
+    writer: Box<dyn BlobWriter>,
+}
+
+impl BlobSink for Sink {
+    fn write(&mut self, octets: &[u8]) -> Result<(), ServiceError> {
+        self.runtime.block_on(self.writer.write(Bytes::copy_from_slice(octets))).map_err(service)
+    }
+
+    fn finish(self: Box<Self>) -> Result<BlobRef, ServiceError> {
+        self.runtime.block_on(self.writer.finish()).map_err(service)
+    }
+}
+
+fn service(error: impl std::fmt::Display) -> ServiceError {
+    ServiceError(error.to_string())
+}
+
+impl ChainServices {
+    fn shared(&self) -> &Shared {
+        &self.host.shared
+    }
+
+    /// `state/<flow>/<subscription, or nothing>/<stage>/`
+    fn state_prefix(&self, stage: &StageName) -> String {
+        let subscription = self.subscription.as_ref().map_or("", SubscriptionName::as_str);
+        format!("state/{}/{subscription}/{stage}/", self.flow)
+    }
+
+    fn read_state(&self, key: &str) -> Result<Option<(Bytes, Versioned)>, StateError> {
+        let stored =
+            self.host.runtime.block_on(self.shared().meta.get(key.as_bytes())).map_err(state_service)?;
+        Ok(stored.and_then(|octets| {
+            let (version, value) = octets.split_first_chunk::<8>()?;
+            let versioned = Versioned { version: u64::from_be_bytes(*version), value: value.to_vec() };
+            Some((octets.clone(), versioned))
+        }))
+    }
+
+    fn check_room(&self, prefix: &str) -> Result<(), StateError> {
+        let keys = self.shared().meta.scan(prefix.as_bytes(), None, STATE_KEYS_MAX);
+        let keys = self.host.runtime.block_on(keys).map_err(state_service)?;
+        if keys.len() < STATE_KEYS_MAX { Ok(()) } else { Err(StateError::Full) }
+    }
+}
+
+fn state_service(error: MetaError) -> StateError {
+    match error {
+        MetaError::TooLarge { .. } => StateError::Full,
+        other => StateError::Service(service(other)),
+    }
+}
+
+impl Services for ChainServices {
+    fn read_blob(&self, blob: &BlobRef, from: u64, max: usize) -> Result<Bytes, ServiceError> {
+        self.host.runtime.block_on(self.shared().blobs.read(blob, from, max)).map_err(service)
+    }
+
+    fn create_blob(&self) -> Result<Box<dyn BlobSink>, ServiceError> {
+        let log = LogName::Flow(self.flow.clone());
+        let creating = self.shared().blobs.create(&log, &self.shared().identity);
+        let writer = self.host.runtime.block_on(creating).map_err(service)?;
+        Ok(Box::new(Sink { runtime: self.host.runtime.clone(), writer }))
+    }
+
+    fn discard_blob(&self, blob: &BlobRef) {
+        if let Err(error) = self.host.runtime.block_on(self.shared().blobs.delete(blob.id)) {
+            tracing::warn!(blob = %blob.id, %error, "a body that is not needed could not be deleted yet");
+        }
+    }
+
+    fn recipient_keys(&self, name: &str) -> Result<Vec<RecipientKey>, ServiceError> {
+        Ok(self.host.recipients.get(name).cloned().unwrap_or_default())
+    }
+
+    fn secret(&self, name: &str) -> Result<Option<Arc<[u8]>>, ServiceError> {
+        Ok(self.host.secrets.get(name).cloned())
+    }
+
+    fn private_key(&self, _name: &str) -> Result<Option<Arc<PrivateKey>>, ServiceError> {
+        // A hospital's configuration has no private keys for plugins: what is sealed is opened by its recipient.
+        Ok(None)
+    }
+
+    fn state_get(
+        &self,
+        _flow: &FlowName,
+        stage: &StageName,
+        key: &str,
+    ) -> Result<Option<Versioned>, StateError> {
+        let key = self.state_prefix(stage) + key;
+        Ok(self.read_state(&key)?.map(|(_, versioned)| versioned))
+    }
+
+    /// One chain has one caller at a time, so that between the look and the change nobody else changes anything.
+    fn state_commit(
+        &self,
+        _flow: &FlowName,
+        stage: &StageName,
+        changes: Vec<StateChange>,
+    ) -> Result<(), StateError> {
+        let prefix = self.state_prefix(stage);
+        let mut writes = Vec::with_capacity(changes.len());
+        for change in changes {
+            let key = prefix.clone() + &change.key;
+            let present = self.read_state(&key)?;
+            let version = present.as_ref().map_or(0, |(_, versioned)| versioned.version);
+            if version != change.expected {
+                return Err(StateError::Conflict);
+            }
+            if version == 0 && change.to.is_some() {
+                self.check_room(&prefix)?;
+            }
+            writes.push((key, present.map(|(octets, _)| octets), change.to));
+        }
+        for (key, present, to) in writes {
+            let to = to.map(|to| [&to.version.to_be_bytes(), to.value.as_slice()].concat());
+            let change =
+                self.shared().meta.compare_and_set(key.as_bytes(), present.as_deref(), to.as_deref());
+            if !self.host.runtime.block_on(change).map_err(state_service)? {
+                return Err(StateError::Conflict);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, flow: &FlowName, stage: &StageName, counter: &str, value: u64) {
+        self.shared().instruments.plugin_count(flow, stage, counter, value);
+    }
+
+    fn sample(&self, flow: &FlowName, stage: &StageName, histogram: &str, value: f64) {
+        self.shared().instruments.plugin_sample(flow, stage, histogram, value);
+    }
+
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    fn random(&self, octets: &mut [u8]) {
+        rand::fill(octets).expect("the system has random octets");
+    }
+}
+
+/// For checking a configuration without a broker: a plugin that asks for something while it is configured is told that there is
+/// nothing.
+pub(crate) struct NoServices;
+
+fn nothing() -> ServiceError {
+    ServiceError("there is no broker while a configuration is checked".into())
+}
+
+impl Services for NoServices {
+    fn read_blob(&self, _: &BlobRef, _: u64, _: usize) -> Result<Bytes, ServiceError> {
+        Err(nothing())
+    }
+
+    fn create_blob(&self) -> Result<Box<dyn BlobSink>, ServiceError> {
+        Err(nothing())
+    }
+
+    fn discard_blob(&self, _: &BlobRef) {}
+
+    fn recipient_keys(&self, _: &str) -> Result<Vec<RecipientKey>, ServiceError> {
+        Err(nothing())
+    }
+
+    fn secret(&self, _: &str) -> Result<Option<Arc<[u8]>>, ServiceError> {
+        Err(nothing())
+    }
+
+    fn private_key(&self, _: &str) -> Result<Option<Arc<PrivateKey>>, ServiceError> {
+        Err(nothing())
+    }
+
+    fn state_get(&self, _: &FlowName, _: &StageName, _: &str) -> Result<Option<Versioned>, StateError> {
+        Err(nothing().into())
+    }
+
+    fn state_commit(&self, _: &FlowName, _: &StageName, _: Vec<StateChange>) -> Result<(), StateError> {
+        Err(nothing().into())
+    }
+
+    fn count(&self, _: &FlowName, _: &StageName, _: &str, _: u64) {}
+
+    fn sample(&self, _: &FlowName, _: &StageName, _: &str, _: f64) {}
+
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    fn random(&self, octets: &mut [u8]) {
+        rand::fill(octets).expect("the system has random octets");
+    }
+}

@@ -1,0 +1,160 @@
+//! The broker's metrics, by flow, stage and subscription.
+//!
+//! Attributes follow the OpenTelemetry semantic conventions for messaging: `messaging.destination.name` is the flow and
+//! `messaging.consumer.group.name` the subscription. Their values come from the configuration, so their number is bounded.
+
+use hilum_core::{FlowName, StageName, SubscriptionName};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
+use opentelemetry::{KeyValue, global};
+
+use crate::ingest::RefusalKind;
+
+/// All instruments.
+#[derive(Debug, Clone)]
+pub struct Instruments {
+    stored: Counter<u64>,
+    stored_octets: Counter<u64>,
+    repeated: Counter<u64>,
+    refused: Counter<u64>,
+    denied: Counter<u64>,
+    delivered: Counter<u64>,
+    withheld: Counter<u64>,
+    lag: Gauge<u64>,
+    chain: Histogram<f64>,
+    append: Histogram<f64>,
+    connections: UpDownCounter<i64>,
+    plugin_counters: Counter<u64>,
+    plugin_samples: Histogram<f64>,
+}
+
+fn flow(flow: &FlowName) -> KeyValue {
+    KeyValue::new("messaging.destination.name", flow.to_string())
+}
+
+fn subscription(subscription: &SubscriptionName) -> KeyValue {
+    KeyValue::new("messaging.consumer.group.name", subscription.to_string())
+}
+
+impl Default for Instruments {
+    /// Instruments of the global meter provider: to be made after telemetry is set up.
+    fn default() -> Self {
+        let meter = global::meter("hilum");
+        let counter = |name: &'static str, unit: &'static str, what: &'static str| {
+            meter.u64_counter(name).with_unit(unit).with_description(what).build()
+        };
+        Self {
+            stored: counter("hilum.flow.stored", "{record}", "Records made durable"),
+            stored_octets: counter("hilum.flow.stored.size", "By", "Octets of bodies made durable"),
+            repeated: counter("hilum.flow.repeated", "{record}", "Retries recognised and not stored again"),
+            refused: counter("hilum.flow.refused", "{record}", "Records not stored, by kind of refusal"),
+            denied: counter(
+                "hilum.policy.denied",
+                "{request}",
+                "Requests to publish or read that policy denied",
+            ),
+            delivered: counter("hilum.subscription.delivered", "{record}", "Records handed to a reader"),
+            withheld: counter(
+                "hilum.subscription.withheld",
+                "{record}",
+                "Records withheld from a subscription",
+            ),
+            lag: meter
+                .u64_gauge("hilum.subscription.lag")
+                .with_unit("{record}")
+                .with_description("Records of the flow that the subscription has not settled")
+                .build(),
+            chain: meter
+                .f64_histogram("hilum.chain.duration")
+                .with_unit("s")
+                .with_description("Time of one chain run over a batch")
+                .build(),
+            append: meter
+                .f64_histogram("hilum.flow.append.duration")
+                .with_unit("s")
+                .with_description("Time until an appended group is durable")
+                .build(),
+            connections: meter
+                .i64_up_down_counter("hilum.connections")
+                .with_unit("{connection}")
+                .with_description("Authenticated connections that are open")
+                .build(),
+            plugin_counters: counter("hilum.plugin.count", "1", "What plugins count, by name"),
+            plugin_samples: meter
+                .f64_histogram("hilum.plugin.sample")
+                .with_description("What plugins sample, by name")
+                .build(),
+        }
+    }
+}
+
+impl Instruments {
+    /// Records of a flow became durable.
+    pub fn stored(&self, name: &FlowName, records: u64, octets: u64) {
+        self.stored.add(records, &[flow(name)]);
+        self.stored_octets.add(octets, &[flow(name)]);
+    }
+
+    /// A retry was recognised.
+    pub fn repeated(&self, name: &FlowName) {
+        self.repeated.add(1, &[flow(name)]);
+    }
+
+    /// A record was refused.
+    pub fn refused(&self, name: &FlowName, kind: RefusalKind) {
+        self.refused.add(1, &[flow(name), KeyValue::new("error.type", format!("{kind:?}"))]);
+    }
+
+    /// Policy denied a request.
+    pub fn denied(&self) {
+        self.denied.add(1, &[]);
+    }
+
+    /// Records were handed to a subscription's reader.
+    pub fn delivered(&self, name: &FlowName, to: &SubscriptionName, records: u64) {
+        self.delivered.add(records, &[flow(name), subscription(to)]);
+    }
+
+    /// Records were withheld from a subscription.
+    pub fn withheld(&self, name: &FlowName, from: &SubscriptionName, records: u64) {
+        self.withheld.add(records, &[flow(name), subscription(from)]);
+    }
+
+    /// Records that a subscription has not settled.
+    pub fn lag(&self, name: &FlowName, of: &SubscriptionName, records: u64) {
+        self.lag.record(records, &[flow(name), subscription(of)]);
+    }
+
+    /// A chain ran, of a flow's ingress or of a subscription's egress.
+    pub fn chain_seconds(&self, name: &FlowName, of: Option<&SubscriptionName>, seconds: f64) {
+        let attributes: Vec<KeyValue> = [flow(name)].into_iter().chain(of.map(subscription)).collect();
+        self.chain.record(seconds, &attributes);
+    }
+
+    /// A group became durable, or failed to.
+    pub fn append_seconds(&self, name: &FlowName, seconds: f64) {
+        self.append.record(seconds, &[flow(name)]);
+    }
+
+    /// A connection was opened (+1) or closed (-1).
+    pub fn connections(&self, change: i64) {
+        self.connections.add(change, &[]);
+    }
+
+    /// A plugin counts.
+    pub fn plugin_count(&self, name: &FlowName, stage: &StageName, counter: &str, value: u64) {
+        self.plugin_counters.add(value, &plugin(name, stage, counter));
+    }
+
+    /// A plugin samples.
+    pub fn plugin_sample(&self, name: &FlowName, stage: &StageName, histogram: &str, value: f64) {
+        self.plugin_samples.record(value, &plugin(name, stage, histogram));
+    }
+}
+
+fn plugin(name: &FlowName, stage: &StageName, what: &str) -> [KeyValue; 3] {
+    [
+        flow(name),
+        KeyValue::new("hilum.stage.name", stage.to_string()),
+        KeyValue::new("hilum.plugin.metric", what.to_owned()),
+    ]
+}

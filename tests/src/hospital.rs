@@ -1,0 +1,132 @@
+//! A small hospital for tests: one clinic, one zone, flows as the test needs them.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use hilum_client::{Client, Config, ConnectError};
+use tempfile::TempDir;
+
+/// Everything but flows. `scanner` publishes, `reader` and `other` read.
+const MAIN: &str = r#"
+[hospital]
+name = "test"
+
+[broker]
+listen = "127.0.0.1:0"
+
+[labels]
+phi = { description = "identifies a patient" }
+
+[zones]
+clinic = { description = "where everything is" }
+
+[stakeholders.clinic]
+description = "publishes"
+cleared = ["phi"]
+
+[stakeholders.ward]
+description = "reads"
+cleared = ["phi"]
+
+[principals.scanner]
+path = "device/scanner"
+stakeholder = "clinic"
+zone = "clinic"
+roles = ["scanner"]
+
+[principals.reader]
+path = "service/reader"
+stakeholder = "ward"
+zone = "clinic"
+roles = ["reader"]
+
+[plugins.access]
+path = "plugins/access.wasm"
+
+[plugins.analytics]
+path = "plugins/analytics.wasm"
+
+[plugins.deidentify]
+path = "plugins/deidentify.wasm"
+
+[plugins.encrypt]
+path = "plugins/encrypt.wasm"
+
+[keys.research]
+kind = "secret"
+file = "keys/research"
+"#;
+
+/// A flow `records` without a chain, with the subscription `all`.
+pub const PLAIN_FLOW: &str = r#"
+name = "records"
+class = "device"
+zone = "clinic"
+labels = ["phi"]
+
+[[publish]]
+stakeholder = "clinic"
+
+[[subscription]]
+name = "all"
+stakeholder = "ward"
+purpose = "TREAT"
+"#;
+
+/// A hospital directory that goes when the test ends.
+pub struct Hospital {
+    directory: TempDir,
+}
+
+impl Hospital {
+    /// A provisioned hospital with these flows.
+    pub fn new(flows: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("flows")).unwrap();
+        std::fs::write(directory.path().join("hilum.toml"), MAIN).unwrap();
+        for (index, flow) in flows.iter().enumerate() {
+            std::fs::write(directory.path().join(format!("flows/{index}.toml")), flow).unwrap();
+        }
+        let hospital = Self { directory };
+        hospital.provision();
+        hospital
+    }
+
+    /// A provisioned hospital with [`PLAIN_FLOW`].
+    pub fn plain() -> Self {
+        Self::new(&[PLAIN_FLOW])
+    }
+
+    /// Makes what is missing.
+    pub fn provision(&self) {
+        let bundled = hilum::bundled::PLUGINS;
+        hilum_server::provision::init(self.path(), None, bundled, SystemTime::now()).unwrap();
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A file of it.
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    /// How `identity` reaches a broker at `address`.
+    pub fn config(&self, address: &str, identity: &str) -> Config {
+        let read = |path: String| std::fs::read(self.file(&path)).unwrap();
+        Config::new(
+            address,
+            "test",
+            read("authority/ca.pem".into()),
+            read(format!("identities/{identity}/cert.pem")),
+            read(format!("identities/{identity}/key.pem")),
+        )
+    }
+
+    /// Connects as `identity`.
+    pub async fn connect(&self, address: &str, identity: &str) -> Result<Client, ConnectError> {
+        Client::connect(self.config(address, identity)).await
+    }
+}
