@@ -267,8 +267,10 @@ mod tests {
             return None;
         }
         let rows: Option<Vec<Row>> = rows(&header, &payload).collect();
-        let mut plain =
-            |row: Row| Some((row.offset, payload[open(&key(), &row, &mut payload).ok()?].to_vec()));
+        let mut plain = |row: Row| {
+            let range = open(&key(), &row, &mut payload).ok()?;
+            Some((row.offset, payload[range].to_vec()))
+        };
         rows?.into_iter().map(&mut plain).collect()
     }
 

@@ -147,7 +147,10 @@ impl Recovery<'_> {
         if found.end == next {
             tracing::warn!("{} has all its entries, but does not end as it should", path.display());
         } else {
-            let what = format!("{} is damaged or cut short at octet {}", path.display(), found.position);
+            // A segment that ends with its mark is all there: what is lost is a whole one after it.
+            let is_ended = found.tail == Tail::Clean && found.marked;
+            let what = if is_ended { "a segment is missing after" } else { "damaged or cut short:" };
+            let what = format!("{what} {} at octet {}", path.display(), found.position);
             let intact = if let Tail::Damaged { intact } = found.tail { intact } else { None };
             self.corrupt(found.end.min(next), intact.or(Some(next)), what);
         }

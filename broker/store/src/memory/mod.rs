@@ -5,6 +5,8 @@
 
 mod blobs;
 mod log;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -1,0 +1,217 @@
+//! Damaged files: every changed octet is found or does no harm, a torn end is cut, nothing wrong is ever served.
+
+use hilum_core::limits::BLOB_CHUNK_OCTETS;
+
+use super::super::frame::TAG_OCTETS;
+use super::*;
+use crate::embedded::reader;
+use crate::limits::APPEND_OCTETS_MAX;
+
+/// A closed store with three segments: the files of its log and its keys, and what is in it.
+struct Sample {
+    dir: TempDir,
+    files: Vec<(PathBuf, Vec<u8>)>,
+    expected: Vec<Vec<u8>>,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let dir = tempdir().unwrap();
+        let store = open_with(&dir, 500);
+        let mut expected = Vec::new();
+        for batch in [["a", "bb"], ["c", "dddd"], ["eeee", "f"], ["g", "h"], ["i", "jj"]] {
+            append(&store, &batch).unwrap();
+            expected.extend(plain(&batch));
+        }
+        store.close();
+        let mut files = segment_files(dir.path());
+        assert_eq!(files.len(), 3);
+        files.push(dir.path().join("keys"));
+        let files = files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+        Self { dir, files, expected }
+    }
+
+    /// Puts the files as they were, but for one.
+    fn put(&self, changed: usize, octets: &[u8]) {
+        for (path, original) in &self.files {
+            std::fs::write(path, original).unwrap();
+        }
+        std::fs::write(&self.files[changed].0, octets).unwrap();
+    }
+
+    /// What is found: the entries that are served, and whether damage is reported. Skips sled, which takes its time.
+    fn open(&self) -> (Vec<Vec<u8>>, Option<String>) {
+        let keyring = match Keyring::open(&RealDisk, &self.dir.path().join("keys"), &key(), false) {
+            Ok(keyring) => keyring,
+            Err(error) => return (Vec::new(), Some(error.to_string())),
+        };
+        let logs = recovery::open_logs(&RealDisk, &self.dir.path().join("log"), SEGMENT_OCTETS).unwrap();
+        let [log] = logs.as_slice() else { panic!("one log") };
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        loop {
+            match reader::read(log, &keyring, found.len() as u64, APPEND_OCTETS_MAX) {
+                Ok(entries) if entries.is_empty() => return (found, None),
+                Ok(entries) => found.extend(entries.iter().map(|entry| entry.octets.to_vec())),
+                Err(error) => return (found, Some(error.to_string())),
+            }
+        }
+    }
+
+    fn segments(&self) -> usize {
+        self.files.len() - 1
+    }
+}
+
+#[test]
+fn every_changed_octet_is_found_or_harmless() {
+    let sample = Sample::new();
+    let (mut found_damage, mut harmless) = (0, 0);
+    for (number, (path, original)) in sample.files.iter().enumerate() {
+        for at in 0..original.len() {
+            let mut octets = original.clone();
+            octets[at] ^= 1 << (at % 8);
+            sample.put(number, &octets);
+            let (entries, error) = sample.open();
+            let place = format!("octet {at} of {}", path.display());
+            assert!(sample.expected.starts_with(&entries), "{place}: something else was served");
+            match error {
+                Some(_) => found_damage += 1,
+                None if entries == sample.expected => harmless += 1,
+                None => panic!("{place}: acknowledged entries are silently missing"),
+            }
+        }
+    }
+    assert!(found_damage > 10 * harmless, "{found_damage} found, {harmless} harmless");
+}
+
+#[test]
+fn a_last_segment_cut_anywhere_gives_what_is_before() {
+    let sample = Sample::new();
+    let last = sample.segments() - 1;
+    let original = &sample.files[last].1;
+    let mut lengths = std::collections::BTreeSet::new();
+    for length in 0..=original.len() {
+        sample.put(last, &original[..length]);
+        let (entries, error) = sample.open();
+        assert_eq!(error, None, "cut to {length}");
+        assert!(sample.expected.starts_with(&entries));
+        assert_eq!(entries.len() % 2, 0, "batches are whole");
+        assert_eq!(sample.open(), (entries.clone(), None), "found the same again");
+        lengths.insert(entries.len());
+    }
+    assert_eq!(lengths.last(), Some(&sample.expected.len()));
+    assert!(lengths.len() > 1);
+}
+
+#[test]
+fn a_zero_filled_end_is_cut() {
+    let sample = Sample::new();
+    let last = sample.segments() - 1;
+    let original = &sample.files[last].1;
+    for zeros in [1, 43, 44, 4096] {
+        let octets = [original.as_slice(), &vec![0; zeros]].concat();
+        sample.put(last, &octets);
+        assert_eq!(sample.open(), (sample.expected.clone(), None));
+        assert_eq!(std::fs::read(&sample.files[last].0).unwrap().len() % 4096, (original.len() + 44) % 4096);
+    }
+}
+
+#[test]
+fn an_older_segment_cut_anywhere_is_told_with_its_offsets() {
+    let sample = Sample::new();
+    let original = &sample.files[0].1;
+    for length in 0..original.len() {
+        sample.put(0, &original[..length]);
+        let (entries, error) = sample.open();
+        assert!(sample.expected.starts_with(&entries));
+        match error {
+            Some(error) => assert!(error.contains("corrupt from offset"), "{error}"),
+            None => assert_eq!(entries, sample.expected, "only the mark is gone"),
+        }
+    }
+}
+
+#[test]
+fn a_missing_segment_is_told_wherever_it_was() {
+    let sample = Sample::new();
+    for missing in 0..sample.segments() - 1 {
+        sample.put(0, &sample.files[0].1);
+        std::fs::remove_file(&sample.files[missing].0).unwrap();
+        let (entries, error) = sample.open();
+        assert!(error.unwrap().contains("a segment is missing"), "segment {missing}");
+        assert!(sample.expected.starts_with(&entries));
+    }
+}
+
+#[test]
+fn exchanged_and_renamed_segments_are_told() {
+    let sample = Sample::new();
+    sample.put(0, &sample.files[1].1);
+    assert!(sample.open().1.unwrap().contains("named for another offset"));
+}
+
+#[test]
+fn a_damaged_log_takes_nothing_and_the_store_still_opens() {
+    let sample = Sample::new();
+    let mut octets = sample.files[1].1.clone();
+    let middle = octets.len() / 2;
+    octets[middle] ^= 0x40;
+    sample.put(1, &octets);
+    let store = open(&sample.dir);
+    let before = read_all(store.log().as_ref(), &scans(), 0).unwrap_err();
+    assert!(matches!(&before, ReadError::Corrupt(found) if found.log == scans()), "{before}");
+    assert!(matches!(append(&store, &["x"]), Err(AppendError::Corrupt(_))));
+    assert!(matches!(block_on(store.log().bounds(&scans())), Err(ReadError::Corrupt(_))));
+    assert_eq!(
+        block_on(store.log().read(&scans(), Offset(0), 10)).unwrap().len(),
+        1,
+        "what is before is served"
+    );
+}
+
+#[test]
+fn keys_cut_anywhere_are_told_or_were_never_used() {
+    let sample = Sample::new();
+    let keys = sample.segments();
+    let original = &sample.files[keys].1;
+    for length in 0..original.len() {
+        sample.put(keys, &original[..length]);
+        let (entries, error) = sample.open();
+        assert!(sample.expected.starts_with(&entries));
+        assert!(error.is_some(), "cut to {length}: a key that is in use is gone");
+    }
+}
+
+#[test]
+fn a_tampered_blob_is_told() {
+    const CHUNK: usize = BLOB_CHUNK_OCTETS + TAG_OCTETS;
+    let dir = tempdir().unwrap();
+    let store = open(&dir);
+    let body = pattern(3 * BLOB_CHUNK_OCTETS);
+    let blob = write_blob(store.blobs().as_ref(), &body).unwrap();
+    let path = dir.path().join("blobs/staged").join(blob.id.to_string());
+    let original = std::fs::read(&path).unwrap();
+    let read = |blob: &hilum_core::record::BlobRef| block_on(store.blobs().read(blob, 0, body.len()));
+    let check = |what: &str, octets: &[u8]| {
+        std::fs::write(&path, octets).unwrap();
+        assert!(matches!(read(&blob), Err(BlobError::Corrupt { .. })), "{what}");
+    };
+    let chunk = |number: usize| original[128 + number * CHUNK..128 + (number + 1) * CHUNK].to_vec();
+    check("cut", &original[..original.len() - 1]);
+    check("without its last chunk", &original[..original.len() - CHUNK]);
+    check("header cut", &original[..100]);
+    check("exchanged chunks", &[&original[..128], &chunk(1), &chunk(0), &chunk(2)].concat());
+    for at in [0, 20, 30, 127, 128, 128 + CHUNK, original.len() - 1] {
+        let mut octets = original.clone();
+        octets[at] ^= 1;
+        check(&format!("octet {at}"), &octets);
+    }
+    std::fs::write(&path, &original[..original.len() - CHUNK]).unwrap();
+    let shorter = hilum_core::record::BlobRef { size: 2 * BLOB_CHUNK_OCTETS as u64, ..blob };
+    assert!(
+        matches!(read(&shorter), Err(BlobError::Corrupt { .. })),
+        "an inner chunk does not pass for the last"
+    );
+    std::fs::write(&path, &original).unwrap();
+    assert_eq!(read(&blob).unwrap(), body);
+}

@@ -1,0 +1,168 @@
+//! A disk that is full, and one that fails: what was acknowledged stays, what was refused is not there.
+
+use super::faulty::FaultyDisk;
+use super::*;
+
+fn open_faulty(dir: &TempDir, disk: &FaultyDisk) -> Store {
+    Store::open_on(Arc::new(disk.clone()), dir.path(), &key(), &Settings::default()).unwrap()
+}
+
+#[test]
+fn a_full_disk_refuses_and_then_goes_on() {
+    // However many octets of the batches still fit, whether of the keys, the header or the frames.
+    for room in (0..2000).step_by(37) {
+        let dir = tempdir().unwrap();
+        let disk = FaultyDisk::default();
+        let store = open_faulty(&dir, &disk);
+        disk.0.lock().room = Some(room);
+        let log = store.log();
+        let pending: Vec<_> = (0..3).map(|_| log.append(&scans(), vec![entry("x"), entry("yy")])).collect();
+        let answers: Vec<_> = pending.into_iter().map(block_on).collect();
+        let accepted = answers.iter().take_while(|answer| answer.is_ok()).count();
+        for refused in &answers[accepted..] {
+            let error = refused.as_ref().unwrap_err();
+            assert!(matches!(error, AppendError::DiskFull(_)) && error.is_retryable(), "{error}");
+        }
+        let mut expected = plain(&["x", "yy"].repeat(accepted));
+        assert_eq!(contents(&store).unwrap(), expected, "room {room}");
+        disk.0.lock().room = None;
+        assert_eq!(append(&store, &["later"]).unwrap(), accepted as u64 * 2, "room {room}");
+        expected.extend(plain(&["later"]));
+        assert_eq!(contents(&store).unwrap(), expected);
+        store.close();
+        assert_eq!(contents(&open(&dir)).unwrap(), expected, "room {room}");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_blobs_and_keeps_nothing_of_them() {
+    let dir = tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let store = open_faulty(&dir, &disk);
+    for room in [0, 100, 300_000] {
+        disk.0.lock().room = Some(room);
+        let refused = write_blob(store.blobs().as_ref(), &pattern(1_000_000)).unwrap_err();
+        assert!(matches!(refused, BlobError::DiskFull(_)) && refused.is_retryable(), "{refused}");
+        assert_eq!(std::fs::read_dir(dir.path().join("blobs/incoming")).unwrap().count(), 0);
+    }
+    disk.0.lock().room = None;
+    let blob = write_blob(store.blobs().as_ref(), &pattern(1_000_000)).unwrap();
+    assert_eq!(block_on(store.blobs().read(&blob, 0, 1_000_000)).unwrap(), pattern(1_000_000));
+}
+
+#[test]
+fn a_failed_blob_writer_stays_failed() {
+    let dir = tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let store = open_faulty(&dir, &disk);
+    let mut writer = block_on(store.blobs().create(&scans(), &source("a"))).unwrap();
+    disk.0.lock().room = Some(0);
+    assert!(block_on(writer.write(pattern(600_000))).is_err());
+    disk.0.lock().room = None;
+    assert!(matches!(block_on(writer.write(pattern(1))), Err(BlobError::WriterFailed)));
+    assert!(matches!(block_on(writer.finish()), Err(BlobError::WriterFailed)));
+    assert!(block_on(store.blobs().staged()).unwrap().is_empty());
+}
+
+fn poisons(fail: impl Fn(&FaultyDisk, bool)) {
+    let dir = tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let store = open_faulty(&dir, &disk);
+    append(&store, &["acked"]).unwrap();
+    fail(&disk, true);
+    let refused = append(&store, &["lost"]).unwrap_err();
+    assert!(matches!(refused, AppendError::Poisoned { .. }) && !refused.is_retryable(), "{refused}");
+    fail(&disk, false);
+    let again = append(&store, &["lost too"]).unwrap_err();
+    assert!(
+        matches!(again, AppendError::Poisoned { .. }),
+        "the disk is well again, but nobody knows what it holds"
+    );
+    assert_eq!(contents(&store).unwrap(), plain(&["acked"]), "what is durable may be read");
+    store.close();
+    let store = open(&dir);
+    let found = contents(&store).unwrap();
+    assert!(
+        found == plain(&["acked"]) || found == plain(&["acked", "lost"]),
+        "the unknown batch is whole or not there"
+    );
+    assert_eq!(append(&store, &["on"]).unwrap(), found.len() as u64);
+}
+
+#[test]
+fn a_failed_fsync_poisons() {
+    poisons(|disk, fail| disk.0.lock().syncs_fail = fail);
+}
+
+#[test]
+fn a_failed_write_poisons() {
+    poisons(|disk, fail| disk.0.lock().writes_fail = fail);
+}
+
+#[test]
+fn a_full_disk_that_cannot_be_cleaned_up_poisons() {
+    poisons(|disk, fail| {
+        let mut plan = disk.0.lock();
+        plan.room = fail.then_some(50);
+        plan.truncates_fail = fail;
+    });
+}
+
+#[test]
+fn failed_keys_poison() {
+    let dir = tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let store = open_faulty(&dir, &disk);
+    disk.0.lock().syncs_fail = true;
+    assert!(matches!(append(&store, &["x"]), Err(AppendError::Poisoned { .. })));
+    disk.0.lock().syncs_fail = false;
+    store.close();
+    let store = open(&dir);
+    assert_eq!(append(&store, &["x"]).unwrap(), 0);
+}
+
+#[test]
+fn a_poisoned_log_leaves_the_others_alone() {
+    let dir = tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let store = open_faulty(&dir, &disk);
+    append(&store, &["x"]).unwrap();
+    let event = hilum_core::audit::Event {
+        time: hilum_core::Timestamp(1),
+        principal: None,
+        flow: None,
+        subscription: None,
+        offset: None,
+        action: hilum_core::audit::Action::Lifecycle,
+        reason: String::new(),
+    };
+    let audit = |number| {
+        let entry = event.clone().into_entry(&source("broker"));
+        let offset = block_on(store.log().append(&hilum_core::LogName::Audit, vec![entry]));
+        assert_eq!(offset.unwrap(), Offset(number));
+    };
+    audit(0);
+    disk.0.lock().syncs_fail = true;
+    append(&store, &["x"]).unwrap_err();
+    disk.0.lock().syncs_fail = false;
+    audit(1);
+    assert!(append(&store, &["x"]).is_err());
+}
+
+#[test]
+fn appends_share_their_fsyncs() {
+    let dir = tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let store = open_faulty(&dir, &disk);
+    append(&store, &["first"]).unwrap();
+    let before = disk.0.lock().syncs;
+    let log = store.log();
+    // While the plan is locked the writer waits in its first fsync, and everything else queues up behind it.
+    let plan = disk.0.lock();
+    let pending: Vec<_> = (0..500).map(|_| log.append(&scans(), vec![entry("x")])).collect();
+    drop(plan);
+    let offsets: Vec<u64> = pending.into_iter().map(|append| block_on(append).unwrap().0).collect();
+    assert_eq!(offsets, (1..501).collect::<Vec<_>>());
+    let syncs = disk.0.lock().syncs - before;
+    assert!((1..=3).contains(&syncs), "{syncs} fsyncs for 500 appends");
+}
