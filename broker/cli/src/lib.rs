@@ -18,19 +18,21 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+/// For the help of the whole program.
+const START_HERE: &str = "\
+Start here:
+  hilum init st-marys     make the example hospital
+  hilum check st-marys    see who gets what
+  hilum serve st-marys    run its broker";
+
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "hilum",
     version,
     about = "A message broker for hospitals: durable, over QUIC, with sandboxed plugins on every flow",
-    after_help = concat!(
-        "Start here:\n",
-        "  hilum init st-marys     make the example hospital\n",
-        "  hilum check st-marys    see who gets what\n",
-        "  hilum serve st-marys    run its broker",
-    ),
-    after_long_help = output::EXIT_CODES,
+    after_help = START_HERE,
+    after_long_help = format!("{START_HERE}\n\n{}", output::EXIT_CODES),
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -45,6 +47,17 @@ enum Command {
     Init(init::Args),
     /// Check a hospital directory, and show who gets what
     Check(check::Args),
+    /// Run the broker of a hospital directory
+    #[command(after_help = "Example:\n  hilum serve st-marys --log-format json")]
+    Serve(serve::Args),
+    /// Publish files, or standard input, to a flow
+    Publish(publish::Args),
+    /// Read a subscription of a flow
+    Subscribe(subscribe::Args),
+    /// Look at plugins and run them in the sandbox, without a broker
+    Plugin(plugin::Args),
+    /// Measure this machine
+    Bench(bench::Args),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  hilum completions bash > ~/.local/share/bash-completion/completions/hilum")]
     Completions {
@@ -68,6 +81,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(args) => init::run(args).await,
         Command::Check(args) => check::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Publish(args) => publish::run(args).await,
+        Command::Subscribe(args) => subscribe::run(args).await,
+        Command::Plugin(args) => plugin::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::Completions { shell } => completions(shell),
     }
 }
@@ -91,9 +109,14 @@ mod tests {
     /// A command without an example does not explain itself.
     #[test]
     fn every_command_has_an_example() {
-        for command in Cli::command().get_subcommands() {
+        let mut commands: Vec<_> = Cli::command().get_subcommands().cloned().collect();
+        while let Some(command) = commands.pop() {
+            if command.has_subcommands() {
+                commands.extend(command.get_subcommands().cloned());
+                continue;
+            }
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example"), "hilum {} --help has no example", command.get_name());
+            assert!(help.contains("Example"), "`{} --help` has no example", command.get_name());
         }
     }
 
