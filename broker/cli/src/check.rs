@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use hilum_core::Label;
-use hilum_server::chains::{Catalog, ChainsError};
+use hilum_server::chains::{Catalog, ChainsError, PluginError};
 use hilum_server::config::{
     self, FlowConfig, Hospital, Problem, Problems, Received, StageConfig, SubscriptionConfig,
 };
@@ -62,9 +62,25 @@ fn check(directory: &Path) -> anyhow::Result<Result<(Hospital, Received), Proble
     let catalog = match Catalog::load(&hospital) {
         Ok(catalog) => catalog,
         Err(ChainsError::Labels(problems)) => return Ok(Err(problems)),
+        Err(ChainsError::Plugin(error)) => return Ok(Err(plugin_problem(&hospital, &error).into())),
         Err(error) => return Err(error.into()),
     };
     Ok(config::received_labels(&hospital, &catalog).map(|received| (hospital, received)))
+}
+
+fn plugin_problem(hospital: &Hospital, error: &PluginError) -> Problem {
+    let (name, path, what) = match error {
+        PluginError::Read { name, path, source } => (name, path, source.to_string()),
+        PluginError::Load { name, path, source } => (name, path, source.to_string()),
+        PluginError::Pin { name, path, .. } | PluginError::TooLarge { name, path, .. } => {
+            (name, path, error.to_string())
+        }
+    };
+    let file = path.strip_prefix(hospital.directory.path()).unwrap_or(path).to_string_lossy();
+    let help = format!(
+        "put a component of the WIT package `hilum:plugin` there; if `{name}` comes with Hilum, remove the file and run `hilum init`"
+    );
+    Problem::of_file(&file, what, help)
 }
 
 fn problem_json(problem: &Problem) -> Value {
@@ -232,6 +248,15 @@ mod tests {
         let said = said(&directory);
         assert!(said.contains("flows/imaging.toml:"), "{said}");
         assert!(said.contains("kee"), "{said}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_component_is_named() {
+        let directory = made();
+        fs::write(directory.path().join("plugins/encrypt.wasm"), "not WebAssembly").unwrap();
+        let said = said(&directory);
+        assert!(said.starts_with("error: plugins/encrypt.wasm: "), "{said}");
+        assert!(said.contains("run `hilum init`"), "{said}");
     }
 
     #[test]
