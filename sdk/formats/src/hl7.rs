@@ -10,7 +10,7 @@
 //! let text = b"MSH|^~\\&|LAB|ST-MARYS|||2026||ORU^R01|7|P|2.5.1\rPID|1||4711^^^ST-MARYS^MR||Doe^Jane\r";
 //! let document = Document::parse(text)?;
 //! let message = document.messages().next().expect("there is one");
-//! assert_eq!(message.trigger_event(), b"R01");
+//! assert_eq!(message.trigger_event().as_ref(), b"R01");
 //!
 //! let patient = message.segments()[1];
 //! let identifier = patient.field(3).expect("PID-3 is there");

@@ -1,0 +1,124 @@
+//! The table of fields and what happens to each.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+const SOURCE: &str = include_str!("../../data/hl7v2-fields.tsv");
+
+/// What happens to a field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Action {
+    /// It goes on as it is.
+    Keep,
+    /// Nothing of it goes on.
+    #[default]
+    Empty,
+    /// A coded value, number or amount goes on; anything with a space or longer than a code does not.
+    Token,
+    /// Codes go on with their texts and code systems (CE, CWE, CNE); text without a code does not.
+    Code,
+    /// As [`Action::Code`], but a code without a code system may be a word: the laboratory's own name of a test.
+    Service,
+    /// The year goes on (DT, TS, DTM, DR).
+    Year,
+    /// The year goes on, and no year shows an age over 89.
+    Birth,
+    /// The identifier becomes a patient's pseudonym (CX).
+    Patient,
+    /// The identifier becomes a pseudonym in a domain (CX, EI, ST).
+    Identifier(&'static str),
+    /// The name becomes a coded pseudo-name (XPN).
+    Name,
+    /// State and country go on (XAD).
+    Region,
+    /// A person who treats the patient (XCN): what the configuration says.
+    Staff,
+    /// The ward goes on, without room and bed (PL).
+    Unit,
+    /// An observation's value, by its type.
+    Value,
+    /// A range of numbers goes on.
+    Range,
+}
+
+impl Action {
+    fn named(name: &str) -> Option<Action> {
+        Some(match name {
+            "keep" => Action::Keep,
+            "empty" => Action::Empty,
+            "token" => Action::Token,
+            "code" => Action::Code,
+            "service" => Action::Service,
+            "year" => Action::Year,
+            "birth" => Action::Birth,
+            "patient" => Action::Patient,
+            "account" => Action::Identifier(crate::pseudonym::ACCOUNT),
+            "visit" => Action::Identifier("visit"),
+            "order" => Action::Identifier("order"),
+            "document" => Action::Identifier("document"),
+            "member" => Action::Identifier("group"),
+            "control" => Action::Identifier("message-control"),
+            "name" => Action::Name,
+            "region" => Action::Region,
+            "staff" => Action::Staff,
+            "unit" => Action::Unit,
+            "value" => Action::Value,
+            "range" => Action::Range,
+            _ => return None,
+        })
+    }
+}
+
+/// What happens to the fields of one segment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules(Vec<Action>);
+
+impl Rules {
+    /// What happens to a field, counted from 1; a field that the table does not name is emptied.
+    pub(super) fn action(&self, field: usize) -> Action {
+        field.checked_sub(1).and_then(|index| self.0.get(index)).copied().unwrap_or_default()
+    }
+}
+
+/// The rules of each segment.
+pub(super) static TABLE: LazyLock<BTreeMap<&'static str, Rules>> = LazyLock::new(|| {
+    let mut table: BTreeMap<&str, Rules> = BTreeMap::new();
+    for (segment, field, action) in rows() {
+        let Rules(actions) = table.entry(segment).or_default();
+        let field: usize = field.parse().unwrap_or_default();
+        actions.resize(actions.len().max(field), Action::Empty);
+        if let Some(place) = field.checked_sub(1).and_then(|index| actions.get_mut(index)) {
+            *place = Action::named(action).unwrap_or_default();
+        }
+    }
+    table
+});
+
+/// The rows of the table: segment, field and action.
+fn rows() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    SOURCE.lines().skip(1).map(|line| {
+        let mut columns = line.split('\t');
+        let mut next = || columns.next().unwrap_or_default();
+        let (segment, field, _name, action) = (next(), next(), next(), next());
+        (segment, field, action)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_names_a_field_and_a_known_action_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for (segment, field, action) in rows() {
+            assert!(
+                segment.len() == 3 && (1..=80).contains(&field.parse::<usize>().unwrap()),
+                "{segment}-{field}"
+            );
+            assert!(Action::named(action).is_some(), "{segment}-{field} {action}");
+            assert!(seen.insert((segment, field)), "{segment}-{field} twice");
+        }
+        assert!(seen.len() > 700);
+    }
+}

@@ -1,0 +1,181 @@
+//! What each action makes of an element.
+
+use hilum_formats::x12::Segment;
+
+use super::table::Action;
+use crate::hl7::aggregated;
+use crate::pseudonym::{STAFF, patient, pseudonym, short, trim};
+use crate::{Config, PatientId, Pseudonyms, Refusal, Staff};
+
+/// What stands for a patient's identifier where the configuration asks for none: the guides require one.
+const NO_IDENTIFIER: &str = "ANONYMOUS";
+
+/// Cleans the elements of one segment.
+pub(super) struct Cleaner<'a> {
+    pub(super) config: &'a Config,
+    pub(super) keys: &'a dyn Pseudonyms,
+    /// The year in which the transaction was made.
+    pub(super) year: Option<u16>,
+    pub(super) segment: &'a Segment<'a>,
+}
+
+impl Cleaner<'_> {
+    /// The segment with every element cleaned, without empty elements at its end.
+    pub(super) fn clean(&self, actions: &[Action]) -> Result<Vec<u8>, Refusal> {
+        let mut cleaned = vec![self.segment.identifier().as_bytes().to_vec()];
+        let mut before: &[u8] = &[];
+        for (index, element) in self.segment.elements().enumerate() {
+            let action = actions.get(index).copied().unwrap_or_default();
+            cleaned.push(if element.is_empty() {
+                Vec::new()
+            } else {
+                self.element(action, element, before)?
+            });
+            before = element;
+        }
+        while cleaned.last().is_some_and(Vec::is_empty) {
+            cleaned.pop();
+        }
+        Ok(cleaned.join(&self.segment.separators().element))
+    }
+
+    /// One element that is not empty, with the one before it.
+    fn element(&self, action: Action, element: &[u8], before: &[u8]) -> Result<Vec<u8>, Refusal> {
+        Ok(match action {
+            Action::Keep => element.to_vec(),
+            Action::Empty => Vec::new(),
+            Action::Blank => vec![b' '; element.len()],
+            Action::Text(text) => text.into(),
+            Action::Postal => vec![b'0'; element.len()],
+            Action::Patient if self.config.patient_id == PatientId::Empty => NO_IDENTIFIER.into(),
+            Action::Patient => patient(self.keys, element)?.into(),
+            Action::Identifier(domain) => short(self.keys, domain, element)?.into(),
+            Action::Date => self.date(before, element)?,
+            Action::Date8 => self.date(b"D8", element)?,
+            Action::Date6 => self.date(b"D6", element)?,
+            Action::Birth => self.birth(before, element)?,
+            Action::Time => midnight(element),
+            Action::Procedure => self.procedure(element),
+            Action::Codes => self.codes(element)?,
+            Action::StaffNumber | Action::StaffText(_) if self.config.staff == Staff::Keep => {
+                element.to_vec()
+            }
+            Action::StaffNumber if before == b"XX" => self.provider(element)?,
+            Action::StaffNumber => short(self.keys, STAFF, element)?.into(),
+            Action::StaffPostal => vec![b'0'; element.len()],
+            Action::StaffText(text) => text.into(),
+        })
+    }
+
+    /// A date or a period in a format (data element 1250): the first of January of its year, at midnight. A date so
+    /// long ago that it must be a birth's (as with the occurrence codes A1, B1 and C1) shows no age over 89.
+    fn date(&self, format: &[u8], value: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let date = |value: &[u8]| {
+            let mut date = first_of_january(value).ok_or_else(|| self.refuse("a date is not one"))?;
+            if let (Some(then), Some(now)) = (year_of(&date).filter(|_| date.len() >= 8), self.year) {
+                date.splice(..4, format!("{:04}", aggregated(then, now)).into_bytes());
+            }
+            Ok(date)
+        };
+        match format {
+            b"D8" | b"DT" | b"RTS" | b"D6" if digits_of(format) == Some(value.len()) => date(value),
+            b"RD8" | b"RDT" => {
+                let mut ends = value.splitn(2, |octet| *octet == b'-');
+                let (start, end) = (ends.next().unwrap_or_default(), ends.next().unwrap_or_default());
+                Ok([date(start)?, date(end)?].join(&b'-'))
+            }
+            b"TM" => Ok(midnight(value)),
+            b"D8" | b"DT" | b"RTS" | b"D6" => Err(self.refuse("a date is not as long as its format says")),
+            _ => Err(self.refuse("a date has a format that cannot be reduced to its year")),
+        }
+    }
+
+    fn birth(&self, format: &[u8], value: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let date = self.date(format, value)?;
+        let born = year_of(&date).filter(|_| format == b"D8");
+        let (born, now) =
+            born.zip(self.year).ok_or_else(|| self.refuse("an age cannot be told from its dates"))?;
+        Ok(format!("{:04}0101", aggregated(born, now)).into_bytes())
+    }
+
+    /// C003: the seventh component is the description, and none after it is used.
+    fn procedure(&self, element: &[u8]) -> Vec<u8> {
+        let component = self.segment.separators().component;
+        let mut parts: Vec<&[u8]> = element.split(|octet| *octet == component).take(6).collect();
+        while parts.last().is_some_and(|part| part.is_empty()) {
+            parts.pop();
+        }
+        parts.join(&component)
+    }
+
+    /// C022: qualifier, code, date format, date, amount and so on.
+    fn codes(&self, element: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let component = self.segment.separators().component;
+        let mut parts: Vec<Vec<u8>> =
+            element.split(|octet| *octet == component).map(<[u8]>::to_vec).collect();
+        if let [_, _, format, date, ..] = parts.as_mut_slice()
+            && !date.is_empty()
+        {
+            *date = self.date(format, date)?;
+        }
+        Ok(parts.join(&component))
+    }
+
+    /// A national provider identifier that is nobody's: ten digits, the last a check digit (45 CFR 162.406, ISO/IEC
+    /// 7812-1 with the prefix 80840).
+    fn provider(&self, number: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let octets = pseudonym(self.keys, STAFF, trim(number))?;
+        let mut digits = vec![1];
+        digits.extend(octets[..8].iter().map(|octet| octet % 10));
+        // 24 is what the prefix adds to the sum.
+        let sum = digits.iter().rev().enumerate().fold(24, |sum, (index, digit)| match index % 2 {
+            0 => sum + (digit * 2) / 10 + (digit * 2) % 10,
+            _ => sum + digit,
+        });
+        digits.push((10 - sum % 10) % 10);
+        Ok(digits.into_iter().map(|digit| b'0' + digit).collect())
+    }
+
+    fn refuse(&self, what: &str) -> Refusal {
+        let (number, offset) = (self.segment.number(), self.segment.offset());
+        Refusal::new("unsupported-date", format!("segment {number}, offset {offset}: {what}"))
+    }
+}
+
+/// The year that CCYYMMDD begins with.
+pub(super) fn year_of(date: &[u8]) -> Option<u16> {
+    let (digits, rest) = date.split_first_chunk::<4>()?;
+    if !digits.iter().chain(rest).all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0, |year, digit| year * 10 + u16::from(digit - b'0')))
+}
+
+/// How long a date of a format is.
+fn digits_of(format: &[u8]) -> Option<usize> {
+    match format {
+        b"D6" => Some(6),
+        b"D8" => Some(8),
+        b"DT" => Some(12),
+        b"RTS" => Some(14),
+        _ => None,
+    }
+}
+
+/// YYMMDD, CCYYMMDD, CCYYMMDDHHMM or CCYYMMDDHHMMSS with everything after the year set to its least.
+fn first_of_january(date: &[u8]) -> Option<Vec<u8>> {
+    let year = match date.len() {
+        6 => 2,
+        8 | 12 | 14 => 4,
+        _ => return None,
+    };
+    date.iter().all(u8::is_ascii_digit).then(|| {
+        let mut reduced = [&date[..year], &b"0101"[..]].concat();
+        reduced.resize(date.len(), b'0');
+        reduced
+    })
+}
+
+fn midnight(time: &[u8]) -> Vec<u8> {
+    vec![b'0'; time.len().min(8)]
+}
