@@ -10,7 +10,8 @@ mod rules;
 mod tests;
 
 use hilum_plugin::{
-    Attribute, Authorize, ConfigError, Context, Decision, Description, Head, Obligation, Party, Phase, Refusal, Request,
+    Attribute, Authorize, ConfigError, Context, Decision, Description, Head, Obligation, Party, Phase,
+    Refusal, Request,
 };
 
 use rules::{Effect, Predicate, Rule, Rules, When};
@@ -44,7 +45,10 @@ hilum_plugin::export_authorize!(Access);
 /// What the rules say of one record. No reason holds a value of the record.
 fn decide(rules: &Rules, context: &Context, head: &Head) -> Decision {
     if let Some(name) = repeated(&head.attributes) {
-        return deny("ambiguous", &format!("attribute `{name}` is given twice, so that no rule can rely on it"));
+        return deny(
+            "ambiguous",
+            &format!("attribute `{name}` is given twice, so that no rule can rely on it"),
+        );
     }
     let asked = Asked::new(context, head);
     let Some(rule) = rules.rules.iter().find(|rule| asked.matches(rule)) else {
@@ -71,7 +75,8 @@ fn decide(rules: &Rules, context: &Context, head: &Head) -> Decision {
 
 /// The name of an attribute that is there twice. Of two values a rule would see one and the reader perhaps the other.
 fn repeated(attributes: &[Attribute]) -> Option<&str> {
-    let is_before = |index: usize| attributes[..index].iter().any(|other| other.name == attributes[index].name);
+    let is_before =
+        |index: usize| attributes[..index].iter().any(|other| other.name == attributes[index].name);
     let index = (1..attributes.len()).find(|&index| is_before(index))?;
     Some(&attributes[index].name)
 }

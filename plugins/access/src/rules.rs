@@ -190,14 +190,14 @@ impl When {
                 "an empty list never matches: leave it out",
             ));
         }
-        let purposes = self.purposes.iter().flatten().enumerate();
-        for (index, code) in purposes.filter(|(_, code)| !purpose::is_known(code)) {
+        let mut purposes = self.purposes.iter().flatten().enumerate();
+        if let Some((index, code)) = purposes.find(|(_, code)| !purpose::is_known(code)) {
             let reason =
                 format!("`{code}` is not a code of the HL7 v3 value set PurposeOfUse, such as TREAT");
             return Err(ConfigError::new(format!("{at}/purposes/{index}"), reason));
         }
-        let types = self.content_types.iter().flatten().enumerate();
-        for (index, _) in types.filter(|(_, pattern)| !is_content_type_pattern(pattern)) {
+        let mut types = self.content_types.iter().flatten();
+        if let Some(index) = types.position(|pattern| !is_content_type_pattern(pattern)) {
             let reason = "give a type such as `application/dicom` or `image/*`, without parameters";
             return Err(ConfigError::new(format!("{at}/content_types/{index}"), reason));
         }

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn configured(rules: Value) -> Result<Access, ConfigError> {
+fn configured(rules: &Value) -> Result<Access, ConfigError> {
     Access::configure(serde_json::from_value(json!({"rules": rules})).unwrap())
 }
 
@@ -26,14 +26,14 @@ fn image() -> Head {
     image
 }
 
-fn decide_by(rules: Value, context: &Context, head: Head) -> Decision {
+fn decide_by(rules: &Value, context: &Context, head: Head) -> Decision {
     configured(rules).unwrap().decide(context, request(head, b"".as_slice()))
 }
 
 /// Whether one condition alone lets the radiologist have the image.
-fn allows(when: Value) -> bool {
+fn allows(when: &Value) -> bool {
     let rules = json!([{"name": "one", "effect": "allow", "when": when}]);
-    match decide_by(rules, &egress(), image()) {
+    match decide_by(&rules, &egress(), image()) {
         Decision::Allow => true,
         Decision::Deny(refusal) => {
             assert_eq!(refusal.code, "no-rule");
@@ -79,15 +79,15 @@ fn each_condition_holds_if_any_of_its_values_does() {
             json!({"attributes": [{"name": "consent", "present": true}]}),
         ),
     ] {
-        assert!(allows(holds.clone()), "{holds}");
-        assert!(!allows(fails.clone()), "{fails}");
+        assert!(allows(&holds), "{holds}");
+        assert!(!allows(&fails), "{fails}");
     }
 }
 
 #[test]
 fn all_conditions_have_to_hold() {
-    assert!(allows(json!({"roles": ["radiologist"], "purposes": ["TREAT"], "labels": ["phi"]})));
-    assert!(!allows(json!({"roles": ["radiologist"], "purposes": ["HRESCH"], "labels": ["phi"]})));
+    assert!(allows(&json!({"roles": ["radiologist"], "purposes": ["TREAT"], "labels": ["phi"]})));
+    assert!(!allows(&json!({"roles": ["radiologist"], "purposes": ["HRESCH"], "labels": ["phi"]})));
     assert!(!allows(
         json!({"attributes": [{"name": "site", "equals": "north"}, {"name": "x", "present": true}]})
     ));
@@ -97,19 +97,19 @@ fn all_conditions_have_to_hold() {
 fn the_first_rule_that_matches_decides() {
     let deny = json!({"name": "no-phi", "effect": "deny", "when": {"labels": ["phi"]}});
     let allow = json!({"name": "treatment", "effect": "allow", "when": {"purposes": ["TREAT"]}});
-    let refusal = denied(decide_by(json!([deny, allow]), &egress(), image()));
+    let refusal = denied(decide_by(&json!([deny, allow]), &egress(), image()));
     assert_eq!(refusal, Refusal::new("denied", "rule `no-phi` denies it"));
-    assert_eq!(decide_by(json!([allow, deny]), &egress(), image()), Decision::Allow);
+    assert_eq!(decide_by(&json!([allow, deny]), &egress(), image()), Decision::Allow);
 }
 
 #[test]
 fn at_ingress_the_publisher_is_the_party_and_states_its_purpose_in_the_record() {
     let rules = json!([{"name": "scans", "effect": "allow",
                         "when": {"phases": ["ingress"], "roles": ["scanner"], "purposes": ["TREAT"]}}]);
-    assert_eq!(denied(decide_by(rules.clone(), &context(), image())).code, "no-rule");
+    assert_eq!(denied(decide_by(&rules, &context(), image())).code, "no-rule");
     let mut stated = image();
     stated.attributes.push(Attribute::new(PURPOSE_ATTRIBUTE, "TREAT"));
-    assert_eq!(decide_by(rules, &context(), stated), Decision::Allow);
+    assert_eq!(decide_by(&rules, &context(), stated), Decision::Allow);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn at_egress_a_record_states_no_purpose_for_its_reader() {
     let rules = json!([{"name": "emergency", "effect": "allow", "when": {"purposes": ["ETREAT"]}}]);
     let mut stated = image();
     stated.attributes.push(Attribute::new(PURPOSE_ATTRIBUTE, "ETREAT"));
-    assert_eq!(denied(decide_by(rules, &egress(), stated)).code, "no-rule");
+    assert_eq!(denied(decide_by(&rules, &egress(), stated)).code, "no-rule");
 }
 
 #[test]
@@ -125,18 +125,18 @@ fn a_record_of_an_unknown_party_matches_no_rule_about_parties() {
     let rules = json!([{"name": "all", "effect": "allow", "when": {"stakeholders": ["imaging-dept"]}}]);
     let mut from_nowhere = image();
     from_nowhere.source = 7;
-    assert_eq!(denied(decide_by(rules.clone(), &context(), from_nowhere)).code, "no-rule");
+    assert_eq!(denied(decide_by(&rules, &context(), from_nowhere)).code, "no-rule");
     let nobody = Context { recipient: None, ..egress() };
-    assert_eq!(denied(decide_by(rules, &nobody, image())).code, "no-rule");
+    assert_eq!(denied(decide_by(&rules, &nobody, image())).code, "no-rule");
 }
 
 #[test]
 fn an_attribute_given_twice_is_denied() {
     let rules = json!([{"name": "all", "effect": "allow"}]);
-    assert_eq!(decide_by(rules.clone(), &egress(), image()), Decision::Allow);
+    assert_eq!(decide_by(&rules, &egress(), image()), Decision::Allow);
     let mut twice = image();
     twice.attributes.push(Attribute::new("patient", "Roe^Richard"));
-    let refusal = denied(decide_by(rules, &egress(), twice));
+    let refusal = denied(decide_by(&rules, &egress(), twice));
     assert_eq!(refusal.code, "ambiguous");
     assert!(refusal.reason.contains("`patient`") && !refusal.reason.contains("Roe"));
 }
@@ -150,7 +150,7 @@ fn reading_for(purpose: &str, reason: Option<&str>) -> Decision {
     let context = Context { purpose: Some(purpose.into()), ..egress() };
     let mut image = image();
     image.attributes.extend(reason.map(|reason| Attribute::new("break-glass-reason", reason)));
-    decide_by(emergency(), &context, image)
+    decide_by(&emergency(), &context, image)
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn the_glass_stays_whole_without_emergency_or_reason() {
 
 #[test]
 fn configuration_errors_say_where() {
-    let at = |rules: Value| configured(rules).unwrap_err().at;
+    let at = |rules: Value| configured(&rules).unwrap_err().at;
     let rule = |more: Value| {
         let mut rule = json!({"name": "r", "effect": "allow"});
         rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -229,6 +229,6 @@ fn the_readme_shows_a_configuration_that_works() {
     let example = readme.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
     let example: Value = serde_json::from_str(example).unwrap();
     schema().validate(&example).unwrap();
-    let decision = decide_by(example["rules"].clone(), &egress(), image());
+    let decision = decide_by(&example["rules"], &egress(), image());
     assert_eq!(decision, Decision::Allow);
 }

@@ -63,7 +63,7 @@ impl Encrypt {
             Body::Inline(plain) => keys::seal(recipients, &associated, &plain).map(Body::Inline),
             Body::Large(plain) => keys::seal_body(recipients, &associated, plain).map(Body::Large),
         };
-        Ok(self.envelope(head, sealed.map_err(refusal)?))
+        Ok(self.envelope(head, sealed.map_err(|error| refusal(&error))?))
     }
 
     /// The record that carries the sealed body: of the old head only what was configured to stay.
@@ -94,8 +94,8 @@ pub fn associated_data(flow: &str, content_type: &str, time: u64) -> Result<Vec<
     Ok(format!("hilum-encrypt-v1\n{flow}\n{content_type}\n{time}").into_bytes())
 }
 
-fn refusal(error: KeyError) -> Refusal {
-    let code = match &error {
+fn refusal(error: &KeyError) -> Refusal {
+    let code = match error {
         KeyError::NotGranted(_) => "not-granted",
         KeyError::NoValidKey(_) => "no-valid-key",
         KeyError::Malformed | KeyError::Other(_) => "not-sealed",

@@ -94,8 +94,11 @@ fn a_record_that_one_recipient_could_not_open_is_refused() {
     let refusal = refused(encrypt().transform(&context(), telling()));
     assert_eq!(refusal.code, "not-granted");
     assert!(!refusal.reason.contains("4711"));
-    let refusal = super::refusal(KeyError::NoValidKey("archive".into()));
-    assert_eq!(refusal, Refusal::new("no-valid-key", "the body could not be sealed: `archive` has no valid key"));
+    let refusal = super::refusal(&KeyError::NoValidKey("archive".into()));
+    assert_eq!(
+        refusal,
+        Refusal::new("no-valid-key", "the body could not be sealed: `archive` has no valid key")
+    );
 }
 
 #[test]

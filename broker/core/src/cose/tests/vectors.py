@@ -1,6 +1,5 @@
 """How `pycose.hex` and `pycose-without-kid.hex` were made, with pycose 1.1.0, cbor2 5.9.0 and cryptography 50.0.2.
 
-
     python vectors.py seal [--without-kid]   seals to a.pem and b.pem, prints the message in hexadecimal
     python vectors.py open a.pem HEX         opens what this crate sealed
 """
