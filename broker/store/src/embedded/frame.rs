@@ -324,7 +324,7 @@ mod tests {
         assert!(opens(&row));
         assert!(!opens(&Row { offset: 2, ..row.clone() }));
         assert!(!opens(&Row { key_id: 8, ..row.clone() }));
-        assert!(!opens(&Row { nonce: 101, ..row.clone() }));
+        assert!(!opens(&Row { nonce: 101, ..row }));
     }
 
     #[test]

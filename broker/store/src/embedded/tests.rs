@@ -228,3 +228,65 @@ fn damaged_metadata_never_keeps_the_store_closed_nor_gives_another_value() {
         }
     }
 }
+
+/// Copies a file, or a directory with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        std::fs::copy(from, to).unwrap();
+        return;
+    }
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        copy(&path, &to.join(path.file_name().unwrap()));
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_crash_at_any_time() {
+    let dir = tempdir().unwrap();
+    let store = open_with(&dir, 2000);
+    for round in 0..12 {
+        assert_eq!(append(&store, &["x", "yy"]).unwrap(), round * 2);
+        // What a killed broker leaves is what the files hold now, without any closing.
+        let image = tempdir().unwrap();
+        for part in ["log", "blobs", "keys"] {
+            copy(&dir.path().join(part), &image.path().join(part));
+        }
+        let found = open(&image);
+        let count = usize::try_from(round).unwrap() + 1;
+        assert_eq!(contents(&found).unwrap(), plain(&["x", "yy"].repeat(count)));
+        assert_eq!(append(&found, &["on"]).unwrap(), round * 2 + 2);
+    }
+}
+
+#[test]
+fn reads_see_whole_durable_entries_while_others_append_and_trim() {
+    const ENTRIES: u64 = 2000;
+    let dir = tempdir().unwrap();
+    let store = open_with(&dir, 5000);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let log = store.log();
+                let mut next = 0;
+                while next < ENTRIES {
+                    for found in block_on(log.read(&scans(), Offset(next), 4000)).unwrap() {
+                        assert!(found.offset.0 >= next, "in order");
+                        let expected = entry(&format!("{:04}", found.offset.0)).into_octets();
+                        assert_eq!(found.octets, expected);
+                        next = found.offset.0 + 1;
+                    }
+                }
+            });
+        }
+        for number in 0..ENTRIES {
+            let offset = append(&store, &[&format!("{number:04}")]).unwrap();
+            assert_eq!(offset, number);
+            if number % 100 == 0 {
+                block_on(store.log().trim(&scans(), Offset(number.saturating_sub(50)))).unwrap();
+            }
+        }
+    });
+    assert!(block_on(store.log().bounds(&scans())).unwrap().start > 1000);
+}
