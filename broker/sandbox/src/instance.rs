@@ -141,7 +141,7 @@ fn fault(error: &wasmtime::Error, host: &Host) -> Fault {
     let (kind, reason) = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => (FailureKind::Time, "the plugin ran over its time limit".to_owned()),
         Some(Trap::StackOverflow) => (FailureKind::Trap, "the plugin ran out of stack".to_owned()),
-        Some(_) if host.bounds.refused => {
+        _ if host.bounds.refused => {
             let octets = limits.memory_octets;
             (FailureKind::Memory, format!("the plugin ran over its memory limit of {octets} octets"))
         }

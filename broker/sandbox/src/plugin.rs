@@ -24,7 +24,7 @@ const FREE: [&str; 2] = ["types", "log"];
 /// Interfaces of the package that a grant opens, with how the grant is written.
 const GRANTED: [(&str, &str); 6] = [
     ("metrics", "metrics"),
-    ("keys", "keys:NAME` (or `recipient:NAME"),
+    ("keys", "keys:NAME` or `recipient:NAME"),
     ("time", "time"),
     ("random", "random"),
     ("state", "state"),

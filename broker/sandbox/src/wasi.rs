@@ -1,8 +1,8 @@
-//! The few functions of WASI 0.2 that the standard library of a guest touches without being asked: an empty environment,
-//! standard streams to nowhere, and a seed for hash maps. They give a plugin nothing. All other functions of WASI are left
-//! to be defined as traps.
+//! WASI 0.2, of which a plugin gets nothing. The few functions that the standard library of a guest touches without being
+//! asked do no harm: an empty environment, standard streams to nowhere, and a seed for hash maps. All others trap.
 
 use aws_lc_rs::rand;
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{
     Component, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType,
 };
@@ -11,40 +11,63 @@ use wasmtime::{Error, Result};
 /// Octets that a stream to nowhere takes at once.
 const STREAM_OCTETS: u64 = 65_536;
 
-/// `wasi:io/streams.output-stream`.
-struct OutputStream;
-
-/// `wasi:io/error.error`; there never is one.
-struct IoError;
+/// Any resource of WASI: there is nothing behind one.
+type Nothing = Resource<()>;
 
 /// `wasi:io/streams.stream-error`.
 #[derive(ComponentType, Lift, Lower)]
 #[component(variant)]
 enum StreamError {
     #[component(name = "last-operation-failed")]
-    LastOperationFailed(Resource<IoError>),
+    LastOperationFailed(Nothing),
     #[component(name = "closed")]
     Closed,
 }
 
-/// Defines what a component imports of these functions, under the versions that it imports them.
+/// Defines all that a component imports of WASI, under the versions that it imports. Interfaces of other packages stay as
+/// they are, so that one that is missing is found when the component is linked.
 pub(crate) fn link<T: 'static>(linker: &mut Linker<T>, component: &Component) -> Result<()> {
     let ty = component.component_type();
     let engine = linker.engine().clone();
-    for (name, _) in ty.imports(&engine) {
-        let interface = name.split_once('@').map_or(name, |(interface, _)| interface);
-        let define: fn(&mut LinkerInstance<'_, T>) -> Result<()> = match interface {
-            "wasi:cli/environment" => environment,
-            "wasi:cli/stdout" => |instance| standard_stream(instance, "get-stdout"),
-            "wasi:cli/stderr" => |instance| standard_stream(instance, "get-stderr"),
-            "wasi:io/error" => error,
-            "wasi:io/streams" => streams,
-            "wasi:random/insecure-seed" => insecure_seed,
-            _ => continue,
-        };
-        define(&mut linker.instance(name)?)?;
+    linker.allow_shadowing(true);
+    for (name, import) in ty.imports(&engine).filter(|(name, _)| name.starts_with("wasi:")) {
+        let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
+        let mut instance = linker.instance(name)?;
+        for (item, export) in interface.exports(&engine) {
+            trap(&mut instance, name, item, &export.ty)?;
+        }
+        harmless(&mut instance, name)?;
     }
+    linker.allow_shadowing(false);
     Ok(())
+}
+
+fn trap<T: 'static>(
+    instance: &mut LinkerInstance<'_, T>,
+    interface: &str,
+    item: &str,
+    ty: &ComponentItem,
+) -> Result<()> {
+    let name = format!("{interface}#{item}");
+    match ty {
+        ComponentItem::ComponentFunc(_) => instance.func_new(item, move |_, _, _, _| {
+            Err(Error::msg(format!("`{name}` is not there: a plugin has no WASI")))
+        }),
+        ComponentItem::Resource(_) => instance.resource(item, ResourceType::host::<()>(), |_, _| Ok(())),
+        _ => Ok(()),
+    }
+}
+
+fn harmless<T: 'static>(instance: &mut LinkerInstance<'_, T>, name: &str) -> Result<()> {
+    match name.split_once('@').map_or(name, |(interface, _)| interface) {
+        "wasi:cli/environment" => environment(instance),
+        "wasi:cli/stdout" => standard_stream(instance, "get-stdout"),
+        "wasi:cli/stderr" => standard_stream(instance, "get-stderr"),
+        "wasi:io/streams" => streams(instance),
+        "wasi:io/poll" => poll(instance),
+        "wasi:random/insecure-seed" => insecure_seed(instance),
+        _ => Ok(()),
+    }
 }
 
 fn environment<T: 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
@@ -53,27 +76,33 @@ fn environment<T: 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
 }
 
 fn standard_stream<T: 'static>(instance: &mut LinkerInstance<'_, T>, get: &str) -> Result<()> {
-    instance.func_wrap(get, |_, ()| Ok((Resource::<OutputStream>::new_own(0),)))
-}
-
-fn error<T: 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
-    instance.resource("error", ResourceType::host::<IoError>(), |_, _| Ok(()))
+    instance.func_wrap(get, |_, ()| Ok((Nothing::new_own(0),)))
 }
 
 fn streams<T: 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
-    type Stream = Resource<OutputStream>;
     type Done = (Result<(), StreamError>,);
-    instance.resource("output-stream", ResourceType::host::<OutputStream>(), |_, _| Ok(()))?;
-    let room =
-        |_: wasmtime::StoreContextMut<'_, T>, (_,): (Stream,)| Ok((Ok::<u64, StreamError>(STREAM_OCTETS),));
-    instance.func_wrap("[method]output-stream.check-write", room)?;
+    instance.func_wrap("[method]output-stream.check-write", |_, (_,): (Nothing,)| {
+        Ok((Ok::<u64, StreamError>(STREAM_OCTETS),))
+    })?;
+    instance
+        .func_wrap("[method]output-stream.subscribe", |_, (_,): (Nothing,)| Ok((Nothing::new_own(0),)))?;
     for name in ["[method]output-stream.write", "[method]output-stream.blocking-write-and-flush"] {
-        instance.func_wrap(name, |_, (_, _): (Stream, Vec<u8>)| -> Result<Done> { Ok((Ok(()),)) })?;
+        instance.func_wrap(name, |_, (_, _): (Nothing, Vec<u8>)| -> Result<Done> { Ok((Ok(()),)) })?;
     }
     for name in ["[method]output-stream.flush", "[method]output-stream.blocking-flush"] {
-        instance.func_wrap(name, |_, (_,): (Stream,)| -> Result<Done> { Ok((Ok(()),)) })?;
+        instance.func_wrap(name, |_, (_,): (Nothing,)| -> Result<Done> { Ok((Ok(()),)) })?;
     }
     Ok(())
+}
+
+/// What is waited for has always come.
+fn poll<T: 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
+    instance.func_wrap("[method]pollable.ready", |_, (_,): (Nothing,)| Ok((true,)))?;
+    instance.func_wrap("[method]pollable.block", |_, (_,): (Nothing,)| Ok(()))?;
+    instance.func_wrap("poll", |_, (all,): (Vec<Nothing>,)| {
+        let ready: Vec<u32> = (0..).take(all.len()).collect();
+        Ok((ready,))
+    })
 }
 
 fn insecure_seed<T: 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {

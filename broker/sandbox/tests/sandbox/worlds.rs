@@ -1,0 +1,118 @@
+//! The three worlds, well-behaved: what comes out, and the receipts of it.
+
+use std::sync::Arc;
+
+use hilum_core::chain::{StageOutcome, output_digest};
+use hilum_core::{Body, Digest};
+use hilum_sandbox::Failure;
+use serde_json::json;
+
+use crate::support::{Memory, bad, behaving, chain, inline, load, record, stage, text};
+
+#[test]
+fn an_empty_chain_lets_records_pass_with_a_receipt() {
+    let chain = chain(vec![]);
+    let ran = chain.run(vec![text("a")]).records.remove(0).unwrap();
+    assert_eq!(ran.run.receipt.output, Digest::of(b"a"));
+    assert!(ran.run.receipt.outcomes.is_empty());
+}
+
+#[test]
+fn pass_and_annotate_keep_the_body() {
+    let mut second = behaving("annotate");
+    second.name = "second".parse().unwrap();
+    let chain = chain(vec![behaving("pass"), second]);
+    let ran = chain.run(vec![text("body")]).records.remove(0).unwrap().run;
+    assert_eq!(ran.receipt.outcomes, [StageOutcome::Passed, StageOutcome::Annotated]);
+    assert_eq!((ran.receipt.input, ran.receipt.output), (Digest::of(b"body"), Digest::of(b"body")));
+    assert_eq!(ran.receipt.plan, chain.plan().digest());
+    assert_eq!(ran.outputs[0].attributes[0].name, "seen");
+    assert_eq!(ran.outputs[0].key.as_deref(), Some("study-1"));
+}
+
+#[test]
+fn replace_and_split_are_in_the_receipt() {
+    let ran = chain(vec![behaving("reverse")]).run(vec![text("abc")]).records.remove(0).unwrap().run;
+    assert_eq!(inline(&ran.outputs[0].body), b"cba");
+    assert_eq!((ran.receipt.outcomes[0], ran.receipt.output), (StageOutcome::Replaced, Digest::of(b"cba")));
+
+    let mut reverse = behaving("reverse");
+    reverse.name = "second".parse().unwrap();
+    let ran = chain(vec![behaving("split"), reverse]).run(vec![text("abc")]).records.remove(0).unwrap().run;
+    let bodies: Vec<&[u8]> = ran.outputs.iter().map(|output| inline(&output.body)).collect();
+    assert_eq!(bodies, [b"eno", b"owt"]);
+    assert_eq!(ran.receipt.outcomes, [StageOutcome::Split, StageOutcome::Replaced]);
+    assert_eq!(ran.receipt.output, output_digest(&[Digest::of(b"eno"), Digest::of(b"owt")]));
+}
+
+#[test]
+fn a_refusal_is_cut_and_cleaned() {
+    let failure = chain(vec![behaving("refuse")]).run(vec![text("abc")]).records.remove(0).unwrap_err();
+    let Failure::Refused { code, reason, .. } = &failure else { panic!("{failure}") };
+    assert_eq!((code.len(), reason.len()), (64, 256));
+    assert!(!reason.contains('\n'));
+}
+
+#[test]
+fn keys_are_used_on_the_host() {
+    let ran = chain(vec![behaving("keys")]).run(vec![text("abc")]).records.remove(0).unwrap().run;
+    // HMAC-SHA-256 as `wit/v1/host.wit` has it, of `value` in the domain `test` under `a secret`.
+    let hex: String = inline(&ran.outputs[0].body).iter().map(|octet| format!("{octet:02x}")).collect();
+    assert_eq!(hex, "350530ada57dabb78767cf1efd92b21ce04bf4abe6e11d45348e02963d3b9fae");
+}
+
+#[test]
+fn decisions_follow_head_body_and_context() {
+    let gated = |body: &str, gate: &str| record(Body::Inline(body.to_owned().into()), &[("gate", gate)]);
+    let inputs = vec![
+        gated("x", "allow"),
+        gated("x", "deny"),
+        gated("x", "oblige"),
+        gated("open sesame", "read"),
+        gated("shut", "read"),
+    ];
+    let mut ran = chain(vec![stage("gate", json!({}))]).run(inputs).records.into_iter();
+    assert!(ran.next().unwrap().unwrap().obligations.is_empty());
+    assert_eq!(ran.next().unwrap().unwrap_err().reason(), "not for `imaging`");
+    let obliged = ran.next().unwrap().unwrap();
+    assert_eq!(obliged.run.receipt.outcomes, [StageOutcome::Obliged]);
+    assert_eq!(
+        (obliged.obligations[0].name.as_str(), obliged.obligations[0].value.as_str()),
+        ("break-glass", "reviewed")
+    );
+    assert!(ran.next().unwrap().is_ok());
+    assert_eq!(ran.next().unwrap().unwrap_err().code(), "denied");
+}
+
+#[test]
+fn an_observer_keeps_state_and_emits() {
+    let services = Arc::<Memory>::default();
+    let chain = load(vec![stage("counter", json!({}))], &services).unwrap();
+    let first = chain.run(vec![text("a"), text("b")]);
+    let second = chain.run(vec![text("c")]);
+    let counts = |run: &hilum_sandbox::BatchRun| -> Vec<String> {
+        run.emitted.iter().map(|emission| String::from_utf8(emission.body.to_vec()).unwrap()).collect()
+    };
+    assert_eq!((counts(&first), counts(&second)), (vec!["1".into(), "2".into()], vec!["3".to_owned()]));
+    assert_eq!(first.emitted[0].flow.as_str(), "counts");
+    assert_eq!(services.counters.lock().unwrap()["records"], 3);
+    assert_eq!(services.state.lock().unwrap()["count"].version, 3);
+}
+
+#[test]
+fn an_observers_call_that_fails_leaves_nothing() {
+    let services = Arc::<Memory>::default();
+    let chain = load(vec![stage("counter", json!({}))], &services).unwrap();
+    let run = chain.run(vec![text("a"), bad("b"), text("c")]);
+    assert_eq!(run.records.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    // The batch failed first, then its records ran one by one: nothing is counted twice, and the bad one not at all.
+    let counts: Vec<_> = run.emitted.iter().map(|emission| emission.body.clone()).collect();
+    assert_eq!(counts, [&b"1"[..], b"2"]);
+    assert_eq!(services.state.lock().unwrap()["count"].value, 2_u64.to_be_bytes());
+}
+
+#[test]
+fn an_observer_is_told_the_time() {
+    let (emitted, failures) = chain(vec![stage("counter", json!({}))]).tick();
+    assert_eq!((emitted[0].body.as_ref(), failures.len()), (&b"tick 1700000000000"[..], 0));
+}
