@@ -28,7 +28,8 @@ pub fn deidentify(input: &[u8], config: &Config, keys: &dyn Pseudonyms) -> Resul
     let mut message_year = None;
     for segment in document.segments() {
         if segment.name() == "MSH" {
-            message_year = segment.field(7).and_then(|field| year_of(field.text));
+            let sent = segment.field(7).unwrap_or_default();
+            message_year = year_of(sent.component(1, &segment.delimiters()).text);
         }
         let cleaner = Cleaner { config, keys, message_year, segment };
         clean_segment(&cleaner, segment, &mut edits)?;

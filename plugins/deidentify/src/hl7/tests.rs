@@ -141,6 +141,8 @@ fn names_dates_and_addresses_are_reduced() {
     assert_eq!(field("FT1|1|||20260102^20260304", 4), "2026^2026");
     assert_eq!(field("PV1|1|I|ICU^4^B^ST-MARYS", 3), "ICU");
     assert_eq!(field("PID|1||\"\"||\"\"", 5), "\"\"", "a request to delete goes on");
+    let precise = clean("MSH|^~\\&|A|B|C|D|20260102^S||ADT^A01|1|P|2.5\rPID|||||||19700203\r");
+    assert!(precise.ends_with("PID|||||||1970\r"), "the precision of an older MSH-7 does not matter");
     let undated = clean("MSH|^~\\&|A|B|C|D|||ADT^A01|1|P|2.5\rPID|||||||19700203\r");
     assert!(undated.ends_with("PID|||||||\r"), "without a date the age is not known");
 }

@@ -79,10 +79,27 @@ fn trailers<'d, 'a>(document: &'d Document<'a>) -> Vec<Trailer<'d, 'a>> {
     trailers
 }
 
-/// A count; leading zeros do not matter.
+/// A count; leading zeros do not matter. Nine digits count more than there can be and fit 32 bits, also in a plugin.
 fn number(element: &[u8]) -> Option<usize> {
-    if element.is_empty() || element.len() > 10 || !element.iter().all(u8::is_ascii_digit) {
+    let zeros = element.iter().take_while(|digit| **digit == b'0').count();
+    let digits = &element[zeros..];
+    if element.is_empty() || digits.len() > 9 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(element.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
+    Some(digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn counts_are_digits_and_fit() {
+        assert_eq!(number(b"54"), Some(54));
+        assert_eq!(number(b"0000000054"), Some(54));
+        assert_eq!(number(b"000"), Some(0));
+        for wrong in [&b""[..], b"9999999999", b"5x", b"-1", b" 5"] {
+            assert_eq!(number(wrong), None);
+        }
+    }
 }
