@@ -89,7 +89,7 @@ fn all_conditions_have_to_hold() {
     assert!(allows(&json!({"roles": ["radiologist"], "purposes": ["TREAT"], "labels": ["phi"]})));
     assert!(!allows(&json!({"roles": ["radiologist"], "purposes": ["HRESCH"], "labels": ["phi"]})));
     assert!(!allows(
-        json!({"attributes": [{"name": "site", "equals": "north"}, {"name": "x", "present": true}]})
+        &json!({"attributes": [{"name": "site", "equals": "north"}, {"name": "x", "present": true}]})
     ));
 }
 
