@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use crate::error::{ConnectError, Lost, StreamError};
 use crate::stream::{Stream, close_code};
-use crate::tls;
+use crate::tls::{self, Tls};
 
 /// How long to try each address of a broker, and how long to wait for its welcome.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -106,14 +106,13 @@ impl Client {
         let check_host = config.server_name.is_some();
         let tls =
             tls::configure(&config.hospital, check_host, &config.ca_pem, &config.cert_pem, &config.key_pem)?;
-        let quic = QuicClientConfig::try_from(tls.client).map_err(|error| ConnectError::Credentials {
-            what: "the TLS configuration",
-            reason: error.to_string(),
+        let quic = QuicClientConfig::try_from(tls.client.clone()).map_err(|error| {
+            ConnectError::Credentials { what: "the TLS configuration", reason: error.to_string() }
         })?;
         let mut quinn_config = quinn::ClientConfig::new(Arc::new(quic));
         quinn_config.transport_config(Arc::new(transport()));
 
-        let (endpoint, connection) = reach(&config, quinn_config, &tls.own_name).await?;
+        let (endpoint, connection) = reach(&config, quinn_config, &tls).await?;
         let introduced = introduce(&connection, &config.agent, &tls.own_name);
         let introduced = tokio::time::timeout(CONNECT_TIMEOUT, introduced).await;
         let (welcome, stream, machine) =
@@ -182,7 +181,7 @@ fn transport() -> TransportConfig {
 async fn reach(
     config: &Config,
     quinn_config: quinn::ClientConfig,
-    own_name: &str,
+    tls: &Tls,
 ) -> Result<(Endpoint, Connection), ConnectError> {
     let unresolved = |source| ConnectError::Address { address: config.address.clone(), source };
     let mut addresses: Vec<_> = tokio::net::lookup_host(&config.address).await.map_err(unresolved)?.collect();
@@ -200,17 +199,20 @@ async fn reach(
         })?;
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => return Ok((endpoint, connection)),
-            Ok(Err(error)) => last = handshake_error(&config.address, own_name, error),
+            Ok(Err(error)) => last = handshake_error(&config.address, tls, error),
             Err(_) => last = ConnectError::NoAnswer { address: config.address.clone() },
         }
     }
     Err(last)
 }
 
-fn handshake_error(address: &str, own_name: &str, error: ConnectionError) -> ConnectError {
+fn handshake_error(address: &str, tls: &Tls, error: ConnectionError) -> ConnectError {
     let address = address.to_owned();
-    if let Some(refused) = certificate_refused(&error, own_name) {
+    if let Some(refused) = certificate_refused(&error, &tls.own_name) {
         return refused;
+    }
+    if let Some(reason) = tls.rejected.get() {
+        return ConnectError::Handshake { address, reason: reason.clone() };
     }
     match error {
         ConnectionError::TimedOut => ConnectError::NoAnswer { address },

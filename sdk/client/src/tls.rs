@@ -4,7 +4,7 @@
 //! answers is therefore not checked by its DNS name, unless one was asked for: who holds the key of
 //! `spiffe://<hospital>/broker` is the broker, wherever it runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hilum_core::wire::ALPN;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -26,6 +26,8 @@ pub(crate) struct Tls {
     pub(crate) client: ClientConfig,
     /// The SPIFFE ID in our certificate, for messages.
     pub(crate) own_name: String,
+    /// Why the broker's certificate was not accepted: QUIC passes on little more than an alert.
+    pub(crate) rejected: Arc<OnceLock<String>>,
 }
 
 /// Reads certificates and key, and makes the TLS configuration.
@@ -44,11 +46,13 @@ pub(crate) fn configure(
         reason: "it does not have exactly one URI subject alternative name, its SPIFFE ID".to_owned(),
     })?;
     let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| unusable("our private key", &error))?;
+    let rejected = Arc::new(OnceLock::new());
     let verifier = BrokerVerifier {
         roots,
         broker: format!("spiffe://{hospital}/broker"),
         check_host,
         provider: provider.clone(),
+        rejected: rejected.clone(),
     };
     let mut client = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -58,7 +62,7 @@ pub(crate) fn configure(
         .with_client_auth_cert(chain, key)
         .map_err(|error| unusable("our certificate with its private key", &error))?;
     client.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Tls { client, own_name })
+    Ok(Tls { client, own_name, rejected })
 }
 
 fn unusable(what: &'static str, error: &impl ToString) -> ConnectError {
@@ -106,6 +110,7 @@ struct BrokerVerifier {
     broker: String,
     check_host: bool,
     provider: Arc<CryptoProvider>,
+    rejected: Arc<OnceLock<String>>,
 }
 
 /// The certificate is good, but for somebody else.
@@ -114,6 +119,31 @@ struct BrokerVerifier {
 struct NotTheBroker {
     found: String,
     expected: String,
+}
+
+impl BrokerVerifier {
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
+        let found = spiffe_id(end_entity).unwrap_or_else(|| "no single SPIFFE ID".to_owned());
+        if found != self.broker {
+            let error = Arc::new(NotTheBroker { found, expected: self.broker.clone() });
+            // The first reason given stays, and this one is clearer than the one below.
+            let _ = self.rejected.set(error.to_string());
+            return Err(Error::InvalidCertificate(CertificateError::Other(OtherError(error))));
+        }
+        if self.check_host {
+            verify_server_name(&certificate, server_name)?;
+        }
+        Ok(())
+    }
 }
 
 impl ServerCertVerifier for BrokerVerifier {
@@ -125,18 +155,13 @@ impl ServerCertVerifier for BrokerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
-        let found = spiffe_id(end_entity).unwrap_or_else(|| "no single SPIFFE ID".to_owned());
-        if found != self.broker {
-            let error = NotTheBroker { found, expected: self.broker.clone() };
-            return Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error)))));
+        match self.check(end_entity, intermediates, server_name, now) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            Err(error) => {
+                let _ = self.rejected.set(error.to_string());
+                Err(error)
+            }
         }
-        if self.check_host {
-            verify_server_name(&certificate, server_name)?;
-        }
-        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -178,6 +203,3 @@ pub(crate) fn certificate_alert(transport_code: u64) -> Option<&'static str> {
         _ => None,
     }
 }
-
-#[cfg(test)]
-mod tests;

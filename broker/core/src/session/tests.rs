@@ -18,6 +18,9 @@ mod large;
 mod publisher;
 mod subscription;
 
+/// What happened at a client and at its broker.
+type Events<C, S> = (Vec<<C as Machine>::Event>, Vec<<S as Machine>::Event>);
+
 /// One stream: two machines, and what they sent that has not been moved.
 struct Pair<C, S> {
     client: C,
@@ -33,7 +36,7 @@ impl<C: Machine, S: Machine> Pair<C, S> {
     }
 
     /// Moves all octets both ways until nothing moves; what happened on both sides.
-    fn drive(&mut self) -> Result<(Vec<C::Event>, Vec<S::Event>), Violation> {
+    fn drive(&mut self) -> Result<Events<C, S>, Violation> {
         let (mut at_client, mut at_server) = (Vec::new(), Vec::new());
         loop {
             let ends = self.ends;

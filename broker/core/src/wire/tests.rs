@@ -39,6 +39,7 @@ pub(crate) fn delivery(offset: u64, part: u16, parts: u16, body: &'static [u8]) 
     Delivery { offset: Offset(offset), part, parts, head, body, receipt: receipt() }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "frames are made where they are given")]
 /// Encodes a frame and makes sure that it comes back.
 fn example<F: Frame + Serialize + PartialEq + std::fmt::Debug>(
     name: &'static str,

@@ -82,9 +82,23 @@ impl Driver {
                         line_open = false;
                         self.machine.finish();
                     }
+                    self.fill(&mut batch).await;
                     batch.drain(..).for_each(|command| self.publish(command));
                 }
             }
+        }
+    }
+
+    /// Lets those who publish run once before a frame goes out that is not full: a frame of many records costs the broker
+    /// hardly more than a frame of one.
+    async fn fill(&mut self, batch: &mut Vec<Command>) {
+        if batch.is_empty() || batch.len() == PUBLISH_RECORDS_MAX {
+            return;
+        }
+        tokio::task::yield_now().await;
+        while batch.len() < PUBLISH_RECORDS_MAX {
+            let Ok(command) = self.commands.try_recv() else { return };
+            batch.push(command);
         }
     }
 
