@@ -1,10 +1,13 @@
-//! Connections to a broker under the identities that `hilum init` made.
+//! Connections to a broker under the identities that `hilum init` made, for bodies of any size.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use hilum_client::{Client, Config, Credit};
+use hilum_client::{
+    Ack, Client, Config, Credit, Delivery, DeliveryBody, PublishError, Publisher, ReadError, Record,
+};
+use hilum_core::limits::INLINE_BODY_OCTETS_MAX;
 
 use crate::process::{Broker, Hospital};
 
@@ -25,4 +28,25 @@ pub async fn connect(hospital: &Hospital, broker: &Broker, identity: &str) -> an
         read(&folder.join("key.pem"))?,
     );
     Client::connect(config).await.with_context(|| format!("connecting as `{identity}`"))
+}
+
+/// Publishes a record inside a frame, or by a stream of its own where it is over the limit.
+pub async fn publish(publisher: &Publisher, record: Record) -> Result<Ack, PublishError> {
+    if record.body.len() <= INLINE_BODY_OCTETS_MAX {
+        return publisher.publish(record).await;
+    }
+    let Record { head, body } = record;
+    publisher.publish_large(head, body.len() as u64, &body[..]).await
+}
+
+/// The whole body of a delivery.
+pub async fn read_body(delivery: &Delivery) -> Result<Vec<u8>, ReadError> {
+    match delivery.body() {
+        DeliveryBody::Inline(octets) => Ok(octets.to_vec()),
+        DeliveryBody::Large { .. } => {
+            let mut octets = Vec::new();
+            delivery.open_large(0).await?.write_to(&mut octets).await?;
+            Ok(octets)
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! - [`simulator`]: what the machine, the room and the hospital's systems would send. Deterministic: the same seed gives
 //!   the same octets, so a run can be repeated and every planted identifier is known. [`simulate`] writes it as files.
 //! - [`demo`]: one run of the hospital on a real broker, and a table of who received what.
+//! - [`interop`]: files that others wrote, through a real broker.
 //! - [`process`], [`connect`]: a broker process of one's own, and connections to it.
 //! - [`leak`], [`collector`], [`text_table`]: looking for planted identifiers, receiving traces, printing tables.
 //!
@@ -13,6 +14,7 @@
 pub mod collector;
 pub mod connect;
 pub mod demo;
+pub mod interop;
 pub mod leak;
 pub mod process;
 pub mod simulate;

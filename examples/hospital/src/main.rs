@@ -1,4 +1,4 @@
-//! The `hospital` command: runs the demo, and makes the simulator's files.
+//! The `hospital` command: runs the demo, runs other people's files, makes the simulator's files.
 
 use std::process::ExitCode;
 
@@ -16,6 +16,8 @@ struct Arguments {
 enum Command {
     /// Run the hospital once and show who received what.
     Demo(hilum_hospital::demo::Arguments),
+    /// Run files that others wrote through a broker.
+    Interop(hilum_hospital::interop::Arguments),
     /// Write what the simulator makes as files.
     Simulate(hilum_hospital::simulate::Arguments),
 }
@@ -23,6 +25,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => hilum_hospital::demo::run(&arguments),
+        Command::Interop(arguments) => hilum_hospital::interop::run(&arguments),
         Command::Simulate(arguments) => hilum_hospital::simulate::run(&arguments),
     };
     match outcome {

@@ -57,7 +57,7 @@ mod tests {
         let mut table = TextTable::new(&["who", "count", "what"], &[1]);
         table.row(vec!["radiology".into(), "12".into(), "originals".into()]);
         table.row(vec!["é".into(), "3".into()]);
-        let expected = "who        count  what\n─────────────────────────────\nradiology     12  originals\né              3\n";
+        let expected = "who        count  what\n───────────────────────────\nradiology     12  originals\né              3\n";
         assert_eq!(table.render(), expected);
     }
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use hilum_client::{Client, Offset, PublishError, Publisher, Record, RefusalCode};
-use hilum_core::limits::INLINE_BODY_OCTETS_MAX;
 use hilum_core::record::TraceContext;
 use hilum_core::{Digest, FlowName};
 
 use super::plan::{Item, Kind, Publication};
+use crate::connect;
 use crate::simulator::random::Random;
 
 /// A record that the broker acked.
@@ -66,7 +66,7 @@ pub(super) async fn publish_refused(client: &Client, flow: &str, item: Item) -> 
     }
 }
 
-/// Sends one record, as a large body where it is one. With one record under way, the last offset that an ack covers is its.
+/// Sends one record. With one record under way, the last offset that an ack covers is its.
 async fn send(
     publisher: &Publisher,
     item: Item,
@@ -77,13 +77,7 @@ async fn send(
     for (name, value) in &item.attributes {
         record = record.with_attribute(name, value);
     }
-    let ack = if record.body.len() <= INLINE_BODY_OCTETS_MAX {
-        publisher.publish(record).await?
-    } else {
-        let Record { head, body } = record;
-        publisher.publish_large(head, body.len() as u64, &body[..]).await?
-    };
-    Ok(ack.through_offset)
+    Ok(connect::publish(publisher, record).await?.through_offset)
 }
 
 /// A trace that begins with a publisher, sampled (W3C Trace Context, section 3.2.2).

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use hilum_client::{Client, Delivery, DeliveryBody, Offset};
+use hilum_client::{Client, Delivery, Offset};
 use hilum_core::Digest;
 use hilum_core::cose::{self, OpenError, PrivateKey};
 use tokio::sync::mpsc;
 
 use super::plan::Reading;
-use crate::connect::CREDIT;
+use crate::connect::{CREDIT, read_body};
 use crate::leak::Canaries;
 
 /// Media type of what is encrypted end to end (RFC 9052, section 11.3.3), without its parameter.
@@ -79,7 +79,7 @@ async fn judge_delivery(
     reading: &Reading,
     judge: &Judge,
 ) -> anyhow::Result<Received> {
-    let octets = body(delivery).await?;
+    let octets = read_body(delivery).await?;
     let at = Instant::now();
     let head = delivery.head();
     let attributes = head.attributes.iter().map(|attribute| attribute.value.as_str());
@@ -91,17 +91,6 @@ async fn judge_delivery(
     let trace = head.trace.map(|trace| trace.trace);
     let octets = if octets.len() <= KEPT_OCTETS_MAX { octets } else { Vec::new() };
     Ok(Received { reading: index, offset: delivery.offset(), digest, sealed, canaries, trace, at, octets })
-}
-
-async fn body(delivery: &Delivery) -> anyhow::Result<Vec<u8>> {
-    match delivery.body() {
-        DeliveryBody::Inline(octets) => Ok(octets.to_vec()),
-        DeliveryBody::Large { .. } => {
-            let mut octets = Vec::new();
-            delivery.open_large(0).await?.write_to(&mut octets).await?;
-            Ok(octets)
-        }
-    }
 }
 
 /// Opens a sealed body with the reader's key; the digest of what is inside. Another key must not open it.
