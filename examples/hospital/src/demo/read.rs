@@ -4,19 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use hilum_client::{Client, Delivery, Offset};
+use hilum_client::sealed::{SealedError, is_sealed, open_sealed};
+use hilum_client::{Client, Delivery, FlowName, Offset, SubscriptionName};
 use hilum_core::Digest;
-use hilum_core::cose::{self, OpenError, PrivateKey};
+use hilum_core::cose::{OpenError, PrivateKey};
 use tokio::sync::mpsc;
 
 use super::plan::Reading;
 use crate::connect::{CREDIT, read_body};
 use crate::leak::Canaries;
 
-/// Media type of what is encrypted end to end (RFC 9052, section 11.3.3), without its parameter.
-const SEALED: &str = "application/cose";
-/// The attribute that holds the media type of what is inside.
-const ORIGINAL_CONTENT_TYPE: &str = "original-content-type";
 /// Octets of a body made by a plugin that are kept.
 const KEPT_OCTETS_MAX: usize = 64 * 1024;
 
@@ -60,10 +57,11 @@ pub(super) async fn read(
     judge: Judge,
     received: mpsc::UnboundedSender<Received>,
 ) -> anyhow::Result<()> {
-    let (flow, name) = (reading.flow.parse()?, reading.subscription.parse()?);
+    let flow: FlowName = reading.flow.parse()?;
+    let name: SubscriptionName = reading.subscription.parse()?;
     let mut subscription = client.subscribe(&flow, &name, CREDIT).await?;
     while let Some(delivery) = subscription.next().await? {
-        let judged = judge_delivery(&delivery, index, &reading, &judge).await;
+        let judged = judge_delivery(&delivery, index, &flow, &judge).await;
         let judged = judged.with_context(|| format!("{name} of {flow}, offset {}", delivery.offset()))?;
         delivery.ack();
         if received.send(judged).is_err() {
@@ -76,7 +74,7 @@ pub(super) async fn read(
 async fn judge_delivery(
     delivery: &Delivery,
     index: usize,
-    reading: &Reading,
+    flow: &FlowName,
     judge: &Judge,
 ) -> anyhow::Result<Received> {
     let octets = read_body(delivery).await?;
@@ -86,25 +84,19 @@ async fn judge_delivery(
     let texts = attributes.chain(head.key.as_deref());
     let canaries = texts.map(|text| judge.canaries.found_in(text.as_bytes())).sum::<usize>()
         + judge.canaries.found_in(&octets);
-    let sealed = head.content_type.starts_with(SEALED);
-    let digest = if sealed { open(delivery, reading.flow, &octets, judge)? } else { Digest::of(&octets) };
+    let sealed = is_sealed(head);
+    let digest = if sealed { open(delivery, flow, &octets, judge)? } else { Digest::of(&octets) };
     let trace = head.trace.map(|trace| trace.trace);
     let octets = if octets.len() <= KEPT_OCTETS_MAX { octets } else { Vec::new() };
     Ok(Received { reading: index, offset: delivery.offset(), digest, sealed, canaries, trace, at, octets })
 }
 
 /// Opens a sealed body with the reader's key; the digest of what is inside. Another key must not open it.
-fn open(delivery: &Delivery, flow: &str, octets: &[u8], judge: &Judge) -> anyhow::Result<Digest> {
-    let head = delivery.head();
-    let inside = head.attributes.iter().find(|attribute| attribute.name == ORIGINAL_CONTENT_TYPE);
-    let inside = &inside.with_context(|| format!("no attribute {ORIGINAL_CONTENT_TYPE}"))?.value;
-    // What the encrypt plugin binds a body to, so that it opens in no other place.
-    let associated = format!("hilum-encrypt-v1\n{flow}\n{inside}\n{}", head.time.0);
-    match cose::open(&judge.other_key, associated.as_bytes(), octets) {
-        Err(OpenError::NotARecipient) => {}
+fn open(delivery: &Delivery, flow: &FlowName, octets: &[u8], judge: &Judge) -> anyhow::Result<Digest> {
+    match open_sealed(&judge.other_key, flow, delivery.head(), octets) {
+        Err(SealedError::Open(OpenError::NotARecipient)) => {}
         Err(error) => bail!("another's key fails for another reason than that it is no recipient: {error}"),
         Ok(_) => bail!("another's key opens it"),
     }
-    let plain = cose::open(&judge.key, associated.as_bytes(), octets)?;
-    Ok(Digest::of(&plain))
+    Ok(Digest::of(&open_sealed(&judge.key, flow, delivery.head(), octets)?.body))
 }
