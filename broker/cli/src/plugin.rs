@@ -1,0 +1,83 @@
+//! `hilum plugin`: looks at plugins and runs them in the real sandbox, without a broker.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use hilum_sandbox::{Plugin, Sandbox, Settings};
+
+use crate::bundled;
+use crate::output::Failure;
+
+mod host;
+mod inspect;
+mod run;
+
+/// What `hilum plugin` is given.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hilum plugin inspect deidentify
+  hilum plugin run deidentify --content-type application/dicom < scan.dcm > clean.dcm")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run one plugin on one body: standard input to standard output
+    Run(run::Args),
+    /// Show what a plugin is, what it imports and how it is configured
+    Inspect(inspect::Args),
+}
+
+/// Runs one of the commands on a thread that may block.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let command = move || match args.command {
+        Command::Run(args) => run::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    tokio::task::spawn_blocking(command).await.context("the command ended abnormally")?
+}
+
+/// Compiles a component: a bundled one by its name, or a file. A name wins over a file of that name.
+fn load(component: &str) -> anyhow::Result<(Sandbox, Arc<Plugin>)> {
+    let bundled = bundled::PLUGINS.iter().find(|(name, _)| *name == component);
+    let octets = match bundled {
+        Some((_, octets)) => octets.to_vec(),
+        None => fs::read(Path::new(component)).map_err(|error| not_read(component, &error))?,
+    };
+    let sandbox = Sandbox::new(Settings { instances: 4, ..Settings::default() })?;
+    let plugin = sandbox.load(&octets).with_context(|| component.to_owned())?;
+    Ok((sandbox, plugin))
+}
+
+fn not_read(component: &str, error: &std::io::Error) -> Failure {
+    let names: Vec<&str> = bundled::PLUGINS.iter().map(|(name, _)| *name).collect();
+    let help = format!("give the path of a component, or the name of a bundled plugin: {}", names.join(", "));
+    Failure::new(format!("{component} cannot be read: {error}"), help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bundled_plugin_loads_under_its_own_name() {
+        for (name, _) in bundled::PLUGINS {
+            let (_, plugin) = load(name).unwrap();
+            assert_eq!(plugin.description().name, *name);
+        }
+    }
+
+    #[test]
+    fn a_component_that_is_not_there_is_told_with_the_bundled_names() {
+        let error = load("no/such/plugin.wasm").unwrap_err();
+        let failure = error.downcast_ref::<Failure>().unwrap();
+        assert!(failure.what.starts_with("no/such/plugin.wasm cannot be read"), "{}", failure.what);
+        assert!(failure.help.contains("access, analytics, deidentify, encrypt"), "{}", failure.help);
+    }
+}

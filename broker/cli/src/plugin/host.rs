@@ -1,0 +1,160 @@
+//! A broker's services for one plugin run: keys that live as long as the run, large bodies in a temporary directory, and
+//! state in memory.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::agreement::{self, ECDH_P256};
+use aws_lc_rs::rand;
+use bytes::Bytes;
+use hilum_core::cose::{PrivateKey, RecipientKey};
+use hilum_core::digest::Hasher;
+use hilum_core::record::{BlobId, BlobRef, Timestamp};
+use hilum_core::{FlowName, StageName};
+use hilum_sandbox::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
+use tempfile::TempDir;
+
+/// The services of one run.
+pub(super) struct Host {
+    blobs: TempDir,
+    next: AtomicU64,
+    secrets: Mutex<BTreeMap<String, Arc<[u8]>>>,
+    recipients: Mutex<BTreeMap<String, RecipientKey>>,
+    state: Mutex<BTreeMap<String, Versioned>>,
+}
+
+impl Host {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            blobs: tempfile::tempdir()?,
+            next: AtomicU64::new(0),
+            secrets: Mutex::default(),
+            recipients: Mutex::default(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// The names of secrets and of recipients that were made up for this run.
+    pub(super) fn made_up(&self) -> (Vec<String>, Vec<String>) {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        let recipients =
+            self.recipients.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        (secrets, recipients)
+    }
+
+    fn path(&self, id: BlobId) -> PathBuf {
+        self.blobs.path().join(id.to_string())
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> ServiceError {
+    ServiceError(error.to_string())
+}
+
+/// A large body on its way into a file.
+struct Sink {
+    id: BlobId,
+    file: File,
+    size: u64,
+    hasher: Hasher,
+}
+
+impl BlobSink for Sink {
+    fn write(&mut self, octets: &[u8]) -> Result<(), ServiceError> {
+        self.size += octets.len() as u64;
+        self.hasher.update(octets);
+        self.file.write_all(octets).map_err(failed)
+    }
+
+    fn finish(self: Box<Self>) -> Result<BlobRef, ServiceError> {
+        Ok(BlobRef { id: self.id, size: self.size, digest: self.hasher.finish() })
+    }
+}
+
+impl Services for Host {
+    fn read_blob(&self, blob: &BlobRef, from: u64, max: usize) -> Result<Bytes, ServiceError> {
+        let mut file = File::open(self.path(blob.id)).map_err(failed)?;
+        file.seek(SeekFrom::Start(from)).map_err(failed)?;
+        let mut octets = Vec::new();
+        file.take(max as u64).read_to_end(&mut octets).map_err(failed)?;
+        Ok(octets.into())
+    }
+
+    fn create_blob(&self) -> Result<Box<dyn BlobSink>, ServiceError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = BlobId(u128::from(number).to_be_bytes());
+        let file = File::create_new(self.path(id)).map_err(failed)?;
+        Ok(Box::new(Sink { id, file, size: 0, hasher: Hasher::new() }))
+    }
+
+    fn discard_blob(&self, blob: &BlobRef) {
+        // The whole directory goes at the end of the run.
+        let _ = std::fs::remove_file(self.path(blob.id));
+    }
+
+    fn recipient_keys(&self, name: &str) -> Result<Vec<RecipientKey>, ServiceError> {
+        let mut recipients = self.recipients.lock().map_err(failed)?;
+        if let Some(key) = recipients.get(name) {
+            return Ok(vec![key.clone()]);
+        }
+        let private = agreement::PrivateKey::generate(&ECDH_P256).map_err(failed)?;
+        let public = private.compute_public_key().map_err(failed)?;
+        let key = RecipientKey::new(public.as_ref()).map_err(failed)?;
+        recipients.insert(name.to_owned(), key.clone());
+        Ok(vec![key])
+    }
+
+    fn secret(&self, name: &str) -> Result<Option<Arc<[u8]>>, ServiceError> {
+        let mut secrets = self.secrets.lock().map_err(failed)?;
+        if let Some(secret) = secrets.get(name) {
+            return Ok(Some(Arc::clone(secret)));
+        }
+        let mut secret = [0; 32];
+        rand::fill(&mut secret).map_err(failed)?;
+        let secret: Arc<[u8]> = secret.as_slice().into();
+        secrets.insert(name.to_owned(), Arc::clone(&secret));
+        Ok(Some(secret))
+    }
+
+    fn private_key(&self, _: &str) -> Result<Option<Arc<PrivateKey>>, ServiceError> {
+        Ok(None)
+    }
+
+    fn state_get(&self, _: &FlowName, _: &StageName, key: &str) -> Result<Option<Versioned>, StateError> {
+        Ok(self.state.lock().map_err(failed)?.get(key).cloned())
+    }
+
+    fn state_commit(&self, _: &FlowName, _: &StageName, changes: Vec<StateChange>) -> Result<(), StateError> {
+        let mut state = self.state.lock().map_err(failed)?;
+        for StateChange { key, to, .. } in changes {
+            match to {
+                Some(value) => state.insert(key, value),
+                None => state.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn count(&self, _: &FlowName, _: &StageName, counter: &str, value: u64) {
+        tracing::debug!(counter, value, "metric");
+    }
+
+    fn sample(&self, _: &FlowName, _: &StageName, histogram: &str, value: f64) {
+        tracing::debug!(histogram, value, "metric");
+    }
+
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn random(&self, octets: &mut [u8]) {
+        // aws-lc-rs fails only where the operating system has no randomness at all.
+        rand::fill(octets).expect("the operating system has randomness");
+    }
+}
