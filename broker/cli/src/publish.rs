@@ -32,8 +32,8 @@ pub struct Args {
     #[arg(long, value_name = "TYPE")]
     content_type: String,
     /// Key of the records: those of one key keep their order
-    #[arg(long)]
-    key: Option<String>,
+    #[arg(long, value_name = "KEY")]
+    record_key: Option<String>,
     /// An attribute of the records; may be given more than once
     #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
     attributes: Vec<(String, String)>,
@@ -107,7 +107,7 @@ impl Args {
 
     fn record(&self, body: Vec<u8>) -> Record {
         let mut record = Record::new(&self.content_type, body.into());
-        record.head.key.clone_from(&self.key);
+        record.head.key.clone_from(&self.record_key);
         record.head.trace = self.traceparent;
         for (name, value) in &self.attributes {
             record = record.with_attribute(name, value);

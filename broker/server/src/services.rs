@@ -10,7 +10,7 @@ use aws_lc_rs::rand;
 use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::record::{BlobRef, Timestamp};
-use hilum_core::{FlowName, LogName, StageName, SubscriptionName};
+use hilum_core::{Digest, FlowName, LogName, StageName, SubscriptionName};
 use hilum_sandbox::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
 use hilum_store::{BlobWriter, MetaError};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -96,7 +96,8 @@ impl ChainServices {
         &self.host.shared
     }
 
-    /// `state/<flow>/<subscription, or nothing>/<stage>/`
+    /// `state/<flow>/<subscription, or nothing>/<stage>/`, then the digest of the plugin's own key: keys lie on the disk in
+    /// clear, and a plugin's may be made of what it read.
     fn state_prefix(&self, stage: &StageName) -> String {
         let subscription = self.subscription.as_ref().map_or("", SubscriptionName::as_str);
         format!("state/{}/{subscription}/{stage}/", self.flow)
@@ -163,7 +164,7 @@ impl Services for ChainServices {
         stage: &StageName,
         key: &str,
     ) -> Result<Option<Versioned>, StateError> {
-        let key = self.state_prefix(stage) + key;
+        let key = self.state_prefix(stage) + &Digest::of(key.as_bytes()).to_string();
         Ok(self.read_state(&key)?.map(|(_, versioned)| versioned))
     }
 
@@ -177,7 +178,7 @@ impl Services for ChainServices {
         let prefix = self.state_prefix(stage);
         let mut writes = Vec::with_capacity(changes.len());
         for change in changes {
-            let key = prefix.clone() + &change.key;
+            let key = prefix.clone() + &Digest::of(change.key.as_bytes()).to_string();
             let present = self.read_state(&key)?;
             let version = present.as_ref().map_or(0, |(_, versioned)| versioned.version);
             if version != change.expected {

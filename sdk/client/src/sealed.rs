@@ -43,9 +43,15 @@ pub fn is_sealed(head: &Head) -> bool {
 
 /// Opens a sealed body with our private key. It opens only as the record that it was sealed as: flow, content type and time
 /// are bound to it (see the plugin's README).
-pub fn open_sealed(key: &PrivateKey, flow: &FlowName, head: &Head, sealed: &[u8]) -> Result<Opened, SealedError> {
+pub fn open_sealed(
+    key: &PrivateKey,
+    flow: &FlowName,
+    head: &Head,
+    sealed: &[u8],
+) -> Result<Opened, SealedError> {
     let content_type = head.attributes.iter().find(|attribute| attribute.name == ORIGINAL_CONTENT_TYPE);
-    let content_type = content_type.map(|attribute| attribute.value.clone()).ok_or(SealedError::ContentType)?;
+    let content_type =
+        content_type.map(|attribute| attribute.value.clone()).ok_or(SealedError::ContentType)?;
     let associated = format!("hilum-encrypt-v1\n{flow}\n{content_type}\n{}", head.time.0);
     let body = cose::open(key, associated.as_bytes(), sealed)?;
     Ok(Opened { content_type, body })

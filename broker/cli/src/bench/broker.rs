@@ -10,8 +10,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-const TEMPLATE: [(&str, &str); 3] = [
+const TEMPLATE: [(&str, &str); 4] = [
     ("hilum.toml", include_str!("hospital/hilum.toml")),
+    ("flows/alerts.toml", include_str!("hospital/flows/alerts.toml")),
     ("flows/plain.toml", include_str!("hospital/flows/plain.toml")),
     ("flows/chained.toml", include_str!("hospital/flows/chained.toml")),
 ];

@@ -19,7 +19,10 @@ Each connection keeps IN-FLIGHT records on their way and sends the next one when
 record is encrypted, written and fsynced. The raw rate is that of one thread which writes records of the same size to a file on
 the same disk, with fdatasync for every 256.
 
-The broker is a process of its own in a directory of its own, and both go when the measurement is over.")]
+The broker is a process of its own in a directory of its own, and both go when the measurement is over.
+
+Example:
+  hilum bench publish --records 500000 --size 1024 --connections 4 --in-flight 1024 --chain")]
 pub(super) struct Args {
     /// Records in all
     #[arg(long, default_value_t = 200_000)]
@@ -44,6 +47,9 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// Records that the raw rate is measured with.
+const RAW_RECORDS: usize = 100_000;
+
 struct Measured {
     records_per_second: f64,
     p50_us: u64,
@@ -57,14 +63,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let broker = ThrowAway::start(&args.dir).await?;
     let measured = args.measure(&broker).await;
     let directory = broker.directory().to_owned();
-    let raw = hilum_server::probe::raw_disk_rate(&directory, args.size, args.records.min(200_000));
+    let raw = hilum_server::probe::raw_disk_rate(&directory, args.size, RAW_RECORDS);
     broker.stop().await?;
     let (elapsed, latencies) = measured?;
     let measured = Measured {
         records_per_second: latencies.len() as f64 / elapsed.as_secs_f64(),
         p50_us: percentile(&latencies, 50),
         p99_us: percentile(&latencies, 99),
-        raw_records_per_second: raw?,
+        raw_records_per_second: raw?.records_per_second(),
     };
     args.report(&measured);
     Ok(ExitCode::SUCCESS)
