@@ -26,9 +26,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (_, plugin) = load(&args.component)?;
     if args.json {
-        print_json(&as_json(&plugin))?
+        print_json(&as_json(&plugin))?;
     } else {
-        print(as_text(&plugin))?
+        print(as_text(&plugin))?;
     }
     Ok(Exit::Ok.into())
 }

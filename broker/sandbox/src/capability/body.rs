@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use hilum_core::limits::{BLOB_CHUNK_OCTETS, INLINE_BODY_OCTETS_MAX};
 use hilum_core::record::{Body, Measured};
-use wasmtime::Result;
 use wasmtime::component::Resource;
+use wasmtime::{Result, Trap};
 
 use super::Host;
 use super::bindings::hilum::plugin::types::{
@@ -167,7 +167,7 @@ impl Host {
         let mut moved = 0;
         while moved < n {
             if self.call.is_over() {
-                return Ok(Err(BodyError::Interrupted));
+                return Err(Trap::Interrupt.into());
             }
             let max =
                 usize::try_from(n - moved).map_or(BLOB_CHUNK_OCTETS, |left| left.min(BLOB_CHUNK_OCTETS));

@@ -2,8 +2,8 @@
 
 use aws_lc_rs::hmac;
 use hilum_core::cose::{self, OpenError, PLAIN_OCTETS_MAX, RecipientKey};
-use wasmtime::Result;
 use wasmtime::component::Resource;
+use wasmtime::{Result, Trap};
 
 use super::Host;
 use super::bindings::hilum::plugin::keys::{self, KeyError};
@@ -53,7 +53,11 @@ impl keys::Host for Host {
         plain: Resource<Reader>,
     ) -> Result<Result<Resource<Reader>, KeyError>> {
         let reader = self.table.delete(plain)?;
-        match self.seal_reader(&recipients, &associated, reader) {
+        let sealed = self.seal_reader(&recipients, &associated, reader);
+        if self.call.is_over() {
+            return Err(Trap::Interrupt.into());
+        }
+        match sealed {
             Ok(sealed) => Ok(Ok(self.table.push(sealed)?)),
             Err(error) => Ok(Err(error)),
         }
