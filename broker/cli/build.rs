@@ -21,6 +21,7 @@ fn main() {
     let out = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");
     for ((name, _), component) in PLUGINS.iter().zip(components) {
         let to = Path::new(&out).join(format!("{name}.wasm"));
-        fs::copy(&component, &to).unwrap_or_else(|error| panic!("{} to {}: {error}", component.display(), to.display()));
+        fs::copy(&component, &to)
+            .unwrap_or_else(|error| panic!("{} to {}: {error}", component.display(), to.display()));
     }
 }

@@ -59,7 +59,9 @@ enum Command {
     /// Measure this machine
     Bench(bench::Args),
     /// Print completions for a shell
-    #[command(after_help = "Example:\n  hilum completions bash > ~/.local/share/bash-completion/completions/hilum")]
+    #[command(
+        after_help = "Example:\n  hilum completions bash > ~/.local/share/bash-completion/completions/hilum"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,

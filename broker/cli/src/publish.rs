@@ -57,7 +57,11 @@ fn traceparent(text: &str) -> Result<TraceContext, String> {
     let ["00", trace, span, flags] = parts[..] else { return Err(wrong()) };
     let octets = |text: &str, count: usize| {
         let digits = text.len() == 2 * count && text.bytes().all(|b| b.is_ascii_hexdigit());
-        digits.then(|| (0..count).filter_map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()).collect::<Vec<u8>>())
+        digits.then(|| {
+            (0..count)
+                .filter_map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok())
+                .collect::<Vec<u8>>()
+        })
     };
     let trace = octets(trace, 16).and_then(|octets| octets.try_into().ok()).ok_or_else(wrong)?;
     let span = octets(span, 8).and_then(|octets| octets.try_into().ok()).ok_or_else(wrong)?;
@@ -87,7 +91,9 @@ impl Args {
             let limit = INLINE_BODY_OCTETS_MAX as u64 + 1;
             tokio::io::stdin().take(limit).read_to_end(&mut body).await?;
             if body.len() > INLINE_BODY_OCTETS_MAX {
-                bail!("standard input has more than {INLINE_BODY_OCTETS_MAX} octets: put it into a file and publish that");
+                bail!(
+                    "standard input has more than {INLINE_BODY_OCTETS_MAX} octets: put it into a file and publish that"
+                );
             }
         } else {
             let mut opened = tokio::fs::File::open(file).await?;
@@ -126,7 +132,8 @@ impl Args {
             });
             println!("{line}");
         } else {
-            let offset = offset.map_or_else(|| "stored before".to_owned(), |offset| format!("offset {offset}"));
+            let offset =
+                offset.map_or_else(|| "stored before".to_owned(), |offset| format!("offset {offset}"));
             println!("{}: {octets} octets safe in flow {}, {offset}", file.display(), self.flow);
         }
     }
@@ -151,7 +158,9 @@ mod tests {
         let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let trace = traceparent(text).unwrap();
         assert_eq!((trace.trace[0], trace.span[7], trace.flags), (0x4b, 0xb7, 1));
-        for wrong in ["", "00-xx-00-01", "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", &text[..54]] {
+        for wrong in
+            ["", "00-xx-00-01", "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", &text[..54]]
+        {
             assert!(traceparent(wrong).is_err(), "{wrong}");
         }
     }

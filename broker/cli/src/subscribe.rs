@@ -170,7 +170,8 @@ async fn download(delivery: &Delivery, size: u64, file: Option<&Path>) -> anyhow
         return Ok(());
     };
     let bar = progress(size, file);
-    let out = tokio::fs::File::create(file).await.with_context(|| format!("cannot write {}", file.display()))?;
+    let out =
+        tokio::fs::File::create(file).await.with_context(|| format!("cannot write {}", file.display()))?;
     let mut out = bar.wrap_async_write(out);
     body.write_to(&mut out).await?;
     bar.finish_and_clear();

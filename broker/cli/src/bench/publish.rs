@@ -59,7 +59,10 @@ struct Measured {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure!(args.records > 0 && args.connections > 0 && args.in_flight > 0, "count from 1");
-    ensure!(args.size <= INLINE_BODY_OCTETS_MAX, "an inline body has at most {INLINE_BODY_OCTETS_MAX} octets");
+    ensure!(
+        args.size <= INLINE_BODY_OCTETS_MAX,
+        "an inline body has at most {INLINE_BODY_OCTETS_MAX} octets"
+    );
     let broker = ThrowAway::start(&args.dir).await?;
     let measured = args.measure(&broker).await;
     let directory = broker.directory().to_owned();
@@ -137,7 +140,9 @@ impl Args {
         );
         println!("  durable acks     {records_per_second:>12.0} records/s");
         println!("  ack latency      {p50_us:>12} us p50, {p99_us} us p99");
-        println!("  raw disk         {raw_records_per_second:>12.0} records/s (write, fdatasync for every 256)");
+        println!(
+            "  raw disk         {raw_records_per_second:>12.0} records/s (write, fdatasync for every 256)"
+        );
         println!("  ratio to raw     {:>12.2}", records_per_second / raw_records_per_second);
     }
 }
@@ -166,7 +171,10 @@ async fn publish(
     Ok(latencies)
 }
 
-async fn settle(under_way: &mut VecDeque<(Instant, PendingAck)>, latencies: &mut Vec<u64>) -> anyhow::Result<()> {
+async fn settle(
+    under_way: &mut VecDeque<(Instant, PendingAck)>,
+    latencies: &mut Vec<u64>,
+) -> anyhow::Result<()> {
     if let Some((sent, ack)) = under_way.pop_front() {
         ack.await?;
         latencies.push(u64::try_from(sent.elapsed().as_micros())?);
