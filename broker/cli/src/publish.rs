@@ -21,8 +21,6 @@ Examples:
   hilum publish --dir st-marys --as mri-1 --content-type application/dicom imaging slice-*.dcm
   echo '{\"helium\": 87.2}' | hilum publish --dir st-marys --as mri-1 --content-type application/json device -")]
 pub struct Args {
-    #[command(flatten)]
-    connection: Connection,
     /// The flow to publish to
     flow: FlowName,
     /// Each file is the body of one record; `-` is standard input
@@ -43,6 +41,8 @@ pub struct Args {
     /// Print one JSON object for each record
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 fn attribute(text: &str) -> Result<(String, String), String> {

@@ -24,8 +24,6 @@ Examples:
   hilum subscribe --dir st-marys --as radiologist imaging radiology --out scans
   hilum subscribe --dir st-marys --as insurer billing insurer --open --out claims --count 10 --wait 30")]
 pub struct Args {
-    #[command(flatten)]
-    connection: Connection,
     /// The flow to read
     flow: FlowName,
     /// The subscription of it
@@ -48,6 +46,8 @@ pub struct Args {
     /// Print one JSON object for each delivery
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Reads until the count is reached, nothing came for a while, SIGINT, or the broker ends the stream.
