@@ -34,11 +34,11 @@ use read::{Judge, Received};
 use report::Evidence;
 
 /// How long to wait for a delivery after everything was published.
-const DELIVERY_TIME_MAX: Duration = Duration::from_secs(20);
+const DELIVERY_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long nothing may come until it is believed that nothing more will.
-const QUIET_TIME: Duration = Duration::from_millis(1500);
-/// Names the endpoint that traces go to (OpenTelemetry, OTLP exporter configuration).
-const ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const QUIET_TIME: Duration = Duration::from_secs(1);
+/// Name the endpoint that traces go to (OpenTelemetry, OTLP exporter configuration).
+const ENDPOINT_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -79,7 +79,7 @@ async fn tell(arguments: &Arguments) -> anyhow::Result<()> {
         received,
         refused,
         traces: collector.kept(),
-        endpoint: std::env::var(ENDPOINT_VARIABLE).ok(),
+        endpoint: endpoint(),
         stored: stored_octets(&stage.hospital.path().join("data"))?,
         log: fs::read(stage.hospital.path().join("broker.log"))?,
     };
@@ -95,11 +95,26 @@ async fn tell(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Starts the broker; its traces go to our collector unless the environment names another.
 fn start(hospital: &Hospital, collector: &Collector) -> anyhow::Result<Broker> {
-    if std::env::var_os(ENDPOINT_VARIABLE).is_some() {
+    if endpoint().is_some() {
         return hospital.serve(&[]);
     }
-    let endpoint = collector.endpoint();
-    hospital.serve(&[(ENDPOINT_VARIABLE, &endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")])
+    let address = collector.endpoint();
+    hospital.serve(&[
+        (ENDPOINT_VARIABLES[0], &address),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_SDK_DISABLED", "false"),
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_always_on"),
+        // Every span counts here, and publishers send all that they have within seconds.
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "65536"),
+    ])
+}
+
+/// The collector that the environment names.
+fn endpoint() -> Option<String> {
+    ENDPOINT_VARIABLES
+        .iter()
+        .find_map(|variable| std::env::var(variable).ok().filter(|value| !value.is_empty()))
 }
 
 fn planted(cases: &[Case]) -> Canaries {
@@ -169,14 +184,7 @@ impl Stage {
         }
         println!("publishers     {} records, all acked", published.len());
 
-        let deadline = Instant::now() + DELIVERY_TIME_MAX;
-        let mut received = Vec::new();
-        while let Ok(Some(delivery)) = timeout(QUIET_TIME, arrivals.recv()).await {
-            received.push(delivery);
-            if Instant::now() > deadline {
-                bail!("deliveries go on and on");
-            }
-        }
+        let received = wait_for(&mut arrivals, verdict::deliveries_expected(&published)).await?;
         // A reader only comes to an end by an error while its receiver is here.
         if let Some(ended) = readers.try_join_next() {
             ended?.context("a reader ended")?;
@@ -194,6 +202,24 @@ impl Stage {
         let path = self.hospital.path().join("identities").join(identity).join("key.pem");
         let pem = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(PrivateKey::from_pem(&pem)?)
+    }
+}
+
+/// Waits until so many deliveries came, or for as long as they may take; then until nothing more comes.
+async fn wait_for(
+    arrivals: &mut mpsc::UnboundedReceiver<Received>,
+    expected: usize,
+) -> anyhow::Result<Vec<Received>> {
+    let start = Instant::now();
+    let mut received = Vec::new();
+    loop {
+        let left = DELIVERY_TIME_MAX.saturating_sub(start.elapsed());
+        let patience = if received.len() < expected { left } else { QUIET_TIME };
+        match timeout(patience, arrivals.recv()).await {
+            Ok(Some(delivery)) if start.elapsed() < DELIVERY_TIME_MAX + QUIET_TIME => received.push(delivery),
+            Ok(Some(_)) => bail!("deliveries go on and on"),
+            Ok(None) | Err(_) => return Ok(received),
+        }
     }
 }
 

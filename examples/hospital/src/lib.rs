@@ -7,7 +7,8 @@
 //! - [`demo`]: one run of the hospital on a real broker, and a table of who received what.
 //! - [`interop`]: files that others wrote, through a real broker.
 //! - [`process`], [`connect`]: a broker process of one's own, and connections to it.
-//! - [`leak`], [`collector`], [`text_table`]: looking for planted identifiers, receiving traces, printing tables.
+//! - [`leak`], [`collector`], [`otlp`], [`text_table`]: looking for planted identifiers, receiving and searching traces,
+//!   printing tables.
 //!
 //! The configuration that it all runs on is in `examples/hospital/hospital`.
 
@@ -16,6 +17,7 @@ pub mod connect;
 pub mod demo;
 pub mod interop;
 pub mod leak;
+pub mod otlp;
 pub mod process;
 pub mod simulate;
 pub mod simulator;

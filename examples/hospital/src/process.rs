@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long the broker may take to start: it compiles its plugins first.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long the broker may take to stop after it was asked to.
-const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+const STOP_TIME_MAX: Duration = Duration::from_secs(30);
 /// How often the broker's process is looked at while it stops.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Lines of the broker's log that an error shows.

@@ -55,7 +55,7 @@ impl Kind {
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Image => "images",
-            Self::BurnedIn => "images with burned-in text",
+            Self::BurnedIn => "with burned-in text",
             Self::Admission => "admissions",
             Self::Result => "results",
             Self::Charge => "charges",
@@ -133,44 +133,54 @@ pub(super) struct Reading {
     pub(super) form: Form,
     /// What comes.
     pub(super) kinds: &'static [Kind],
-    /// Why the rest of the flow does not.
-    pub(super) withheld: &'static str,
+    /// The code of the refusal that withholds the rest of the flow, if there is a rest.
+    pub(super) withheld: Option<&'static str>,
 }
 
 const fn reading(
     [stakeholder, identity, flow, subscription]: [&'static str; 4],
     form: Form,
     kinds: &'static [Kind],
-    withheld: &'static str,
+    withheld: Option<&'static str>,
 ) -> Reading {
     Reading { stakeholder, identity, flow, subscription, form, kinds, withheld }
 }
 
 /// Every subscription of the hospital.
-pub(super) const READINGS: [Reading; 14] = {
+pub(super) const READINGS: [Reading; 15] = {
     use Form::{Deidentified, Made, Original, Sealed};
     use Kind::{Admission, BurnedIn, Charge, Claim, Image, Presence, Result, Telemetry};
-    const BURNED_IN: &str = "text burned into the pixels cannot be removed";
     [
-        reading(["radiology", "workstation-1", "imaging", "radiology"], Original, &[Image, BurnedIn], ""),
-        reading(["radiology", "workstation-1", "results", "radiology"], Original, &[Admission, Result], ""),
-        reading(["referrers", "referrer-1", "results", "referrers"], Original, &[Admission, Result], ""),
-        reading(["research", "research-1", "imaging", "research"], Deidentified, &[Image], BURNED_IN),
-        reading(["research", "research-1", "results", "research"], Deidentified, &[Admission, Result], ""),
-        reading(["patient-app", "patient-app-1", "imaging", "patient-app"], Sealed, &[Image, BurnedIn], ""),
-        reading(["patient-app", "patient-app-1", "results", "patient-app"], Sealed, &[Admission, Result], ""),
-        reading(["billing", "billing-1", "billing", "billing"], Original, &[Charge, Claim], ""),
+        reading(["radiology", "workstation-1", "imaging", "radiology"], Original, &[Image, BurnedIn], None),
+        reading(["radiology", "workstation-1", "results", "radiology"], Original, &[Admission, Result], None),
+        reading(["referrers", "referrer-1", "results", "referrers"], Original, &[Admission, Result], None),
         reading(
-            ["insurer", "insurer-1", "billing", "insurer"],
-            Sealed,
-            &[Claim],
-            "charges are the hospital's own",
+            ["research", "research-1", "imaging", "research"],
+            Deidentified,
+            &[Image],
+            Some("burned-in-annotation"),
         ),
-        reading(["operations", "operations-1", "billing", "statistics"], Deidentified, &[Charge, Claim], ""),
-        reading(["operations", "operations-1", "room", "operations"], Original, &[Presence], ""),
-        reading(["operations", "operations-1", "maintenance", "operations"], Made, &[], ""),
-        reading(["manufacturer", "manufacturer-1", "device", "manufacturer"], Original, &[Telemetry], ""),
-        reading(["manufacturer", "manufacturer-1", "maintenance", "manufacturer"], Made, &[], ""),
+        reading(["research", "research-1", "results", "research"], Deidentified, &[Admission, Result], None),
+        reading(["patient-app", "patient-app-1", "imaging", "patient-app"], Sealed, &[Image, BurnedIn], None),
+        reading(
+            ["patient-app", "patient-app-1", "results", "patient-app"],
+            Sealed,
+            &[Admission, Result],
+            None,
+        ),
+        reading(["billing", "billing-1", "billing", "billing"], Original, &[Charge, Claim], None),
+        reading(["insurer", "insurer-1", "billing", "insurer"], Sealed, &[Claim], Some("no-rule")),
+        reading(
+            ["operations", "operations-1", "billing", "statistics"],
+            Deidentified,
+            &[Charge, Claim],
+            None,
+        ),
+        reading(["operations", "operations-1", "room", "operations"], Original, &[Presence], None),
+        reading(["operations", "operations-1", "device", "operations"], Original, &[Telemetry], None),
+        reading(["operations", "operations-1", "maintenance", "operations"], Made, &[], None),
+        reading(["manufacturer", "manufacturer-1", "device", "manufacturer"], Original, &[Telemetry], None),
+        reading(["manufacturer", "manufacturer-1", "maintenance", "manufacturer"], Made, &[], None),
     ]
 };
 

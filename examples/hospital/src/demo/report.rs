@@ -8,6 +8,7 @@ use super::publish::Published;
 use super::read::Received;
 use super::verdict::{self, Alert, Index};
 use crate::leak::Canaries;
+use crate::otlp;
 use crate::text_table::TextTable;
 
 /// Everything that a run left.
@@ -33,8 +34,8 @@ pub(super) struct Evidence {
 pub(super) fn print(evidence: &Evidence) {
     let index = verdict::index(&evidence.published);
     println!("\nWho received what\n");
-    let head = ["stakeholder", "flow", "received", "", "how", "withheld", "why", "p50", "p99"];
-    let mut table = TextTable::new(&head, &[2, 5, 7, 8]);
+    let head = ["stakeholder", "flow", "received", "", "how", "withheld", "p50", "p99"];
+    let mut table = TextTable::new(&head, &[2, 5, 6, 7]);
     for (number, reading) in READINGS.iter().enumerate() {
         table.row(row(evidence, &index, number, reading));
     }
@@ -43,12 +44,13 @@ pub(super) fn print(evidence: &Evidence) {
         "\nLatency is from the beginning of publishing until the reader has the last octet, in milliseconds."
     );
 
+    println!("\nWhy records were withheld\n");
+    print_withheld(evidence);
+
     println!("\nWho was refused\n");
-    let mut table = TextTable::new(&["attempt", "the broker's answer"], &[]);
     for (attempt, answer) in &evidence.refused {
-        table.row(vec![attempt.clone(), answer.clone()]);
+        println!("  {attempt}\n      {answer}");
     }
-    print!("{}", table.render());
 
     println!("\nWhat the machine will need\n");
     let manufacturer = READINGS.iter().position(|r| r.stakeholder == "manufacturer" && r.form == Form::Made);
@@ -66,8 +68,7 @@ fn row(evidence: &Evidence, index: &Index<'_>, number: usize, reading: &Reading)
     let came: Vec<&Received> =
         evidence.received.iter().filter(|received| received.reading == number).collect();
     let record = |received: &&Received| index.get(&(reading.flow, received.offset)).copied();
-    let in_flow = evidence.published.iter().filter(|record| record.flow.as_str() == reading.flow).count();
-    let withheld = if reading.form == Form::Made { 0 } else { in_flow.saturating_sub(came.len()) };
+    let withheld = verdict::withheld(evidence, number);
     let mut latencies: Vec<Duration> =
         came.iter().filter_map(|received| Some(received.at - record(received)?.at)).collect();
     latencies.sort_unstable();
@@ -78,7 +79,6 @@ fn row(evidence: &Evidence, index: &Index<'_>, number: usize, reading: &Reading)
         kinds(reading, came.iter().filter_map(record)),
         reading.form.label().to_owned(),
         if withheld == 0 { "-".to_owned() } else { withheld.to_string() },
-        if withheld == 0 { String::new() } else { reading.withheld.to_owned() },
         percentile(&latencies, 50),
         percentile(&latencies, 99),
     ]
@@ -104,16 +104,30 @@ fn percentile(sorted: &[Duration], percent: usize) -> String {
     at_rank.map_or_else(|| "-".to_owned(), |latency| format!("{:.1}", latency.as_secs_f64() * 1000.0))
 }
 
+/// `2026-11-14, mri-1: helium-level is 77.4 %, -0.60 % a day; it reaches 60 % in 29 days (27 to 32), on 2026-12-13`.
 fn sentence(alert: &Alert) -> String {
     let Alert { machine, sensor, value, unit, threshold, .. } = alert;
+    let day = |time: &str| time.split('T').next().unwrap_or(time).to_owned();
     let trend = alert.trend_per_day.map_or(String::new(), |trend| format!(", {trend:+.2} {unit} a day"));
-    match (&alert.days, &alert.at) {
-        (Some([days, earliest, latest]), Some(at)) => format!(
-            "{machine}: {sensor} is {value:.1} {unit}{trend}: it reaches {threshold} {unit} in {days:.0} days \
-             ({earliest:.0} to {latest:.0}), on {}",
-            at.split('T').next().unwrap_or(at)
-        ),
-        _ => format!("{machine}: {sensor} is {value:.1} {unit}{trend}, beyond {threshold} {unit}"),
+    let outlook = match (&alert.days, &alert.at) {
+        (Some([days, earliest, latest]), Some(at)) => {
+            format!(
+                "; it reaches {threshold} {unit} in {days:.0} days ({earliest:.0} to {latest:.0}), on {}",
+                day(at)
+            )
+        }
+        _ => format!(", beyond {threshold} {unit}"),
+    };
+    format!("{}, {machine}: {sensor} is {value:.1} {unit}{trend}{outlook}", day(&alert.time))
+}
+
+fn print_withheld(evidence: &Evidence) {
+    if evidence.endpoint.is_some() {
+        println!("  the spans with attribute `hilum.delivery.withheld` say it, at your collector");
+        return;
+    }
+    for ([flow, subscription, reason], count) in otlp::withheld(&evidence.traces) {
+        println!("  {count} from {subscription} of {flow}\n      {reason}");
     }
 }
 

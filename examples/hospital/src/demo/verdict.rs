@@ -8,8 +8,8 @@ use super::plan::{Form, READINGS, Reading};
 use super::publish::Published;
 use super::read::Received;
 use super::report::Evidence;
-use crate::collector;
 use crate::leak::Canaries;
+use crate::otlp;
 
 /// Every published record by flow and offset.
 pub(super) type Index<'a> = HashMap<(&'a str, Offset), &'a Published>;
@@ -17,6 +17,22 @@ pub(super) type Index<'a> = HashMap<(&'a str, Offset), &'a Published>;
 /// Makes the index.
 pub(super) fn index(published: &[Published]) -> Index<'_> {
     published.iter().map(|record| ((record.flow.as_str(), record.offset), record)).collect()
+}
+
+/// How many deliveries there will be, if all goes well: at least one of each reading whose records a plugin makes.
+pub(super) fn deliveries_expected(published: &[Published]) -> usize {
+    let of = |reading: &Reading| match reading.form {
+        Form::Made => 1,
+        _ => expected(reading, published).count(),
+    };
+    READINGS.iter().map(of).sum()
+}
+
+/// The records that a reader shall get.
+fn expected<'a>(reading: &'a Reading, published: &'a [Published]) -> impl Iterator<Item = &'a Published> {
+    published
+        .iter()
+        .filter(|record| record.flow.as_str() == reading.flow && reading.kinds.contains(&record.kind))
 }
 
 /// Everything that is not as expected.
@@ -42,10 +58,50 @@ pub(super) fn complaints(evidence: &Evidence, canaries: &Canaries) -> Vec<String
             count => found.push(format!("{count} planted identifiers are in {what}")),
         }
     }
-    if evidence.endpoint.is_none() && !evidence.published.iter().all(|record| spans(evidence, record) > 0) {
-        found.push("some records have no span in the exported traces".to_owned());
+    if evidence.endpoint.is_none() {
+        found.extend(trace_complaints(evidence));
     }
     found
+}
+
+/// What the traces must tell, if they came to our own collector: each record, and why each one withheld was.
+fn trace_complaints(evidence: &Evidence) -> Vec<String> {
+    let mut found = Vec::new();
+    if !evidence.published.iter().all(|record| spans(evidence, record) > 0) {
+        found.push("some records have no span in the exported traces".to_owned());
+    }
+    let reasons = otlp::withheld(&evidence.traces);
+    for (number, reading) in READINGS.iter().enumerate() {
+        let of_reading = |key: &[String; 3]| key[0] == reading.flow && key[1] == reading.subscription;
+        let of_reading: Vec<_> = reasons.iter().filter(|(key, _)| of_reading(key)).collect();
+        let explained: usize = of_reading.iter().map(|(_, count)| **count).sum();
+        let withheld = withheld(evidence, number);
+        if explained != withheld {
+            found.push(format!(
+                "{} of {}: {withheld} records were withheld, the traces give reasons for {explained}",
+                reading.subscription, reading.flow
+            ));
+        }
+        for ([.., reason], _) in of_reading {
+            if !reading.withheld.is_some_and(|code| reason.contains(&format!(": {code}: "))) {
+                found.push(format!("{} of {}: withheld for `{reason}`", reading.subscription, reading.flow));
+            }
+        }
+    }
+    found
+}
+
+/// How many records of a reading's flow its reader did not get.
+#[must_use]
+pub(super) fn withheld(evidence: &Evidence, number: usize) -> usize {
+    let reading = &READINGS[number];
+    if reading.form == Form::Made {
+        return 0;
+    }
+    let in_flow = evidence.published.iter().filter(|record| record.flow.as_str() == reading.flow).count();
+    let came: BTreeSet<Offset> =
+        evidence.received.iter().filter(|received| received.reading == number).map(|r| r.offset).collect();
+    in_flow.saturating_sub(came.len())
 }
 
 fn reading_complaints(
@@ -55,11 +111,7 @@ fn reading_complaints(
     published: &[Published],
 ) -> Vec<String> {
     let mut found = Vec::new();
-    let expected: BTreeSet<Offset> = published
-        .iter()
-        .filter(|record| record.flow.as_str() == reading.flow && reading.kinds.contains(&record.kind))
-        .map(|record| record.offset)
-        .collect();
+    let expected: BTreeSet<Offset> = expected(reading, published).map(|record| record.offset).collect();
     let actual: BTreeSet<Offset> = came.iter().map(|received| received.offset).collect();
     let (missing, extra) = (expected.difference(&actual).count(), actual.difference(&expected).count());
     if missing + extra > 0 {
@@ -127,6 +179,8 @@ pub(super) struct Alert {
     pub(super) machine: String,
     /// Its sensor.
     pub(super) sensor: String,
+    /// When, by the machine's clock.
+    pub(super) time: String,
     /// The last value.
     pub(super) value: f64,
     /// The unit, or nothing.
@@ -152,6 +206,7 @@ impl Alert {
         Some(Self {
             machine: text(&record["machine"])?,
             sensor: text(&record["sensor"])?,
+            time: text(&record["time"])?,
             value: record["value"].as_f64()?,
             unit: text(&record["unit"]).unwrap_or_default(),
             threshold: record["limit"]["threshold"].as_f64()?,
@@ -168,5 +223,8 @@ impl Alert {
 /// How many spans the exported traces have of a record: each span names its trace (OTLP, `Span.trace_id`).
 #[must_use]
 pub(super) fn spans(evidence: &Evidence, record: &Published) -> usize {
-    collector::count(&evidence.traces, &record.trace)
+    otlp::count(&evidence.traces, &record.trace)
 }
+
+#[cfg(test)]
+mod tests;
