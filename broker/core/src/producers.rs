@@ -1,8 +1,8 @@
 //! Which records of which publisher are already in a flow, so that a retry is recognised.
 //!
 //! A publisher numbers its records from 1. [`Producers`] remembers the last number that was settled, that is stored or
-//! refused for good. Where an append failed, the flow takes nothing more of that publisher until the failed record comes
-//! again: a later one must not hide that an earlier one is missing.
+//! refused for good. Where an append failed, the flow takes nothing more of that publisher until the failed records come
+//! again, in order: a later one must not hide that an earlier one is missing.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,17 +12,29 @@ use crate::record::{ProducerId, ProducerPosition};
 /// The publishers of one flow. Bounded: the one that was silent longest is forgotten first.
 #[derive(Debug, Default)]
 pub struct Producers {
-    tracks: HashMap<ProducerId, Track>,
+    tracks: HashMap<ProducerId, Kept>,
     by_use: BTreeMap<u64, ProducerId>,
     uses: u64,
 }
 
 #[derive(Debug, Default)]
-struct Track {
-    settled: u64,
-    /// The first number whose append failed and that has not come again.
-    missing: Option<u64>,
+struct Kept {
+    track: Track,
     used: u64,
+}
+
+/// One publisher's numbers. A copy of it tells how the records of a group stand to each other before the group is durable.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Track {
+    settled: u64,
+    missing: Option<Missing>,
+}
+
+/// Numbers that were not taken and have to come again, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Missing {
+    next: u64,
+    last: u64,
 }
 
 /// What to do with a record.
@@ -39,37 +51,61 @@ pub enum Standing {
     },
 }
 
-impl Producers {
-    /// How a record stands.
+impl Track {
+    /// How a number stands.
     #[must_use]
-    pub fn standing(&self, position: ProducerPosition) -> Standing {
-        match self.tracks.get(&position.producer) {
-            Some(track) if position.sequence <= track.settled => Standing::Repeat,
-            Some(Track { missing: Some(missing), .. }) if position.sequence > *missing => {
-                Standing::OutOfOrder { missing: *missing }
-            }
+    pub fn standing(&self, sequence: u64) -> Standing {
+        match self.missing {
+            _ if sequence <= self.settled => Standing::Repeat,
+            Some(missing) if sequence > missing.next => Standing::OutOfOrder { missing: missing.next },
             _ => Standing::Fresh,
         }
     }
 
-    /// The record is stored, or refused for good.
-    pub fn settle(&mut self, position: ProducerPosition) {
-        let track = self.touch(position.producer);
-        track.settled = track.settled.max(position.sequence);
-        track.missing = track.missing.filter(|missing| *missing > position.sequence);
+    /// The record is stored, or refused for good. Where later ones were not taken either, the next of them is missing now.
+    pub fn settle(&mut self, sequence: u64) {
+        self.settled = self.settled.max(sequence);
+        self.missing = self.missing.and_then(|missing| match sequence {
+            before if before < missing.next => Some(missing),
+            within if within < missing.last => Some(Missing { next: within + 1, ..missing }),
+            _ => None,
+        });
     }
 
-    /// The record could not be stored; its publisher is to send it again.
+    /// The record was not taken; its publisher is to send it again.
+    pub fn fail(&mut self, sequence: u64) {
+        let missing = self.missing.unwrap_or(Missing { next: sequence, last: sequence });
+        self.missing = Some(Missing { next: missing.next.min(sequence), last: missing.last.max(sequence) });
+    }
+}
+
+impl Producers {
+    /// What is known of a publisher: nothing where it is unknown.
+    #[must_use]
+    pub fn track(&self, producer: ProducerId) -> Track {
+        self.tracks.get(&producer).map_or(Track::default(), |kept| kept.track)
+    }
+
+    /// How a record stands.
+    #[must_use]
+    pub fn standing(&self, position: ProducerPosition) -> Standing {
+        self.track(position.producer).standing(position.sequence)
+    }
+
+    /// See [`Track::settle`].
+    pub fn settle(&mut self, position: ProducerPosition) {
+        self.touch(position.producer).settle(position.sequence);
+    }
+
+    /// See [`Track::fail`].
     pub fn fail(&mut self, position: ProducerPosition) {
-        let track = self.touch(position.producer);
-        let missing = track.missing.unwrap_or(position.sequence);
-        track.missing = Some(missing.min(position.sequence));
+        self.touch(position.producer).fail(position.sequence);
     }
 
     /// The last number of a publisher that was settled; 0 for an unknown one.
     #[must_use]
     pub fn last_settled(&self, producer: ProducerId) -> u64 {
-        self.tracks.get(&producer).map_or(0, |track| track.settled)
+        self.track(producer).settled
     }
 
     fn touch(&mut self, producer: ProducerId) -> &mut Track {
@@ -79,11 +115,11 @@ impl Producers {
         if let Some((_, oldest)) = is_full.then(|| self.by_use.pop_first()).flatten() {
             self.tracks.remove(&oldest);
         }
-        let track = self.tracks.entry(producer).or_default();
-        self.by_use.remove(&track.used);
+        let kept = self.tracks.entry(producer).or_default();
+        self.by_use.remove(&kept.used);
         self.by_use.insert(used, producer);
-        track.used = used;
-        track
+        kept.used = used;
+        &mut kept.track
     }
 }
 
@@ -116,8 +152,21 @@ mod tests {
         assert_eq!(producers.standing(at(1, 6)), Standing::OutOfOrder { missing: 4 });
         assert_eq!(producers.standing(at(1, 4)), Standing::Fresh);
         producers.settle(at(1, 4));
-        assert_eq!(producers.standing(at(1, 6)), Standing::Fresh);
         assert_eq!(producers.standing(at(1, 4)), Standing::Repeat);
+        assert_eq!(producers.standing(at(1, 6)), Standing::OutOfOrder { missing: 5 }, "5 failed too");
+        producers.settle(at(1, 5));
+        assert_eq!(producers.standing(at(1, 6)), Standing::Fresh);
+    }
+
+    #[test]
+    fn a_failure_below_a_settled_number_is_still_missing() {
+        let mut track = Track::default();
+        track.settle(3);
+        track.fail(5);
+        track.settle(4);
+        assert_eq!(track.standing(6), Standing::OutOfOrder { missing: 5 });
+        track.settle(5);
+        assert_eq!(track, Track { settled: 5, missing: None });
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! The same code answers `hilum check`: [`Catalog`] asks plugins which labels they remove.
 
+pub(crate) mod guarded;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;

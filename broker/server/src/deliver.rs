@@ -10,21 +10,23 @@
 
 mod cursor;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use hilum_core::audit::{Action, Event};
 use hilum_core::entry::EntryError;
 use hilum_core::policy::ReadPermit;
 use hilum_core::quarantine::{Cause, Quarantined};
 use hilum_core::record::{BlobId, Body, ChainRun, Delivered, Stored};
-use hilum_core::{FlowName, LogName, Offset, Principal, SubscriptionName};
+use hilum_core::{FlowName, LogName, Offset, Principal, SubscriptionName, limits};
 use hilum_sandbox::{BatchRun, Chain, ChainError, Failure, Input, Ran};
 use hilum_store::{AppendError, MetaError, ReadError};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::broker::{About, Shared, now};
-use crate::chains::EgressChain;
+use crate::chains::{EgressChain, guarded};
 use crate::telemetry::DeliverySpan;
 
 pub use cursor::Cursor;
@@ -41,6 +43,9 @@ pub struct Outlet {
     pub chain: EgressChain,
     /// The end of the flow.
     pub tail: watch::Receiver<Offset>,
+    /// The records that this process put into quarantine: a reader that comes back before it acknowledged gets them
+    /// judged again, and must not fill the quarantine with copies.
+    quarantined: Mutex<BTreeSet<Offset>>,
 }
 
 /// Why a subscription cannot go on. The reader is told to come back; operators find the cause in the log.
@@ -97,9 +102,32 @@ struct Trail {
     audit: Vec<Event>,
     quarantine: Vec<Quarantined>,
     withheld: u64,
+    /// The stage and code of the first of those withheld, for operators: no words of a plugin.
+    first: Option<String>,
+    /// Large bodies that the chain made in vain.
+    unused: Vec<BlobId>,
 }
 
 impl Outlet {
+    /// A subscription of a flow whose end is `tail`.
+    #[must_use]
+    pub fn new(
+        shared: Arc<Shared>,
+        flow: FlowName,
+        subscription: SubscriptionName,
+        chain: EgressChain,
+        tail: watch::Receiver<Offset>,
+    ) -> Self {
+        Self { shared, flow, subscription, chain, tail, quarantined: Mutex::default() }
+    }
+
+    /// Where the subscription stands.
+    pub async fn cursor(&self) -> Result<Cursor, OutletError> {
+        let bounds = self.shared.log.bounds(&LogName::Flow(self.flow.clone())).await?;
+        let end = Offset(bounds.end);
+        Ok(Cursor::load(&*self.shared.meta, &self.flow, &self.subscription, end).await?)
+    }
+
     /// The chain that tells its plugins that `reader` receives.
     pub async fn chain_for(self: &Arc<Self>, reader: &Arc<Principal>) -> Result<Arc<Chain>, OutletError> {
         let (outlet, reader) = (self.clone(), reader.clone());
@@ -117,9 +145,12 @@ impl Outlet {
         octets_max: usize,
     ) -> Result<Batch, OutletError> {
         let log = LogName::Flow(self.flow.clone());
-        let bounds = self.shared.log.bounds(&log).await?;
-        let from = Offset(from.0.max(bounds.start));
         let entries = self.shared.log.read(&log, from, octets_max).await?;
+        if entries.is_empty() {
+            // Nothing new, or what there was is trimmed.
+            let start = self.shared.log.bounds(&log).await?.start;
+            return Ok(Batch { next: Offset(from.0.max(start)), deliveries: Vec::new() });
+        }
         let mut stored = Vec::with_capacity(entries.len());
         for entry in entries {
             let record = Stored::decode(self.flow.clone(), entry.offset, &entry.octets)
@@ -132,8 +163,14 @@ impl Outlet {
         for judged in self.judge(chain.clone(), stored).await? {
             deliveries.extend(self.conclude(permit, judged, &mut trail));
         }
-        self.write(permit, &deliveries, trail).await?;
-        Ok(Batch { next, deliveries })
+        self.release(std::mem::take(&mut trail.unused)).await;
+        match self.write(permit, &deliveries, trail).await {
+            Ok(()) => Ok(Batch { next, deliveries }),
+            Err(error) => {
+                self.release(deliveries.into_iter().flat_map(|prepared| prepared.made)).await;
+                Err(error)
+            }
+        }
     }
 
     /// Runs the egress chain over a batch, away from the async workers.
@@ -146,17 +183,18 @@ impl Outlet {
             return Ok(judged);
         }
         let slot = self.shared.chain_slots.clone().acquire_owned().await.map_err(|_| OutletError::Worker)?;
-        let started = SystemTime::now();
+        let started = Instant::now();
         let work = move || {
             let _slot = slot;
             judge(&chain, stored, &flow, &subscription, |chain, stored| {
                 // The configuration lets no egress stage emit.
-                let BatchRun { records, emitted: _ } = chain.run(stored.iter().map(input).collect());
+                let BatchRun { records, emitted: _ } =
+                    guarded::run(chain, stored.len(), |at| input(&stored[at]));
                 records
             })
         };
         let judged = tokio::task::spawn_blocking(work).await.map_err(|_| OutletError::Worker)?;
-        let seconds = started.elapsed().unwrap_or_default().as_secs_f64();
+        let seconds = started.elapsed().as_secs_f64();
         self.shared.instruments.chain_seconds(&self.flow, Some(&self.subscription), seconds);
         Ok(judged)
     }
@@ -175,17 +213,19 @@ impl Outlet {
             let reason = format!("stage `{}`: {}={}", obligation.stage, obligation.name, obligation.value);
             trail.audit.push(self.about(permit, Some(stored.offset())).event(Action::Obliged, reason));
         }
+        let made = made(&ran.run, &stored);
         match stored.deliver(permit, self.chain.plan(), ran.run) {
             Ok(mut parts) => {
                 if let Some(span) = span.take() {
                     parts.iter_mut().for_each(|part| part.set_trace(span.context()));
                     span.end(None);
                 }
-                Some(Prepared { offset: stored.offset(), made: made(&parts, &stored), parts })
+                Some(Prepared { offset: stored.offset(), made, parts })
             }
             Err(error) => {
+                trail.unused.extend(made);
                 let reason = error.to_string();
-                self.withhold(permit, &stored, reason, span, trail);
+                self.withhold(permit, &stored, (reason.clone(), reason), span, trail);
                 None
             }
         }
@@ -203,31 +243,28 @@ impl Outlet {
         let (stage, code, reason) =
             (failure.stage().clone(), failure.code().to_owned(), failure.reason().to_owned());
         let text = format!("stage `{stage}`: {code}: {reason}");
+        let brief = format!("stage `{stage}`: {code}");
         if is_decision {
-            return self.withhold(permit, stored, text, span, trail);
+            return self.withhold(permit, stored, (text, brief), span, trail);
         }
         let cause = Cause { stage: Some(stage), code, reason };
-        trail.audit.push(self.about(permit, Some(stored.offset())).event(Action::Quarantined, text.clone()));
-        trail.quarantine.push(Quarantined::at_egress(stored, self.subscription.clone(), cause, now()));
-        trail.withheld += 1;
-        if let Some(span) = span {
-            span.end(Some(&text));
+        trail.audit.push(self.about(permit, Some(stored.offset())).event(Action::Quarantined, text));
+        if !self.quarantined.lock().contains(&stored.offset()) {
+            trail.quarantine.push(Quarantined::at_egress(stored, self.subscription.clone(), cause, now()));
         }
+        trail.count(span, brief);
     }
 
     fn withhold(
         &self,
         permit: &ReadPermit,
         stored: &Stored,
-        reason: String,
+        (reason, brief): (String, String),
         span: Option<DeliverySpan>,
         trail: &mut Trail,
     ) {
-        if let Some(span) = span {
-            span.end(Some(&reason));
-        }
         trail.audit.push(self.about(permit, Some(stored.offset())).event(Action::Withheld, reason));
-        trail.withheld += 1;
+        trail.count(span, brief);
     }
 
     /// Makes audit and quarantine durable, before the reader gets anything.
@@ -250,18 +287,32 @@ impl Outlet {
         }
         if !trail.quarantine.is_empty() {
             let log = LogName::Quarantine(self.flow.clone());
+            let offsets: Vec<Offset> =
+                trail.quarantine.iter().filter_map(|record| Some(record.delivery.as_ref()?.1)).collect();
             let entries = trail.quarantine.into_iter().map(Quarantined::into_entry).collect();
             self.shared.log.append(&log, entries).await?;
+            self.remember(offsets);
         }
         self.shared.audit(trail.audit).await?;
         let instruments = &self.shared.instruments;
         if trail.withheld > 0 {
             instruments.withheld(&self.flow, &self.subscription, trail.withheld);
+            let (flow, subscription) = (&self.flow, &self.subscription);
+            tracing::info!(%flow, %subscription, records = trail.withheld, first = trail.first, "records were withheld");
         }
         if !deliveries.is_empty() {
             instruments.delivered(&self.flow, &self.subscription, deliveries.len() as u64);
         }
         Ok(())
+    }
+
+    /// Remembers what is in quarantine: the newest, as many as a reader may have under way.
+    fn remember(&self, offsets: Vec<Offset>) {
+        let mut quarantined = self.quarantined.lock();
+        quarantined.extend(offsets);
+        while quarantined.len() > limits::CREDIT_RECORDS_MAX as usize {
+            quarantined.pop_first();
+        }
     }
 
     fn about(&self, permit: &ReadPermit, offset: Option<Offset>) -> About {
@@ -283,16 +334,22 @@ impl Outlet {
     }
 }
 
-/// Large bodies of `parts` that are not the stored one.
-fn made(parts: &[Delivered], stored: &Stored) -> Vec<BlobId> {
-    let own = &stored.envelope().body;
-    parts
-        .iter()
-        .filter_map(|part| match part.body() {
-            Body::Blob(blob) if part.body() != own => Some(blob.id),
-            _ => None,
-        })
-        .collect()
+impl Trail {
+    /// One more is withheld. `brief` has no words of a plugin: it goes where traces and logs go.
+    fn count(&mut self, span: Option<DeliverySpan>, brief: String) {
+        if let Some(span) = span {
+            span.end(Some(&brief));
+        }
+        self.withheld += 1;
+        self.first.get_or_insert(brief);
+    }
+}
+
+/// Large bodies of a run that are not the stored one.
+fn made(run: &ChainRun, stored: &Stored) -> Vec<BlobId> {
+    let bodies = run.outputs.iter().map(|output| output.body.body());
+    let blob = |body: &Body| if let Body::Blob(blob) = body { Some(blob.id) } else { None };
+    bodies.filter(|body| **body != stored.envelope().body).filter_map(blob).collect()
 }
 
 fn judge(
@@ -305,6 +362,7 @@ fn judge(
     let started = SystemTime::now();
     let results = run(chain, &stored);
     let ended = SystemTime::now();
+    guarded::report_failures(chain, flow, Some(subscription), &results);
     assert_eq!(results.len(), stored.len(), "a chain answers for each record");
     let judged = |(stored, result): (Stored, Result<Ran, Failure>)| {
         let span = DeliverySpan::begin(flow, subscription, stored.envelope().head.trace.as_ref());

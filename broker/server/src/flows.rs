@@ -45,9 +45,20 @@ pub struct Seat {
 
 /// A reader's place at an outlet, until it is dropped.
 pub struct Seated {
-    /// Comes when another reader wants the place.
-    pub leave: oneshot::Receiver<()>,
+    leave: oneshot::Receiver<()>,
+    is_asked: bool,
     _taken: OwnedMutexGuard<()>,
+}
+
+impl Seated {
+    /// Comes when another reader wants the place, however often it is asked. Losing this future loses nothing.
+    pub async fn asked_to_leave(&mut self) {
+        if !self.is_asked {
+            // An error says that the seat itself is gone.
+            let _ = (&mut self.leave).await;
+            self.is_asked = true;
+        }
+    }
 }
 
 impl Seat {
@@ -64,6 +75,6 @@ impl Seat {
             // A reader that left by itself does not listen any more.
             let _ = present.send(());
         }
-        Seated { _taken: self.taken.clone().lock_owned().await, leave }
+        Seated { leave, is_asked: false, _taken: self.taken.clone().lock_owned().await }
     }
 }

@@ -10,6 +10,7 @@
 //! group follows the load; and when it fails, everything queued behind it is in view and can be refused in order.
 
 mod append;
+mod group;
 mod process;
 mod recover;
 
@@ -37,6 +38,14 @@ pub enum Settled {
     Repeat,
     /// Not stored.
     Refused(Refusal),
+}
+
+impl Settled {
+    /// Whether the same record may be taken if it comes again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.kind.is_retryable())
+    }
 }
 
 /// Why a record was not stored.

@@ -43,6 +43,9 @@ pub enum StartError {
     /// A plugin or chain does not load.
     #[error(transparent)]
     Chains(#[from] ChainsError),
+    /// A defect of the broker or of its engine.
+    #[error("loading the plugins ended abnormally: {0}")]
+    Loading(tokio::task::JoinError),
     /// A flow does not open.
     #[error(transparent)]
     Flow(#[from] RecoverError),
@@ -93,7 +96,13 @@ impl Broker {
             )),
         });
         let host = Arc::new(Host::new(shared.clone(), &hospital)?);
-        let chains = LoadedChains::load(&hospital, &host)?;
+        // Plugins are compiled and configured, and may ask for their state: that blocks.
+        let load = move || {
+            let chains = LoadedChains::load(&hospital, &host);
+            (hospital, chains)
+        };
+        let (hospital, chains) = tokio::task::spawn_blocking(load).await.map_err(StartError::Loading)?;
+        let chains = chains?;
         announce(&shared, &chains).await?;
         recover_blobs(&shared).await?;
 
@@ -198,13 +207,7 @@ async fn open_flows(
         let (emitted, emissions) = mpsc::channel(EMISSIONS_MAX);
         let (lane, tasks) = Lane::open(shared.clone(), flow.clone(), ingress, emitted).await?;
         let seat = |(subscription, chain): (SubscriptionName, EgressChain)| {
-            let outlet = Outlet {
-                shared: shared.clone(),
-                flow: flow.clone(),
-                subscription: subscription.clone(),
-                chain,
-                tail: lane.tail(),
-            };
+            let outlet = Outlet::new(shared.clone(), flow.clone(), subscription.clone(), chain, lane.tail());
             (subscription, Seat::new(Arc::new(outlet)))
         };
         let outlets = egress.into_iter().map(seat).collect();

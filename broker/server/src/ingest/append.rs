@@ -1,21 +1,22 @@
 //! The second task of a lane: leaves out retries, appends, waits for the disk, answers.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use hilum_core::audit::{Action, Event};
 use hilum_core::name::FlowName;
-use hilum_core::producers::{Producers, Standing};
-use hilum_core::record::{BlobId, Body};
-use hilum_core::{Entry, LogName, Offset, limits};
+use hilum_core::producers::{Producers, Standing, Track};
+use hilum_core::record::{BlobId, ProducerId};
+use hilum_core::{LogName, Offset, limits};
 use hilum_sandbox::Emission;
 use hilum_store::AppendError;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::process::{Passed, Processed, ProcessedRecord, Stopped};
+use super::group::{Group, Kept};
+use super::process::{Processed, ProcessedRecord};
 use super::{Refusal, RefusalKind, Settled};
-use crate::broker::{About, Shared};
+use crate::broker::Shared;
 
 pub(super) struct Task {
     pub(super) shared: Arc<Shared>,
@@ -31,90 +32,77 @@ struct Answer {
     settled: Settled,
 }
 
-/// The entries of one append and what follows when they are durable.
-#[derive(Default)]
-struct Group {
-    entries: Vec<Entry>,
-    quarantine: Vec<Entry>,
-    audit: Vec<Event>,
-    /// Large bodies that the entries name.
-    stored_blobs: Vec<BlobId>,
-    /// Large bodies that the quarantine names.
-    quarantined_blobs: Vec<BlobId>,
-    /// Large bodies that nothing names any more.
-    released_blobs: Vec<BlobId>,
-    emitted: Vec<Emission>,
-    octets: u64,
-}
-
 impl Task {
     pub(super) async fn run(self, mut processed: mpsc::Receiver<Processed>) {
         while let Some(first) = processed.recv().await {
-            let mut gathered = vec![first];
-            let mut records = gathered[0].records.len();
-            while records < limits::APPEND_RECORDS_MAX {
-                let Ok(next) = processed.try_recv() else { break };
-                records += next.records.len();
-                gathered.push(next);
-            }
-            self.append(gathered).await;
+            self.append(gather(first, &mut processed)).await;
         }
     }
 
+    /// Appends in groups that a log takes, and answers each submission when its last record is settled.
     async fn append(&self, gathered: Vec<Processed>) {
-        let started = SystemTime::now();
-        let mut group = Group::default();
-        let mut answers: Vec<(Vec<Answer>, oneshot::Sender<Vec<Settled>>)> =
-            Vec::with_capacity(gathered.len());
-        {
-            let producers = self.producers.lock();
-            let mut seen = InGroup::default();
-            for Processed { records, mut emitted, reply } in gathered {
-                group.emitted.append(&mut emitted);
-                let prepared = records
-                    .into_iter()
-                    .map(|record| {
-                        let standing = seen.standing(&producers, &record);
-                        self.prepare(record, standing, &mut group)
-                    })
-                    .collect();
-                answers.push((prepared, reply));
+        let mut replies = Replies::default();
+        let mut records = VecDeque::new();
+        for Processed { records: own, emitted, reply } in gathered {
+            replies.waiting.push_back(Waiting { count: own.len(), emitted, reply });
+            records.extend(own);
+        }
+        let mut emitted = Vec::new();
+        loop {
+            let settled = self.append_group(&mut records).await;
+            replies.settled.extend(settled);
+            emitted.extend(replies.send(&self.flow));
+            if records.is_empty() {
+                break;
             }
         }
-        let emitted = std::mem::take(&mut group.emitted);
+        // After the answers: what is emitted may have to wait for another flow, and the publishers need not.
+        self.emit(emitted).await;
+    }
+
+    async fn append_group(&self, records: &mut VecDeque<ProcessedRecord>) -> Vec<Settled> {
+        let (started, clock) = (SystemTime::now(), Instant::now());
+        let (group, mut answers) = self.next_group(records);
+        if answers.is_empty() {
+            return Vec::new();
+        }
         let outcome = self.write(group).await;
         self.settle(&mut answers, outcome.as_ref());
-        if outcome.is_ok() {
-            self.emit(emitted).await;
+        self.shared.instruments.append_seconds(&self.flow, clock.elapsed().as_secs_f64());
+        answers.into_iter().map(|answer| self.report(answer, started)).collect()
+    }
+
+    fn next_group(&self, records: &mut VecDeque<ProcessedRecord>) -> (Group, Vec<Answer>) {
+        let producers = self.producers.lock();
+        let mut seen = InGroup { producers: &producers, tracks: HashMap::new() };
+        let (mut group, mut answers) = (Group::default(), Vec::new());
+        while !group.is_full() {
+            let Some(record) = records.pop_front() else { break };
+            let standing = seen.standing(&record);
+            answers.push(self.prepare(record, standing, &mut group));
         }
-        let seconds = started.elapsed().unwrap_or_default().as_secs_f64();
-        self.shared.instruments.append_seconds(&self.flow, seconds);
-        for (answers, reply) in answers {
-            let settled = answers.into_iter().map(|answer| self.report(answer, started)).collect();
-            // A publisher that went away learns the answer by asking for its last number when it comes back.
-            let _ = reply.send(settled);
-        }
+        (group, answers)
     }
 
     /// Sorts one record into the group. `Settled::Stored` counts from the start of the group for now.
     fn prepare(&self, mut record: ProcessedRecord, standing: Standing, group: &mut Group) -> Answer {
-        if let Standing::OutOfOrder { missing } = standing {
-            let reason =
-                format!("record {missing} of the same publisher was refused and must come again first");
-            group.release(&record.input);
-            return Answer { record, settled: refused(RefusalKind::OutOfOrder, reason) };
-        }
-        if standing == Standing::Repeat {
-            group.release_all(&record);
-            return Answer { record, settled: Settled::Repeat };
-        }
-        let settled = match &mut record.result {
-            Ok(passed) => {
+        let settled = match (standing, &mut record.result) {
+            (Standing::OutOfOrder { missing }, _) => {
+                group.release_all(&record);
+                let reason =
+                    format!("record {missing} of the same publisher was refused and must come again first");
+                refused(RefusalKind::OutOfOrder, reason)
+            }
+            (Standing::Repeat, _) => {
+                group.release_all(&record);
+                Settled::Repeat
+            }
+            (Standing::Fresh, Ok(passed)) => {
                 let first = Offset(group.entries.len() as u64);
                 group.take_passed(passed, &record.input, &self.flow);
                 Settled::Stored(first)
             }
-            Err(stopped) => {
+            (Standing::Fresh, Err(stopped)) => {
                 group.take_stopped(stopped);
                 Settled::Refused(stopped.refusal.clone())
             }
@@ -122,31 +110,65 @@ impl Task {
         Answer { record, settled }
     }
 
-    /// Writes quarantine and audit first: a refusal is only given when the record is safe there. Then the records.
+    /// Writes quarantine and audit first: a refusal is only given when the record is safe there. Then the records. Large
+    /// bodies follow their entries: kept with them, or deleted where no entry names them, so that a retry finds room.
     async fn write(&self, group: Group) -> Result<Offset, AppendError> {
-        if !group.quarantine.is_empty() {
-            self.shared.log.append(&LogName::Quarantine(self.flow.clone()), group.quarantine).await?;
-            self.commit(group.quarantined_blobs).await;
+        let mut released = group.released_blobs;
+        let quarantine = LogName::Quarantine(self.flow.clone());
+        let quarantined = group.quarantine.len();
+        let mut outcome = match quarantined {
+            0 => Ok(()),
+            _ => self.shared.log.append(&quarantine, group.quarantine).await.map(|_| ()),
+        };
+        self.keep(Kept::after(&outcome), group.quarantined_blobs, &mut released).await;
+        if outcome.is_ok() {
+            outcome = self.shared.audit(group.audit).await;
         }
-        self.shared.audit(group.audit).await?;
-        let mut first = *self.tail.borrow();
-        if !group.entries.is_empty() {
-            let count = group.entries.len() as u64;
-            first = self.shared.log.append(&LogName::Flow(self.flow.clone()), group.entries).await?;
-            self.tail.send_replace(Offset(first.0 + count));
-            self.shared.instruments.stored(&self.flow, count, group.octets);
-            self.commit(group.stored_blobs).await;
-        }
-        for blob in group.released_blobs {
+        let (appended, kept) = match outcome {
+            Ok(()) => {
+                let appended = self.append_entries(group.entries, group.octets).await;
+                let kept = Kept::after(&appended);
+                (appended, kept)
+            }
+            Err(error) => (Err(error), Kept::Unnamed),
+        };
+        self.keep(kept, group.stored_blobs, &mut released).await;
+        for blob in released {
             self.shared.blobs.delete(blob).await.unwrap_or_else(|error| {
                 tracing::warn!(flow = %self.flow, %blob, %error, "a large body could not be deleted yet");
             });
         }
+        if let (Some(cause), true) = (group.first_cause, appended.is_ok()) {
+            let stage = cause.stage.map(|stage| stage.to_string());
+            tracing::warn!(flow = %self.flow, records = quarantined, first_stage = stage, first_code = cause.code,
+                "records went to quarantine");
+        }
+        appended
+    }
+
+    /// The offset of the first entry; where there is none, the end of the flow.
+    async fn append_entries(
+        &self,
+        entries: Vec<hilum_core::Entry>,
+        octets: u64,
+    ) -> Result<Offset, AppendError> {
+        if entries.is_empty() {
+            return Ok(*self.tail.borrow());
+        }
+        let count = entries.len() as u64;
+        let first = self.shared.log.append(&LogName::Flow(self.flow.clone()), entries).await?;
+        self.tail.send_replace(Offset(first.0 + count));
+        self.shared.instruments.stored(&self.flow, count, octets);
         Ok(first)
     }
 
     /// What cannot be committed now stays staged; the log names it, so the next start commits it.
-    async fn commit(&self, blobs: Vec<BlobId>) {
+    async fn keep(&self, kept: Kept, blobs: Vec<BlobId>, released: &mut Vec<BlobId>) {
+        match kept {
+            Kept::Named => {}
+            Kept::Unnamed => return released.extend(blobs),
+            Kept::InDoubt => return,
+        }
         for blob in blobs {
             self.shared.blobs.commit(blob).await.unwrap_or_else(|error| {
                 tracing::warn!(flow = %self.flow, %blob, %error, "a large body could not be committed yet");
@@ -155,36 +177,24 @@ impl Task {
     }
 
     /// Turns prepared answers into final ones and remembers the publishers' positions.
-    fn settle(
-        &self,
-        answers: &mut [(Vec<Answer>, oneshot::Sender<Vec<Settled>>)],
-        outcome: Result<&Offset, &AppendError>,
-    ) {
+    fn settle(&self, answers: &mut [Answer], outcome: Result<&Offset, &AppendError>) {
         let mut producers = self.producers.lock();
-        for answer in answers.iter_mut().flat_map(|(answers, _)| answers) {
-            let retried_later =
-                matches!(&answer.settled, Settled::Refused(refusal) if refusal.kind.is_retryable());
-            match outcome {
-                Ok(first) => {
-                    if let Settled::Stored(offset) = &mut answer.settled {
-                        offset.0 += first.0;
-                    }
-                    if let (Some(position), false) = (answer.record.position, retried_later) {
-                        producers.settle(position);
-                    }
+        for Answer { record, settled } in answers {
+            if let Err(error) = outcome {
+                // A repetition of a record of this very group failed with it.
+                let is_safe = *settled == Settled::Repeat
+                    && record.position.is_some_and(|at| producers.standing(at) == Standing::Repeat);
+                if !is_safe && !settled.is_retryable() {
+                    *settled = refused(RefusalKind::Unavailable, unavailable(error).to_owned());
                 }
-                Err(error) if answer.settled != Settled::Repeat => {
-                    if let Some(position) = answer.record.position {
-                        producers.fail(position);
-                    }
-                    if !retried_later {
-                        answer.settled = refused(
-                            RefusalKind::Unavailable,
-                            format!("the record could not be stored: {error}"),
-                        );
-                    }
-                }
-                Err(_) => {}
+            }
+            if let (Settled::Stored(offset), Ok(first)) = (&mut *settled, outcome) {
+                offset.0 += first.0;
+            }
+            match record.position {
+                Some(position) if settled.is_retryable() => producers.fail(position),
+                Some(position) => producers.settle(position),
+                None => {}
             }
         }
         if let Err(error) = outcome {
@@ -195,7 +205,7 @@ impl Task {
     async fn emit(&self, emitted: Vec<Emission>) {
         for emission in emitted {
             if self.emissions.send(emission).await.is_err() {
-                tracing::error!(flow = %self.flow, "an emitted record was lost: the broker is stopping");
+                tracing::error!(flow = %self.flow, "an emitted record was lost: nobody carries it on");
             }
         }
     }
@@ -215,84 +225,85 @@ impl Task {
     }
 }
 
+/// What is queued, up to about the size of an append.
+fn gather(first: Processed, processed: &mut mpsc::Receiver<Processed>) -> Vec<Processed> {
+    let (mut records, mut octets) = (first.records.len(), first.octets());
+    let mut gathered = vec![first];
+    while records < limits::APPEND_RECORDS_MAX && octets < limits::APPEND_OCTETS_MAX as u64 {
+        let Ok(next) = processed.try_recv() else { break };
+        records += next.records.len();
+        octets += next.octets();
+        gathered.push(next);
+    }
+    gathered
+}
+
 fn refused(kind: RefusalKind, reason: String) -> Settled {
     Settled::Refused(Refusal { kind, reason })
 }
 
-/// Retries may be in the same group as the record that they repeat.
-#[derive(Default)]
-struct InGroup {
-    highest: std::collections::HashMap<hilum_core::record::ProducerId, u64>,
+/// What a publisher hears; the broker's own log has the paths and the system's words.
+fn unavailable(error: &AppendError) -> &'static str {
+    match error {
+        AppendError::DiskFull(_) => "the record could not be stored: the broker's disk is full",
+        AppendError::Overloaded(_) => "the record could not be stored: too much waits for the broker's disk",
+        AppendError::Poisoned { .. } => {
+            "the record could not be stored: a write failed, and the flow takes none until the broker is restarted"
+        }
+        _ => "the record could not be stored; the broker's log says why",
+    }
 }
 
-impl InGroup {
-    fn standing(&mut self, producers: &Producers, record: &ProcessedRecord) -> Standing {
+/// How records of one group stand to those before them, as if all of the group were durable. If it does not become so, all
+/// of it is refused.
+struct InGroup<'a> {
+    producers: &'a Producers,
+    tracks: HashMap<ProducerId, Track>,
+}
+
+impl InGroup<'_> {
+    fn standing(&mut self, record: &ProcessedRecord) -> Standing {
         let Some(position) = record.position else { return Standing::Fresh };
-        let standing = producers.standing(position);
-        if standing != Standing::Fresh {
-            return standing;
+        let of = position.producer;
+        let track = self.tracks.entry(of).or_insert_with(|| self.producers.track(of));
+        let standing = track.standing(position.sequence);
+        match standing {
+            Standing::Fresh => track.settle(position.sequence),
+            Standing::OutOfOrder { .. } => track.fail(position.sequence),
+            Standing::Repeat => {}
         }
-        let highest = self.highest.entry(position.producer).or_default();
-        if position.sequence <= *highest {
-            return Standing::Repeat;
-        }
-        *highest = position.sequence;
-        Standing::Fresh
+        standing
     }
 }
 
-impl Group {
-    fn take_passed(&mut self, passed: &mut Passed, input: &Body, flow: &FlowName) {
-        let mut kept = false;
-        for sealed in passed.sealed.drain(..) {
-            let body = &sealed.envelope().body;
-            kept |= body == input;
-            if let Body::Blob(blob) = body {
-                self.stored_blobs.push(blob.id);
-            }
-            let principal = Some(sealed.source().clone());
-            for obligation in passed.obligations.drain(..) {
-                let about =
-                    About { principal: principal.clone(), flow: Some(flow.clone()), ..About::default() };
-                let reason =
-                    format!("stage `{}`: {}={}", obligation.stage, obligation.name, obligation.value);
-                self.audit.push(about.event(Action::Obliged, reason));
-            }
-            self.octets += body.size();
-            self.entries.push(sealed.into_entry());
-        }
-        if !kept {
-            self.release(input);
-        }
-    }
+/// Submissions that wait for answers, and the answers that are there, both in order.
+#[derive(Default)]
+struct Replies {
+    waiting: VecDeque<Waiting>,
+    settled: VecDeque<Settled>,
+}
 
-    fn take_stopped(&mut self, stopped: &Stopped) {
-        let record = &stopped.record;
-        let about = About {
-            principal: Some(record.principal.id.clone()),
-            flow: Some(record.flow.clone()),
-            ..About::default()
-        };
-        self.audit.push(about.event(Action::Quarantined, stopped.refusal.reason.clone()));
-        if let Body::Blob(blob) = &record.body {
-            self.quarantined_blobs.push(blob.id);
-        }
-        self.quarantine.push(record.clone().into_entry());
-    }
+struct Waiting {
+    count: usize,
+    emitted: Vec<Emission>,
+    reply: oneshot::Sender<Vec<Settled>>,
+}
 
-    fn release(&mut self, body: &Body) {
-        if let Body::Blob(blob) = body {
-            self.released_blobs.push(blob.id);
-        }
-    }
-
-    fn release_all(&mut self, record: &ProcessedRecord) {
-        self.release(&record.input);
-        for sealed in record.result.iter().flat_map(|passed| &passed.sealed) {
-            let body = &sealed.envelope().body;
-            if body != &record.input {
-                self.release(body);
+impl Replies {
+    /// Answers all submissions that can be answered. Gives what was emitted on those that are safe.
+    fn send(&mut self, flow: &FlowName) -> Vec<Emission> {
+        let mut safe = Vec::new();
+        while self.waiting.front().is_some_and(|waiting| waiting.count <= self.settled.len()) {
+            let Some(Waiting { count, emitted, reply }) = self.waiting.pop_front() else { break };
+            let settled: Vec<Settled> = self.settled.drain(..count).collect();
+            if !settled.iter().any(Settled::is_retryable) {
+                safe.extend(emitted);
+            } else if !emitted.is_empty() {
+                tracing::warn!(%flow, records = emitted.len(), "emitted records were dropped with their cause");
             }
+            // A publisher that went away learns the answer by asking for its last number when it comes back.
+            let _ = reply.send(settled);
         }
+        safe
     }
 }

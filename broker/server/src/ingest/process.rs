@@ -1,18 +1,24 @@
 //! The first task of a lane: gathers submissions, runs the chain, seals.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use hilum_core::chain::World;
 use hilum_core::limits;
 use hilum_core::name::FlowName;
 use hilum_core::quarantine::{Cause, Quarantined};
-use hilum_core::record::{Admitted, Body, ChainRun, ProducerPosition, Sealed};
+use hilum_core::record::{Admitted, BlobId, Body, ChainRun, ProducerPosition, Sealed};
 use hilum_sandbox::{BatchRun, Chain, Emission, Failure, Input, Obligation, Ran};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::{Item, Refusal, RefusalKind, Settled, Submission};
 use crate::broker::{Shared, now};
+use crate::chains::guarded;
 use crate::telemetry::RecordSpan;
+
+/// How often observing plugins are told the time.
+const TICK: Duration = Duration::from_secs(1);
 
 pub(super) struct Task {
     pub(super) shared: Arc<Shared>,
@@ -46,6 +52,22 @@ pub(super) struct Passed {
 pub(super) struct Stopped {
     pub(super) record: Quarantined,
     pub(super) refusal: Refusal,
+    /// Large bodies that the chain made before it was stopped.
+    pub(super) made: Vec<BlobId>,
+}
+
+impl Processed {
+    /// Octets that the records add to an append, about.
+    pub(super) fn octets(&self) -> u64 {
+        let inline = |body: &Body| if let Body::Inline(octets) = body { octets.len() as u64 } else { 0 };
+        let of = |record: &ProcessedRecord| -> u64 {
+            match &record.result {
+                Ok(passed) => passed.sealed.iter().map(|sealed| inline(&sealed.envelope().body)).sum(),
+                Err(stopped) => inline(&stopped.record.body),
+            }
+        };
+        self.records.iter().map(of).sum()
+    }
 }
 
 impl Task {
@@ -55,9 +77,20 @@ impl Task {
         processed: mpsc::Sender<Processed>,
         mut closing: oneshot::Receiver<()>,
     ) {
+        // Ticks and batches take turns: a stage's state has one caller at a time.
+        let mut ticks = self.ticks();
+        let mut is_failing = false;
         loop {
             let first = tokio::select! {
                 first = submitted.recv() => first,
+                () = next(&mut ticks), if !submitted.is_closed() => {
+                    if let Some(ticked) = self.tick(&mut is_failing).await
+                        && processed.send(ticked).await.is_err()
+                    {
+                        return;
+                    }
+                    continue;
+                }
                 _ = &mut closing, if !submitted.is_closed() => {
                     // What was submitted before is still received.
                     submitted.close();
@@ -81,38 +114,90 @@ impl Task {
                 BatchRun { records, emitted: Vec::new() }
             });
         }
-        let started = SystemTime::now();
-        let Ok(slot) = self.shared.chain_slots.clone().acquire_owned().await else {
-            return Vec::new();
-        };
+        let started = Instant::now();
+        let slot = self.slot().await;
         let chain = self.chain.clone();
+        let flow = self.flow.clone();
         let work = move || {
             let _slot = slot;
-            seal_group(&chain, group, |chain, items| chain.run(items.iter().map(input).collect()))
+            seal_group(&chain, group, |chain, items| {
+                let run = guarded::run(chain, items.len(), |at| input(&items[at]));
+                guarded::report_failures(chain, &flow, None, &run.records);
+                run
+            })
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(done) => {
-                let seconds = started.elapsed().unwrap_or_default().as_secs_f64();
-                self.shared.instruments.chain_seconds(&self.flow, None, seconds);
+                self.shared.instruments.chain_seconds(&self.flow, None, started.elapsed().as_secs_f64());
                 done
             }
             Err(error) => {
-                // The submissions are dropped with the work: their publishers see the flow close and retry.
-                tracing::error!(flow = %self.flow, %error, "a chain run ended abnormally");
-                Vec::new()
+                // What a record was lost with is not known here, so that nothing after it may be taken.
+                tracing::error!(flow = %self.flow, %error, "sealing ended abnormally; the flow stops");
+                match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => Vec::new(),
+                }
             }
         }
     }
+
+    async fn slot(&self) -> OwnedSemaphorePermit {
+        self.shared.chain_slots.clone().acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    /// None where no stage wants to be told the time.
+    fn ticks(&self) -> Option<Interval> {
+        let observes = self.chain.plan().stages().iter().any(|stage| stage.world == World::Observe);
+        observes.then(|| {
+            let mut ticks = tokio::time::interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        })
+    }
+
+    /// Tells observing stages the time. What they emit goes the way of what they emit on records.
+    async fn tick(&self, is_failing: &mut bool) -> Option<Processed> {
+        let slot = self.slot().await;
+        let chain = self.chain.clone();
+        let work = move || {
+            let _slot = slot;
+            chain.tick()
+        };
+        let (emitted, failures) = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+            tracing::error!(flow = %self.flow, %error, "a tick ended abnormally");
+            Default::default()
+        });
+        if !*is_failing {
+            // Once, not every second.
+            let failures: Vec<_> = failures.iter().cloned().map(Err).collect();
+            guarded::report_failures(&self.chain, &self.flow, None, &failures);
+        }
+        *is_failing = !failures.is_empty();
+        let (reply, _) = oneshot::channel();
+        (!emitted.is_empty()).then_some(Processed { records: Vec::new(), emitted, reply })
+    }
 }
 
-/// What is queued, up to the size of a batch.
+/// The next tick; never comes where there is none.
+async fn next(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// What is queued, up to about the size of a batch.
 fn gather(first: Submission, submitted: &mut mpsc::Receiver<Submission>) -> Vec<Submission> {
-    let size = |submission: &Submission| -> usize { submission.items.len() };
-    let mut records = size(&first);
+    let octets = |submission: &Submission| -> u64 {
+        submission.items.iter().map(|item| item.record.body().body().size()).sum()
+    };
+    let (mut records, mut size) = (first.items.len(), octets(&first));
     let mut group = vec![first];
-    while records < limits::BATCH_RECORDS_MAX {
+    while records < limits::BATCH_RECORDS_MAX && size < limits::BATCH_OCTETS_MAX as u64 {
         let Ok(next) = submitted.try_recv() else { break };
-        records += size(&next);
+        records += next.items.len();
+        size += octets(&next);
         group.push(next);
     }
     group
@@ -175,9 +260,13 @@ fn seal(chain: &Chain, item: Item, result: Result<Ran, Failure>) -> ProcessedRec
     let result = match result {
         Ok(Ran { run, obligations }) => {
             let spare = record.clone();
+            let made = made(&run, &input);
             match record.seal(chain.plan(), run, now()) {
                 Ok(sealed) => Ok(Passed { sealed, obligations }),
-                Err(error) => Err(stopped(&spare, None, "seal", error.to_string(), RefusalKind::ChainFailed)),
+                Err(error) => {
+                    let stopped = stopped(&spare, None, "seal", error.to_string(), RefusalKind::ChainFailed);
+                    Err(Box::new(Stopped { made, ..stopped }))
+                }
             }
         }
         Err(failure) => {
@@ -186,7 +275,7 @@ fn seal(chain: &Chain, item: Item, result: Result<Ran, Failure>) -> ProcessedRec
                 Failure::Failed { .. } => RefusalKind::ChainFailed,
             };
             let stage = Some(failure.stage().clone());
-            Err(stopped(&record, stage, failure.code(), failure.reason().to_owned(), kind))
+            Err(Box::new(stopped(&record, stage, failure.code(), failure.reason().to_owned(), kind)))
         }
     };
     ProcessedRecord { position, input, result, span }
@@ -198,9 +287,16 @@ fn stopped(
     code: &str,
     reason: String,
     kind: RefusalKind,
-) -> Box<Stopped> {
+) -> Stopped {
     let by = stage.as_ref().map_or_else(|| "the broker".to_owned(), |stage| format!("stage `{stage}`"));
     let refusal = Refusal { kind, reason: format!("{by}: {code}: {reason}") };
     let cause = Cause { stage, code: code.to_owned(), reason };
-    Box::new(Stopped { record: Quarantined::at_ingress(record, cause, now()), refusal })
+    Stopped { record: Quarantined::at_ingress(record, cause, now()), refusal, made: Vec::new() }
+}
+
+/// Large bodies of a run that are not the one that came in.
+fn made(run: &ChainRun, input: &Body) -> Vec<BlobId> {
+    let bodies = run.outputs.iter().map(|output| output.body.body());
+    let blob = |body: &Body| if let Body::Blob(blob) = body { Some(blob.id) } else { None };
+    bodies.filter(|body| *body != input).filter_map(blob).collect()
 }

@@ -20,7 +20,7 @@ use crate::provision::spiffe_id;
 
 /// A client that does not finish the handshake and its hello in this time is let go.
 const HELLO_TIME: Duration = Duration::from_secs(10);
-/// How long streams may finish what is under way when the broker stops.
+/// How long streams may finish what is under way when the broker stops or the client is leaving.
 const GOODBYE_TIME: Duration = Duration::from_secs(5);
 
 /// Takes connections until `stopping` says so, then lets those that are open finish.
@@ -41,11 +41,17 @@ pub async fn serve(
                     incoming.refuse();
                     continue;
                 }
-                let (flows, open, stopping) = (flows.clone(), open.clone(), stopping.clone());
-                open.fetch_add(1, Ordering::Relaxed);
+                // When it gets crowded, an address has to prove that it is its sender's before it costs a handshake.
+                if open.load(Ordering::Relaxed) >= connections_max / 2 && incoming.may_retry() {
+                    // It fails only where a retry may not be asked for.
+                    let _ = incoming.retry();
+                    continue;
+                }
+                let (flows, stopping) = (flows.clone(), stopping.clone());
+                let counted = Counted::new(&open);
                 connections.spawn(async move {
                     connection(incoming, flows, stopping).await;
-                    open.fetch_sub(1, Ordering::Relaxed);
+                    drop(counted);
                 });
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -57,15 +63,35 @@ pub async fn serve(
     endpoint.wait_idle().await;
 }
 
+/// One of the open connections, until it is dropped.
+struct Counted(Arc<AtomicU32>);
+
+impl Counted {
+    fn new(open: &Arc<AtomicU32>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(open.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Comes when the broker stops.
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // An error says that whoever would tell us is gone.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-async fn connection(incoming: quinn::Incoming, flows: Arc<Flows>, stopping: watch::Receiver<bool>) {
+async fn connection(incoming: quinn::Incoming, flows: Arc<Flows>, mut stopping: watch::Receiver<bool>) {
     let address = incoming.remote_address();
-    let connection = match tokio::time::timeout(HELLO_TIME, handshake(incoming)).await {
+    let handshake = tokio::select! {
+        handshake = tokio::time::timeout(HELLO_TIME, handshake(incoming)) => handshake,
+        () = stopped(&mut stopping) => return,
+    };
+    let connection = match handshake {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
             // Also every certificate of another authority and every expired one: rustls says which.
@@ -113,7 +139,12 @@ async fn admitted(
     flows: Arc<Flows>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let control = tokio::time::timeout(HELLO_TIME, control(connection, &id, &flows)).await;
+    let control = tokio::select! {
+        control = tokio::time::timeout(HELLO_TIME, control(connection, &id, &flows)) => control,
+        () = stopped(&mut stopping) => {
+            return connection.close(close_code(CloseCode::Stopping), b"the broker is stopping");
+        }
+    };
     let (mut machine, mut stream, principal) = match control {
         Ok(Ok(Some(control))) => control,
         Ok(Ok(None)) => return,
@@ -123,10 +154,10 @@ async fn admitted(
     tracing::info!(principal = %id, agent = machine.hello().agent, "connected");
     let session = Arc::new(Session { flows, principal, deliveries: Arc::default() });
     let mut streams = JoinSet::new();
-    loop {
+    let code = loop {
         tokio::select! {
             accepted = connection.accept_bi() => {
-                let Ok((send, recv)) = accepted else { break };
+                let Ok((send, recv)) = accepted else { break CloseCode::Done };
                 let (session, connection) = (session.clone(), connection.clone());
                 streams.spawn(async move {
                     if let Err(error) = serve_stream(&session, Stream::new(send, recv)).await {
@@ -137,22 +168,26 @@ async fn admitted(
             Some(_) = streams.join_next(), if !streams.is_empty() => {}
             // The control stream says nothing more but its end, which the connection's own end says too.
             chunk = read(&mut stream.recv) => {
-                let Ok(Some(octets)) = chunk else { break };
+                let Ok(Some(octets)) = chunk else { break CloseCode::Done };
                 machine.handle_data(&octets);
                 if let Err(violation) = machine.poll_event() {
-                    return broken(connection, &id, &violation.into());
+                    broken(connection, &id, &violation.into());
+                    break CloseCode::Unexpected;
                 }
             }
             () = stopped(&mut stopping) => {
                 machine.goodbye("the broker is stopping");
-                let _ = stream.flush(&mut machine).await;
-                let finish = async { while streams.join_next().await.is_some() {} };
-                let _ = tokio::time::timeout(GOODBYE_TIME, finish).await;
-                connection.close(close_code(CloseCode::Stopping), b"the broker is stopping");
-                break;
+                break CloseCode::Stopping;
             }
         }
-    }
+    };
+    // A client that does not read must not keep the broker from stopping.
+    let finish = async {
+        let _ = stream.flush(&mut machine).await;
+        while streams.join_next().await.is_some() {}
+    };
+    let _ = tokio::time::timeout(GOODBYE_TIME, finish).await;
+    connection.close(close_code(code), b"");
     // Streams end by themselves when their connection does; subscriptions write their cursors then.
     while streams.join_next().await.is_some() {}
     tracing::info!(principal = %id, reason = ?connection.close_reason().map(|reason| reason.to_string()), "disconnected");
@@ -217,7 +252,12 @@ async fn accept(stream: &mut Stream) -> Result<Accepted, StreamError> {
 }
 
 async fn serve_stream(session: &Session, mut stream: Stream) -> Result<(), StreamError> {
-    match accept(&mut stream).await? {
+    let Ok(accepted) = tokio::time::timeout(HELLO_TIME, accept(&mut stream)).await else {
+        // Whoever opens a stream says at once what it is for.
+        stream.reset(CloseCode::TimedOut);
+        return Ok(());
+    };
+    match accepted? {
         Accepted::Control(_) => Err(StreamError::second_control()),
         Accepted::Publisher(machine) => publisher::serve(session, machine, stream).await,
         Accepted::Subscription(machine) => subscription::serve(session, machine, stream).await,

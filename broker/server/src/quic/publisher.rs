@@ -80,7 +80,7 @@ impl Publisher<'_> {
                         answer(&mut machine, answered);
                     }
                 }
-                submitted = async { submitting.as_mut().expect("checked").await }, if submitting.is_some() => {
+                submitted = handed_over(&mut submitting) => {
                     submitting = None;
                     match submitted {
                         Ok(answered) => answers.push_back(answered),
@@ -140,6 +140,14 @@ impl Publisher<'_> {
             .admit(&self.permit)
             .map_err(|error| Refusal::new(RefusalCode::Denied, &error.to_string()))?;
         Ok(Item { record, span })
+    }
+}
+
+/// The frame that waits for the flow; never comes where none does.
+async fn handed_over(submitting: &mut Option<Submitting>) -> Result<BoxFuture<'static, Answered>, Closed> {
+    match submitting {
+        Some(submitting) => submitting.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use hilum_core::policy::ReadPermit;
 use hilum_core::record::{BlobId, Body, Delivered};
 use hilum_core::session::{Machine, SubscriptionServer, SubscriptionServerEvent};
 use hilum_core::wire::subscription::{DeliveredBody, Delivery};
-use hilum_core::wire::{Refusal, RefusalCode};
+use hilum_core::wire::{CloseCode, Refusal, RefusalCode};
 use hilum_core::{Offset, limits};
 use hilum_sandbox::Chain;
 
@@ -20,6 +21,8 @@ use crate::flows::Seated;
 
 /// Octets of the log read ahead for one reader.
 const READ_AHEAD_OCTETS: usize = limits::BATCH_OCTETS_MAX;
+/// A reader that does not read for so long after another one asked for its place loses it without a word.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// Serves the stream to its end.
 pub(super) async fn serve(
@@ -46,7 +49,7 @@ pub(super) async fn serve(
     let Some(seat) = flow.and_then(|flow| flow.outlets.get(&request.subscription)) else {
         unreachable!("policy and flows are made of the same configuration");
     };
-    let seated = seat.take().await;
+    let mut seated = seat.take().await;
     let outlet = seat.outlet.clone();
     let (chain, cursor) = match prepare(session, &outlet).await {
         Ok(prepared) => prepared,
@@ -68,20 +71,19 @@ pub(super) async fn serve(
         ready: VecDeque::new(),
         read_through: Offset(0),
         large: BTreeMap::new(),
+        fetching: None,
     };
     reader.read_through = reader.cursor.position();
-    let result = reader.run(&mut machine, &mut stream, seated).await;
-    reader.keep_cursor(&machine).await;
-    reader.release(|_| false).await;
-    let unsent = std::mem::take(&mut reader.ready);
-    reader.outlet.release(unsent.into_iter().flat_map(|prepared| prepared.made)).await;
+    let result = reader.run(&mut machine, &mut stream, &mut seated).await;
+    reader.leave(&machine).await;
+    // Only now may the next reader load the cursor and run the chain.
+    drop(seated);
     result
 }
 
 async fn prepare(session: &Session, outlet: &Arc<Outlet>) -> Result<(Arc<Chain>, Cursor), OutletError> {
     let chain = outlet.chain_for(&session.principal).await?;
-    let cursor = Cursor::load(&*outlet.shared.meta, &outlet.flow, &outlet.subscription).await?;
-    Ok((chain, cursor))
+    Ok((chain, outlet.cursor().await?))
 }
 
 struct Reader<'a> {
@@ -96,6 +98,8 @@ struct Reader<'a> {
     read_through: Offset,
     /// Large bodies of deliveries under way: the keys that downloads use, and what was made for them.
     large: BTreeMap<Offset, (Vec<PartKey>, Vec<BlobId>)>,
+    /// What is being read and run through the chain.
+    fetching: Option<Fetching>,
 }
 
 type Fetching = BoxFuture<'static, Result<Batch, OutletError>>;
@@ -105,27 +109,27 @@ impl Reader<'_> {
         &mut self,
         machine: &mut SubscriptionServer,
         stream: &mut Stream,
-        mut seated: Seated,
+        seated: &mut Seated,
     ) -> Result<(), StreamError> {
         let mut tail = self.outlet.tail.clone();
-        let mut fetching: Option<Fetching> = None;
         let mut reading = true;
         loop {
             self.deliver(machine);
             self.keep_cursor(machine).await;
-            if stream.flush(machine).await? {
-                return Ok(());
+            match flush(stream, machine, seated).await? {
+                Flushed::Open => {}
+                Flushed::Ended => return Ok(()),
             }
             let has_more = *tail.borrow_and_update() > self.read_through;
-            if fetching.is_none() && has_more && self.ready.is_empty() && machine.has_room() {
-                fetching = Some(self.fetch());
+            if self.fetching.is_none() && has_more && self.ready.is_empty() && machine.has_room() {
+                self.fetching = Some(self.fetch());
             }
             tokio::select! {
                 chunk = read(&mut stream.recv), if reading => {
                     reading = self.handle_chunk(machine, chunk?).await?;
                 }
-                batch = async { fetching.as_mut().expect("checked").await }, if fetching.is_some() => {
-                    fetching = None;
+                batch = fetched(&mut self.fetching) => {
+                    self.fetching = None;
                     self.handle_batch(machine, batch);
                 }
                 changed = tail.changed(), if !has_more => {
@@ -133,7 +137,7 @@ impl Reader<'_> {
                         machine.refuse(Refusal::retryable(RefusalCode::Unavailable, "the broker is stopping"));
                     }
                 }
-                _ = &mut seated.leave => {
+                () = seated.asked_to_leave() => {
                     machine.refuse(Refusal::retryable(RefusalCode::Busy, "another reader took this subscription over"));
                 }
             }
@@ -234,6 +238,19 @@ impl Reader<'_> {
         }
     }
 
+    /// Keeps the cursor and lets go of everything that was prepared, also of what still comes out of the chain.
+    async fn leave(&mut self, machine: &SubscriptionServer) {
+        self.keep_cursor(machine).await;
+        if let Some(fetching) = self.fetching.take()
+            && let Ok(batch) = fetching.await
+        {
+            self.ready.extend(batch.deliveries);
+        }
+        self.release(|_| false).await;
+        let unsent = std::mem::take(&mut self.ready);
+        self.outlet.release(unsent.into_iter().flat_map(|prepared| prepared.made)).await;
+    }
+
     /// Writes the cursor if it moved. Where that fails, records come twice after a restart, but none is lost.
     async fn keep_cursor(&mut self, machine: &SubscriptionServer) {
         let Outlet { shared, flow, subscription, tail, .. } = &*self.outlet;
@@ -246,6 +263,44 @@ impl Reader<'_> {
         }
         let lag = tail.borrow().0.saturating_sub(position.0);
         shared.instruments.lag(flow, subscription, lag);
+    }
+}
+
+enum Flushed {
+    Open,
+    Ended,
+}
+
+/// Sends what there is to send. A reader that does not take it keeps its place only until somebody else wants it.
+async fn flush(
+    stream: &mut Stream,
+    machine: &mut SubscriptionServer,
+    seated: &mut Seated,
+) -> Result<Flushed, StreamError> {
+    let overdue = async {
+        seated.asked_to_leave().await;
+        tokio::time::sleep(LEAVE_TIME).await;
+    };
+    let finished = tokio::select! {
+        biased;
+        finished = stream.flush(machine) => Some(finished?),
+        () = overdue => None,
+    };
+    match finished {
+        Some(false) => Ok(Flushed::Open),
+        Some(true) => Ok(Flushed::Ended),
+        None => {
+            stream.reset(CloseCode::TimedOut);
+            Ok(Flushed::Ended)
+        }
+    }
+}
+
+/// The batch that is being fetched; never comes where none is.
+async fn fetched(fetching: &mut Option<Fetching>) -> Result<Batch, OutletError> {
+    match fetching {
+        Some(fetching) => fetching.await,
+        None => std::future::pending().await,
     }
 }
 
