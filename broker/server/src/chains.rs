@@ -315,10 +315,7 @@ impl Loading<'_> {
     }
 
     fn services(&self, subscription: Option<&SubscriptionConfig>) -> Arc<ChainServices> {
-        Arc::new(ChainServices {
-            host: self.host.clone(),
-            flow: self.flow.name.clone(),
-            subscription: subscription.map(|subscription| subscription.name.clone()),
-        })
+        let subscription = subscription.map(|subscription| subscription.name.clone());
+        Arc::new(ChainServices::new(self.host.clone(), self.flow.name.clone(), subscription))
     }
 }

@@ -1,17 +1,31 @@
 //! What plugins emit, on the ordinary way into its flow: as drafts of the stage's own principal, through policy.
+//!
+//! An emitted record may be the one that says that a magnet loses its helium, so it is not dropped because a disk is full for a
+//! moment: it is tried again for a while, and what is finally lost is in the audit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hilum_core::record::{Body, Draft, Head};
+use hilum_core::audit::Action;
+use hilum_core::limits;
+use hilum_core::record::{Admitted, Body, Draft, Head};
 use hilum_core::{FlowName, Principal, StageName};
 use hilum_sandbox::Emission;
 use tokio::sync::mpsc;
 
-use crate::broker::now;
+use crate::broker::{About, now};
 use crate::config::Hospital;
 use crate::flows::Flows;
 use crate::ingest::{Item, Settled};
+
+/// Waits between attempts, for a flow that cannot store now. Meanwhile the flow that emits is slowed down.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+    Duration::from_millis(1500),
+    Duration::from_millis(3000),
+];
 
 /// Carries what the plugins of one flow emit.
 pub(crate) struct Emitter {
@@ -28,19 +42,27 @@ impl Emitter {
         Self { from: from.clone(), principals, flows }
     }
 
-    /// Runs until the flow's lane is gone.
+    /// Runs until the flow's lane is gone. What waits goes together, so that it shares the disk's time.
     pub(crate) async fn run(self, mut emissions: mpsc::Receiver<Emission>) {
-        while let Some(emission) = emissions.recv().await {
-            let (stage, to) = (emission.stage.clone(), emission.flow.clone());
-            if let Err(reason) = self.carry(emission).await {
-                tracing::error!(from = %self.from, %stage, %to, reason, "an emitted record was not taken");
+        let mut waiting = Vec::new();
+        while emissions.recv_many(&mut waiting, limits::BATCH_RECORDS_MAX).await > 0 {
+            let mut by_flow: BTreeMap<FlowName, Vec<(StageName, Admitted)>> = BTreeMap::new();
+            for emission in waiting.drain(..) {
+                let (stage, to) = (emission.stage.clone(), emission.flow.clone());
+                match self.admit(emission) {
+                    Ok(record) => by_flow.entry(to).or_default().push((stage, record)),
+                    Err(reason) => self.lost(&stage, &to, &reason).await,
+                }
+            }
+            for (to, records) in by_flow {
+                self.carry(&to, records).await;
             }
         }
     }
 
-    async fn carry(&self, emission: Emission) -> Result<(), String> {
+    /// The first three steps of a record's way.
+    fn admit(&self, emission: Emission) -> Result<Admitted, String> {
         let principal = self.principals.get(&emission.stage).ok_or("the stage may not emit")?;
-        let flow = self.flows.by_name.get(&emission.flow).ok_or("there is no such flow")?;
         let permit =
             self.flows.policy.admit(principal, &emission.flow).map_err(|denial| denial.to_string())?;
         let head = Head {
@@ -53,14 +75,52 @@ impl Emitter {
         };
         let draft = Draft::new(emission.flow, head, Body::Inline(emission.body), None);
         let draft = draft.map_err(|error| error.to_string())?;
-        let record = draft.attest(principal.clone()).admit(&permit).map_err(|error| error.to_string())?;
-        let settled = flow.lane.submit(vec![Item { record, span: None }]).await;
-        match settled.map_err(|closed| closed.to_string())?.await {
-            Ok(settled) => match settled.first() {
-                Some(Settled::Refused(refusal)) => Err(refusal.reason.clone()),
-                _ => Ok(()),
-            },
-            Err(_) => Err("the flow stopped".to_owned()),
+        draft.attest(principal.clone()).admit(&permit).map_err(|error| error.to_string())
+    }
+
+    async fn carry(&self, to: &FlowName, mut records: Vec<(StageName, Admitted)>) {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let settled = self.submit(to, &records).await;
+            // Without an answer they may be stored, so they are not sent again.
+            let Some(settled) = settled else { return self.all_lost(to, records, "the flow stopped").await };
+            let refused = records.into_iter().zip(settled).filter(|(_, settled)| settled.is_retryable());
+            records = refused.map(|(record, _)| record).collect();
+            if records.is_empty() {
+                return;
+            }
+            let Some(pause) = pauses.next() else {
+                return self.all_lost(to, records, "the flow could not store it").await;
+            };
+            tokio::time::sleep(*pause).await;
         }
+    }
+
+    async fn submit(&self, to: &FlowName, records: &[(StageName, Admitted)]) -> Option<Vec<Settled>> {
+        let lane = &self.flows.by_name.get(to)?.lane;
+        let items = records.iter().map(|(_, record)| Item { record: record.clone(), span: None });
+        let settled = lane.submit(items.collect()).await.ok()?.await.ok()?;
+        for ((stage, _), settled) in records.iter().zip(&settled) {
+            if let (Settled::Refused(refusal), false) = (settled, settled.is_retryable()) {
+                let (from, kind) = (&self.from, refusal.kind);
+                tracing::warn!(%from, %stage, %to, ?kind, "an emitted record went to quarantine");
+            }
+        }
+        Some(settled)
+    }
+
+    async fn all_lost(&self, to: &FlowName, records: Vec<(StageName, Admitted)>, reason: &str) {
+        for (stage, _) in records {
+            self.lost(&stage, to, reason).await;
+        }
+    }
+
+    /// The reasons are the broker's own and name no value.
+    async fn lost(&self, stage: &StageName, to: &FlowName, reason: &str) {
+        tracing::error!(from = %self.from, %stage, %to, reason, "an emitted record was not taken");
+        let principal = self.principals.get(stage).map(|principal| principal.id.clone());
+        let about = About { principal, flow: Some(to.clone()), ..About::default() };
+        let reason = format!("emitted by stage `{stage}` of flow `{}`: {reason}", self.from);
+        self.flows.shared.audit_refusal(about.event(Action::Denied, reason)).await;
     }
 }

@@ -3,7 +3,7 @@
 //! A [`Host`] has what all chains share; [`ChainServices`] adds whose chain it is. All of it is called on the blocking threads
 //! that run chains, and waits for the store there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
@@ -13,6 +13,7 @@ use hilum_core::record::{BlobRef, Timestamp};
 use hilum_core::{Digest, FlowName, LogName, StageName, SubscriptionName};
 use hilum_sandbox::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
 use hilum_store::{BlobWriter, MetaError};
+use parking_lot::Mutex;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::broker::{Shared, now};
@@ -21,6 +22,9 @@ use crate::provision::{CredentialError, read_certificates, read_secret};
 
 /// Keys of state that one stage may have.
 const STATE_KEYS_MAX: usize = 4096;
+/// Metrics that one stage may name; further ones are dropped. A name that is made of what a plugin read would otherwise give
+/// every patient a time series.
+const METRIC_NAMES_MAX: usize = 32;
 
 /// What all chains share.
 pub(crate) struct Host {
@@ -70,6 +74,7 @@ pub(crate) struct ChainServices {
     pub(crate) flow: FlowName,
     /// None for the ingress chain.
     pub(crate) subscription: Option<SubscriptionName>,
+    metric_names: Mutex<BTreeMap<StageName, BTreeSet<String>>>,
 }
 
 struct Sink {
@@ -92,6 +97,27 @@ fn service(error: impl std::fmt::Display) -> ServiceError {
 }
 
 impl ChainServices {
+    pub(crate) fn new(host: Arc<Host>, flow: FlowName, subscription: Option<SubscriptionName>) -> Self {
+        Self { host, flow, subscription, metric_names: Mutex::default() }
+    }
+
+    /// Whether a stage may use a metric of this name: one of the first few that it named.
+    fn knows_metric(&self, stage: &StageName, name: &str) -> bool {
+        let mut by_stage = self.metric_names.lock();
+        let names = by_stage.entry(stage.clone()).or_default();
+        if names.contains(name) {
+            return true;
+        }
+        if names.len() >= METRIC_NAMES_MAX {
+            return false;
+        }
+        names.insert(name.to_owned());
+        if names.len() == METRIC_NAMES_MAX {
+            tracing::warn!(flow = %self.flow, %stage, "a plugin names many metrics; further ones are dropped");
+        }
+        true
+    }
+
     fn shared(&self) -> &Shared {
         &self.host.shared
     }
@@ -113,10 +139,11 @@ impl ChainServices {
         }))
     }
 
-    fn check_room(&self, prefix: &str) -> Result<(), StateError> {
+    /// Whether `more` keys fit.
+    fn check_room(&self, prefix: &str, more: usize) -> Result<(), StateError> {
         let keys = self.shared().meta.scan(prefix.as_bytes(), None, STATE_KEYS_MAX);
         let keys = self.host.runtime.block_on(keys).map_err(state_service)?;
-        if keys.len() < STATE_KEYS_MAX { Ok(()) } else { Err(StateError::Full) }
+        if keys.len() + more <= STATE_KEYS_MAX { Ok(()) } else { Err(StateError::Full) }
     }
 }
 
@@ -176,7 +203,7 @@ impl Services for ChainServices {
         changes: Vec<StateChange>,
     ) -> Result<(), StateError> {
         let prefix = self.state_prefix(stage);
-        let mut writes = Vec::with_capacity(changes.len());
+        let (mut writes, mut added) = (Vec::with_capacity(changes.len()), 0);
         for change in changes {
             let key = prefix.clone() + &Digest::of(change.key.as_bytes()).to_string();
             let present = self.read_state(&key)?;
@@ -185,9 +212,12 @@ impl Services for ChainServices {
                 return Err(StateError::Conflict);
             }
             if version == 0 && change.to.is_some() {
-                self.check_room(&prefix)?;
+                added += 1;
             }
             writes.push((key, present.map(|(octets, _)| octets), change.to));
+        }
+        if added > 0 {
+            self.check_room(&prefix, added)?;
         }
         for (key, present, to) in writes {
             let to = to.map(|to| [&to.version.to_be_bytes(), to.value.as_slice()].concat());
@@ -201,11 +231,15 @@ impl Services for ChainServices {
     }
 
     fn count(&self, flow: &FlowName, stage: &StageName, counter: &str, value: u64) {
-        self.shared().instruments.plugin_count(flow, stage, counter, value);
+        if self.knows_metric(stage, counter) {
+            self.shared().instruments.plugin_count(flow, stage, counter, value);
+        }
     }
 
     fn sample(&self, flow: &FlowName, stage: &StageName, histogram: &str, value: f64) {
-        self.shared().instruments.plugin_sample(flow, stage, histogram, value);
+        if self.knows_metric(stage, histogram) {
+            self.shared().instruments.plugin_sample(flow, stage, histogram, value);
+        }
     }
 
     fn now(&self) -> Timestamp {

@@ -1,8 +1,10 @@
 //! The broker's end of an upload: policy first, then the body into the store, then the record's ordinary way.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hilum_core::policy::Permit;
-use hilum_core::record::{Body, Draft};
+use hilum_core::record::{Admitted, BlobId, Body, Draft, Head};
 use hilum_core::session::UploadServer;
 use hilum_core::wire::large::UploadAck;
 use hilum_core::wire::publisher::Durability;
@@ -14,6 +16,9 @@ use super::{Session, Stream, StreamError, read, refusal};
 use crate::broker::About;
 use crate::ingest::{Closed, Item, Lane, Settled};
 use crate::telemetry::RecordSpan;
+
+/// A client that sends nothing of a body for so long has given it up.
+const STALL_TIME: Duration = Duration::from_secs(60);
 
 /// Serves the stream to its end.
 pub(super) async fn serve(
@@ -51,6 +56,10 @@ async fn receive(
             format!("the body has {} octets, the limit is {}", request.size, session.flows.body_octets_max);
         return Ok(Err(Refusal::new(RefusalCode::InvalidRecord, &reason)));
     }
+    // Before the body, which may be long, and which a bad head would make useless.
+    if let Err(refused) = draft(machine, request.head.clone(), Body::Inline(Bytes::new())) {
+        return Ok(Err(refused));
+    }
     let log = LogName::Flow(request.flow.clone());
     let mut sink = match Sink::new(session, &log, request.size).await {
         Ok(sink) => sink,
@@ -65,7 +74,12 @@ async fn receive(
         if let Err(error) = sink.write(octets).await {
             return Ok(Err(unavailable(&error)));
         }
-        chunk = read(&mut stream.recv).await?;
+        chunk = match tokio::time::timeout(STALL_TIME, read(&mut stream.recv)).await {
+            Ok(chunk) => chunk?,
+            Err(_) => {
+                return Ok(Err(Refusal::retryable(RefusalCode::BodySize, "nothing more of the body came")));
+            }
+        };
     }
     if let Err(refused) = machine.handle_finish() {
         return Ok(Err(refused));
@@ -91,14 +105,23 @@ async fn submit(
         head.trace = Some(span.context());
     }
     let body = sink.finish().await.map_err(|error| unavailable(&error))?;
-    let draft = Draft::new(request.flow.clone(), head, body, Some(request.position))
-        .map_err(|error| Refusal::new(RefusalCode::InvalidRecord, &error.to_string()))?;
-    let record = draft
-        .attest(session.principal.clone())
-        .admit(permit)
-        .map_err(|error| Refusal::new(RefusalCode::Denied, &error.to_string()))?;
-    let stopping = |Closed| Refusal::retryable(RefusalCode::Unavailable, "the broker is stopping");
-    let settled = lane.submit(vec![Item { record, span }]).await.map_err(stopping)?.await;
+    let staged = if let Body::Blob(blob) = &body { Some(blob.id) } else { None };
+    let settled = match admit(session, machine, permit, head, body) {
+        Ok(record) => lane.submit(vec![Item { record, span }]).await.map_err(|Closed| {
+            Refusal::retryable(RefusalCode::Unavailable, "the flow takes no records: the broker is stopping")
+        }),
+        Err(refused) => Err(refused),
+    };
+    let settled = match settled {
+        Ok(answer) => answer.await,
+        Err(refused) => {
+            // The flow never heard of the body, so nobody else lets go of it.
+            if let Some(Err(error)) = delete(session, staged).await {
+                tracing::warn!(flow = %request.flow, %error, "a refused body could not be deleted yet");
+            }
+            return Err(refused);
+        }
+    };
     match settled.ok().and_then(|mut settled| settled.pop()) {
         Some(Settled::Stored(offset)) => {
             Ok(UploadAck { durability: Durability::Fsynced, offset: Some(offset) })
@@ -110,6 +133,30 @@ async fn submit(
             "the flow stopped while the record was on its way; it may or may not be stored",
         )),
     }
+}
+
+async fn delete(session: &Session, staged: Option<BlobId>) -> Option<Result<(), BlobError>> {
+    Some(session.flows.shared.blobs.delete(staged?).await)
+}
+
+fn draft(machine: &UploadServer, head: Head, body: Body) -> Result<Draft, Refusal> {
+    let request = machine.request();
+    Draft::new(request.flow.clone(), head, body, Some(request.position))
+        .map_err(|error| Refusal::new(RefusalCode::InvalidRecord, &error.to_string()))
+}
+
+/// The first three steps of a record's way.
+fn admit(
+    session: &Session,
+    machine: &UploadServer,
+    permit: &Permit,
+    head: Head,
+    body: Body,
+) -> Result<Admitted, Refusal> {
+    draft(machine, head, body)?
+        .attest(session.principal.clone())
+        .admit(permit)
+        .map_err(|error| Refusal::new(RefusalCode::Denied, &error.to_string()))
 }
 
 /// Where an upload's octets go: into memory if they fit into a record, otherwise into the store.
@@ -145,5 +192,11 @@ impl Sink {
 
 fn unavailable(error: &BlobError) -> Refusal {
     tracing::error!(%error, "a large body could not be stored");
-    Refusal::retryable(RefusalCode::Unavailable, &format!("the body could not be stored: {error}"))
+    // The broker's own log has the paths and the system's words.
+    let reason = match error {
+        BlobError::DiskFull(_) => "the body could not be stored: the broker's disk is full",
+        BlobError::Overloaded(_) => "the body could not be stored: too much waits for the broker's disk",
+        _ => "the body could not be stored; the broker's log says why",
+    };
+    Refusal::retryable(RefusalCode::Unavailable, reason)
 }

@@ -134,7 +134,8 @@ impl RecordSpan {
             Settled::Repeat => self.span.set_attribute(KeyValue::new("hilum.record.repeat", true)),
             Settled::Refused(refusal) => {
                 self.span.set_attribute(KeyValue::new("error.type", format!("{:?}", refusal.kind)));
-                self.span.set_status(Status::error(refusal.reason.clone()));
+                // Not the reason: it may have a plugin's own words, and traces leave the hospital's store.
+                self.span.set_status(Status::error("refused"));
             }
         }
         self.span.end();
@@ -173,7 +174,7 @@ impl DeliverySpan {
         chain_spans(&self.context(), plan, ran, started, ended);
     }
 
-    /// The record is on its way to the reader, or was withheld for a reason.
+    /// The record is on its way to the reader, or was withheld for a reason, which has no words of a plugin.
     pub fn end(mut self, withheld: Option<&str>) {
         if let Some(reason) = withheld {
             self.span.set_attribute(KeyValue::new("hilum.delivery.withheld", reason.to_owned()));
