@@ -107,17 +107,30 @@ def source(relative: str) -> str:
     return relative.split("/")[1]
 
 
+def counts(outcomes):
+    """Package to its files, those delivered, and those refused by code."""
+    for package in sorted({source(path) for path in outcomes}, key=str.lower):
+        of_package = [outcome for path, outcome in outcomes.items() if source(path) == package]
+        delivered = sum(word == "delivered" for word, _, _ in of_package)
+        yield package, len(of_package), delivered, Counter(code for word, code, _ in of_package if word == "refused")
+
+
 def print_table(outcomes) -> None:
     """How many files of each package were delivered, and refused for what."""
-    packages = sorted({source(path) for path in outcomes}, key=str.lower)
     print(f"\n{'source':<14}{'files':>6}{'delivered':>11}{'refused':>9}  refused for")
-    for package in packages:
-        of_package = [outcome for path, outcome in outcomes.items() if source(path) == package]
-        refusals = Counter(code for word, code, _ in of_package if word == "refused")
-        count = sum(word == "delivered" for word, _, _ in of_package)
+    for package, files, delivered, refusals in counts(outcomes):
         reasons = ", ".join(f"{code} {number}" for code, number in sorted(refusals.items()))
-        print(f"{package:<14}{len(of_package):>6}{count:>11}{sum(refusals.values()):>9}  {reasons}")
+        print(f"{package:<14}{files:>6}{delivered:>11}{refusals.total():>9}  {reasons}")
     print()
+
+
+def readme_complaints(outcomes, readme: Path):
+    """The README states the counts of each package in a table; they must be those of this run."""
+    rows = [line for line in readme.read_text().splitlines() if line.startswith("| ")]
+    for package, files, delivered, refusals in counts(outcomes):
+        stated = f"| {files} | {delivered} | {refusals.total()} |"
+        if not any(f" {package} " in row and stated in row for row in rows):
+            yield f"{readme}: the row of {package} should say {stated}"
 
 
 def read_outcomes(path: Path):
@@ -150,7 +163,7 @@ def complaints(arguments, outcomes):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("files", "delivered", "outcomes", "expected"):
+    for name in ("files", "delivered", "outcomes", "expected", "readme"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--accept", action="store_true", help="write the outcomes down as what is expected")
     arguments = parser.parse_args()
@@ -167,6 +180,7 @@ def main() -> None:
     actual = set(expectation(outcomes).splitlines())
     found += [f"expected: {line}" for line in sorted(expected - actual)]
     found += [f"but was:  {line}" for line in sorted(actual - expected)]
+    found += readme_complaints(outcomes, arguments.readme)
     for line in found:
         print(line)
     if found:

@@ -72,7 +72,9 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         "--outcomes",
         &outcomes,
     ]);
-    check.args(["--expected", "tests/interop/expected.tsv"]).env("PYTHONPATH", places.base.join("python"));
+    check
+        .args(["--expected", "tests/interop/expected.tsv", "--readme", "README.md"])
+        .env("PYTHONPATH", places.base.join("python"));
     check.env("PYTHONDONTWRITEBYTECODE", "1");
     if accept {
         check.arg("--accept");
