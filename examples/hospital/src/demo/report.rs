@@ -127,7 +127,7 @@ fn print_withheld(evidence: &Evidence) {
         return;
     }
     for ([flow, subscription, reason], count) in otlp::withheld(&evidence.traces) {
-        println!("  {count} from {subscription} of {flow}\n      {reason}");
+        println!("  {count} from {subscription} of {flow}: {reason}");
     }
 }
 

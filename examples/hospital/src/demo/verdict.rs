@@ -83,7 +83,8 @@ fn trace_complaints(evidence: &Evidence) -> Vec<String> {
             ));
         }
         for ([.., reason], _) in of_reading {
-            if !reading.withheld.is_some_and(|code| reason.contains(&format!(": {code}: "))) {
+            // ``stage `clean`: code``, then perhaps a sentence.
+            if reading.withheld != reason.split(": ").nth(1) {
                 found.push(format!("{} of {}: withheld for `{reason}`", reading.subscription, reading.flow));
             }
         }
