@@ -213,6 +213,18 @@ pub struct EgressChain {
 }
 
 impl EgressChain {
+    #[cfg(test)]
+    pub(crate) fn of(
+        sandbox: Sandbox,
+        context: ChainContext,
+        stages: Vec<StageSpec>,
+        services: Arc<ChainServices>,
+    ) -> Self {
+        let chain = Chain::load(&sandbox, context.clone(), stages.clone(), services.clone());
+        let plan = chain.expect("the test's chain loads").plan().clone();
+        Self { sandbox, context, stages, services, plan, by_reader: Mutex::default() }
+    }
+
     /// Which plugins with which configuration: the same for all readers.
     #[must_use]
     pub fn plan(&self) -> &Plan {

@@ -390,3 +390,6 @@ fn untouched(chain: &Chain, stored: &Stored) -> Ran {
         obligations: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

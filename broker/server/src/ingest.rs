@@ -183,3 +183,6 @@ impl Lane {
         self.tail.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ pub mod config;
 pub mod deliver;
 mod emit;
 pub mod endpoint;
+#[cfg(test)]
+mod fixture;
 pub mod flows;
 pub mod ingest;
 pub mod lifecycle;

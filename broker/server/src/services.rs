@@ -54,6 +54,15 @@ impl Host {
     }
 }
 
+#[cfg(test)]
+impl Host {
+    /// Without secrets and recipients.
+    pub(crate) fn bare(shared: Arc<Shared>) -> Self {
+        let runtime = tokio::runtime::Handle::current();
+        Self { shared, runtime, secrets: BTreeMap::new(), recipients: BTreeMap::new() }
+    }
+}
+
 /// The key of an identity's certificate, where it is one that can be sealed to and the certificate is valid now. Without a
 /// key the encrypting stage refuses: nothing is sent in clear instead.
 fn recipient_key(hospital: &Hospital, identity: &str) -> Result<Option<RecipientKey>, CredentialError> {

@@ -216,7 +216,8 @@ async fn control(
         return Ok(None);
     };
     if let Err(code) = machine.welcome(id.clone()) {
-        tracing::warn!(principal = %id, "a connection was refused: no common version");
+        let offered: Vec<String> = machine.hello().versions.iter().map(ToString::to_string).collect();
+        tracing::warn!(principal = %id, offered = offered.join(", "), "a connection was refused: no common version");
         close_after(connection, machine, stream, code).await;
         return Ok(None);
     }
