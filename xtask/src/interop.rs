@@ -117,20 +117,18 @@ fn install(places: &Places, python: &str) -> anyhow::Result<()> {
         remove(&places.base.join(directory))?;
     }
     let pip = |directory: &str, packages: &[&str]| {
-        let target = places.at(directory);
-        let mut arguments = vec![
+        let mut install = Command::new(python);
+        install.args([
             "-m",
             "pip",
             "install",
             "--quiet",
             "--disable-pip-version-check",
-            "--root-user-action=ignore",
             "--no-deps",
             "--target",
-            &target,
-        ];
-        arguments.extend(packages);
-        program(python, &arguments)
+        ]);
+        // An option of newer versions only; as a variable, older ones ignore it.
+        finish(install.arg(places.at(directory)).args(packages).env("PIP_ROOT_USER_ACTION", "ignore"))
     };
     pip("python", &DICOM_PACKAGES)?;
     pip("badx12", &[X12_PACKAGE])?;
