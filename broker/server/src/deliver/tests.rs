@@ -10,7 +10,7 @@ use crate::fixture::{
     shared, text,
 };
 use crate::flows::Seat;
-use crate::ingest::{Item, Lane};
+use crate::ingest::{Item, Lane, LaneTasks};
 
 struct Bench {
     store: memory::Store,
@@ -19,7 +19,7 @@ struct Bench {
     reader: Arc<Principal>,
     permit: ReadPermit,
     /// Keeps the flow open.
-    _lane: Lane,
+    _lane: (Lane, LaneTasks),
 }
 
 /// A flow with records, which `reader` reads through a chain.
@@ -32,13 +32,14 @@ async fn open(
     let store = memory::Store::new();
     let shared = shared(&store);
     let (emissions, _) = mpsc::channel(1);
-    let (lane, _) = Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), emissions).await.unwrap();
+    let (lane, tasks) =
+        Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), emissions).await.unwrap();
     lane.submit(items).await.unwrap().await.unwrap();
     let egress = EgressChain::of(sandbox(), context(), stages, services(&shared));
     let outlet = Outlet::new(shared.clone(), flow(), subscription.parse().unwrap(), egress, lane.tail());
     let reader = principal(reader);
     let permit = policy().read(&reader, &flow(), &outlet.subscription).unwrap();
-    Bench { store, shared, outlet: Arc::new(outlet), reader, permit, _lane: lane }
+    Bench { store, shared, outlet: Arc::new(outlet), reader, permit, _lane: (lane, tasks) }
 }
 
 impl Bench {
