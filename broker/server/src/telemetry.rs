@@ -17,6 +17,7 @@ mod instruments;
 mod spans;
 
 use std::env;
+use std::io::IsTerminal as _;
 
 use opentelemetry::global;
 use opentelemetry_otlp::{ExporterBuildError, MetricExporter, Protocol, SpanExporter, WithExportConfig};
@@ -73,7 +74,10 @@ impl Telemetry {
     /// runtime, once in a process.
     pub fn start(format: LogFormat) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr);
         // A second start in one process keeps the first one's subscriber, which is what tests want.
         let _ = match format {
             LogFormat::Pretty => logs.try_init(),
