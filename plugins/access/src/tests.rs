@@ -1,3 +1,5 @@
+//! Rules, in the order in which they decide.
+
 use hilum_plugin::testing::{context, head, request};
 use serde_json::{Value, json};
 

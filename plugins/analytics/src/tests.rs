@@ -1,3 +1,5 @@
+//! The plugin on telemetry, with its state and what it emits.
+
 use hilum_plugin::testing::{self, context, large_message, message, with};
 use hilum_plugin::{Config, Context};
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! The plugin with the keys of the native test host.
+
 use hilum_plugin::testing::{self, context, large_message, message, octets, with};
 use serde_json::{Value, json};
 

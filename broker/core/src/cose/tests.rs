@@ -1,3 +1,5 @@
+//! Envelopes of ours and of another implementation, opened, and not opened where they were altered.
+
 use coset::cbor::value::Value;
 use coset::{CborSerializable, CoseEncrypt, TaggedCborSerializable};
 use proptest::prelude::*;

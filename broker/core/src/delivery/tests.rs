@@ -1,3 +1,5 @@
+//! The cursor against a plain model, and what holds deliveries back.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

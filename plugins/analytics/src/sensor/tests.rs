@@ -1,3 +1,5 @@
+//! One sensor over weeks: when it says that a part will fail, and when it does not.
+
 use super::*;
 use crate::simulate::Noise;
 

@@ -1,3 +1,5 @@
+//! The recursion against least squares, and its intervals against the truth.
+
 use super::*;
 use crate::simulate::Noise;
 

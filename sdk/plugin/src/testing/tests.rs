@@ -1,3 +1,5 @@
+//! The native test host keeps to what the broker's does.
+
 use std::io::Read;
 
 use super::{message, take, with};

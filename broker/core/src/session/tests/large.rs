@@ -1,3 +1,5 @@
+//! Uploads and downloads, whole, short and broken off.
+
 use super::*;
 
 fn uploading(size: u64, body: &[u8]) -> (UploadClient, UploadServer, Bytes) {

@@ -1,3 +1,5 @@
+//! Both ends of a publisher stream: frames, acks, credit, and who breaks the rules.
+
 use super::*;
 
 pub(super) fn opening() -> Pair<PublisherClient, PublisherServer> {

@@ -1,3 +1,5 @@
+//! Both ends of a subscription stream: deliveries, settling, credit, and who breaks the rules.
+
 use super::*;
 
 pub(super) fn opening(credit: Credit) -> Pair<SubscriptionClient, SubscriptionServer> {
