@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use hilum_client::{Client, Config, ConnectError};
+use hilum_server::config::Directory;
+use hilum_server::provision::{Request, Usage, Validity, read_authority};
 use tempfile::TempDir;
 
 /// Everything but flows. `scanner` publishes, `reader` and `other` read.
@@ -95,6 +97,17 @@ impl Hospital {
     /// A provisioned hospital with [`PLAIN_FLOW`].
     pub fn plain() -> Self {
         Self::new(&[PLAIN_FLOW])
+    }
+
+    /// Issues a certificate of this hospital's authority for `path`, valid for `days` from `from` on, and gives what
+    /// a client at `address` needs.
+    pub fn issue(&self, address: &str, path: &str, from: SystemTime, days: u64) -> Config {
+        let files = Directory::new(self.path()).authority();
+        let id = format!("spiffe://test/{path}").parse().unwrap();
+        let request = Request { id: &id, usage: Usage::Client, validity: Validity::days(from, days) };
+        let issued = read_authority(&files).unwrap().issue(&request).unwrap();
+        let (certificate, key) = (issued.certificate_pem.into_bytes(), issued.key_pem.as_bytes().to_vec());
+        Config::new(address, "test", std::fs::read(files.certificate).unwrap(), certificate, key)
     }
 
     /// Makes what is missing.

@@ -1,5 +1,7 @@
 //! What the tests that need more than one crate share: hospitals in temporary directories, and broker processes.
 
+#![allow(clippy::unwrap_used, reason = "this is for tests; where something is not as it should be, they end")]
+
 mod hospital;
 mod process;
 pub mod raw;
@@ -7,7 +9,7 @@ pub mod raw;
 use std::path::Path;
 
 pub use hospital::{Hospital, PLAIN_FLOW};
-pub use process::{Broker, hilum};
+pub use process::{Broker, hilum, hilum_reading};
 
 /// The root of the project.
 #[must_use]

@@ -1,6 +1,6 @@
 //! The binary as a child process.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -27,6 +27,19 @@ fn binary() -> &'static Path {
 /// Runs `hilum` to its end.
 pub fn hilum<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
     Command::new(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// As [`hilum`], with something on its standard input.
+pub fn hilum_reading<S: AsRef<std::ffi::OsStr>>(
+    input: &[u8],
+    arguments: impl IntoIterator<Item = S>,
+) -> Output {
+    let mut command = Command::new(binary());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that refuses its arguments does not read; the test sees that from how it ends.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
 }
 
 /// A broker process. Killed when dropped.

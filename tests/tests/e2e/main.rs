@@ -1,0 +1,16 @@
+//! A whole broker, as a process of its own, seen from outside: through the client, the command line, and clients that
+//! break the rules.
+
+#![allow(clippy::unwrap_used, reason = "these are tests; their helpers are not marked as such")]
+
+mod canary;
+mod cli;
+mod configuration;
+mod crash;
+mod disk;
+mod identity;
+mod plugins;
+mod protocol;
+mod round_trip;
+mod support;
+mod telemetry;

@@ -1,0 +1,154 @@
+//! One record's trace, from its publisher to its reader, as a collector sees it over OTLP.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hilum_client::Record;
+use hilum_core::record::TraceContext;
+use hilum_tests::{Broker, Hospital};
+use mock_collector::{MockCollector, MockServer, ServerHandle};
+
+use crate::support::{name, next, subscribe};
+
+/// What no attribute may hold.
+const PLANTED: &str = "ZEBEDIAHCANARY";
+/// What the publisher's own span is called in the tests.
+const TRACE: TraceContext = TraceContext { trace: [0xab; 16], span: [0xcd; 8], flags: 1 };
+
+/// Flow `records` with two stages on the way in and one on the way out.
+const FLOW: &str = r#"
+name = "records"
+class = "device"
+zone = "clinic"
+labels = ["phi"]
+
+[[publish]]
+stakeholder = "clinic"
+
+[[ingress]]
+stage = "first"
+plugin = "access"
+config.rules = [{ name = "everything", effect = "allow" }]
+
+[[ingress]]
+stage = "second"
+plugin = "access"
+config.rules = [{ name = "everything", effect = "allow" }]
+
+[[subscription]]
+name = "all"
+stakeholder = "ward"
+purpose = "TREAT"
+
+[[subscription.egress]]
+stage = "last"
+plugin = "access"
+config.rules = [{ name = "everything", effect = "allow" }]
+"#;
+
+/// A span, as far as it matters here.
+#[derive(Debug)]
+struct Seen {
+    id: Vec<u8>,
+    parent: Vec<u8>,
+    attributes: BTreeMap<String, String>,
+}
+
+// The broker is stopped by a blocking call, while the collector answers it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_records_trace_goes_from_its_publisher_to_its_reader() {
+    let collector = MockServer::builder().start().await.unwrap();
+    let delivered = carry_a_record(&collector).await;
+    assert_eq!((delivered.trace, delivered.flags), (TRACE.trace, TRACE.flags));
+    collector.with_collector(|collector| check_spans(collector, delivered)).await;
+    collector.with_collector(check_metrics).await;
+    collector.shutdown().await.unwrap();
+}
+
+/// Publishes one record whose trace is sampled and one whose is not, reads both, and stops the broker, which sends what
+/// it has. Gives the trace that the reader of the first goes on with.
+async fn carry_a_record(collector: &ServerHandle) -> TraceContext {
+    let hospital = Hospital::new(&[FLOW]);
+    let endpoint = format!("http://{}", collector.addr());
+    let environment =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+    let broker = Broker::start_with(hospital.path(), &environment);
+    let scanner = hospital.connect(broker.address(), "scanner").await.unwrap();
+    let publisher = scanner.publisher(&name("records")).await.unwrap();
+    let record = Record::new("text/plain", Bytes::from_static(PLANTED.as_bytes()));
+    let record = record.with_key(PLANTED).with_attribute("patient", PLANTED);
+    publisher.publish(record.clone().with_trace(TRACE)).await.unwrap();
+    publisher
+        .publish(record.with_trace(TraceContext { trace: [0x11; 16], flags: 0, ..TRACE }))
+        .await
+        .unwrap();
+    publisher.finish().await.unwrap();
+    let reader = hospital.connect(broker.address(), "reader").await.unwrap();
+    let mut subscription = subscribe(&reader).await;
+    let delivery = next(&mut subscription).await;
+    let delivered = delivery.head().trace.unwrap();
+    delivery.ack();
+    next(&mut subscription).await.ack();
+    subscription.close().await.unwrap();
+    let (in_good_order, log) = broker.stop();
+    assert!(in_good_order, "{log}");
+    delivered
+}
+
+fn check_spans(collector: &MockCollector, delivered: TraceContext) {
+    let mut spans: BTreeMap<String, Seen> = BTreeMap::new();
+    for span in collector.spans() {
+        let text = format!("{span:?}");
+        assert!(!text.contains(PLANTED), "an identifier is in a span: {text}");
+        let span = span.span();
+        let attributes = span.attributes.iter().map(|a| (a.key.clone(), format!("{:?}", a.value))).collect();
+        let (id, parent) = (span.span_id.clone(), span.parent_span_id.clone());
+        assert_eq!(span.trace_id, TRACE.trace, "{} is in another trace", span.name);
+        let twice = spans.insert(span.name.clone(), Seen { id, parent, attributes });
+        assert!(twice.is_none(), "{} is there twice", span.name);
+    }
+    let names: Vec<&str> = spans.keys().map(String::as_str).collect();
+    let expected =
+        ["append records", "deliver records", "publish records", "stage first", "stage last", "stage second"];
+    assert_eq!(names, expected);
+    let (publish, deliver) = (&spans["publish records"], &spans["deliver records"]);
+    assert_eq!(publish.parent, TRACE.span, "the publisher's own span is the parent");
+    assert_eq!(deliver.parent, publish.id, "the record was stored with the context of its ingest");
+    assert_eq!(deliver.id, delivered.span, "the reader goes on from the delivery");
+    for (child, parent) in [("stage first", publish), ("stage second", publish), ("append records", publish)]
+    {
+        assert_eq!(spans[child].parent, parent.id, "{child}");
+    }
+    assert_eq!(spans["stage last"].parent, deliver.id);
+    let says = |span: &str, attribute: &str, value: &str| {
+        let found = spans[span].attributes.get(attribute);
+        assert!(found.is_some_and(|found| found.contains(value)), "{span}: {attribute} is {found:?}");
+    };
+    for (span, operation) in
+        [("publish records", "publish"), ("append records", "append"), ("deliver records", "deliver")]
+    {
+        says(span, "messaging.system", "hilum");
+        says(span, "messaging.destination.name", "records");
+        says(span, "messaging.operation.name", operation);
+    }
+    says("publish records", "messaging.message.body.size", &PLANTED.len().to_string());
+    says("publish records", "messaging.message.id", "0");
+    says("deliver records", "messaging.consumer.group.name", "all");
+    says("stage first", "hilum.plugin.name", "access");
+    says("stage first", "hilum.stage.outcome", "passed");
+}
+
+fn check_metrics(collector: &MockCollector) {
+    for metric in collector.metrics() {
+        let text = format!("{metric:?}");
+        assert!(!text.contains(PLANTED), "an identifier is in a metric: {text}");
+    }
+    let records = [("messaging.destination.name", "records")];
+    let both = [("messaging.destination.name", "records"), ("messaging.consumer.group.name", "all")];
+    let metric = |name: &str| collector.expect_metric_with_name(name);
+    metric("hilum.flow.stored").with_attributes(records).with_value_eq(2_i64).assert_exists();
+    metric("hilum.flow.stored.size").with_attributes(records).assert_exists();
+    metric("hilum.flow.append.duration").with_attributes(records).assert_exists();
+    metric("hilum.subscription.delivered").with_attributes(both).with_value_eq(2_i64).assert_exists();
+    metric("hilum.chain.duration").with_attributes(both).assert_exists();
+}
