@@ -124,3 +124,77 @@ impl Emitter {
         self.flows.shared.audit_refusal(about.event(Action::Denied, reason)).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hilum_store::memory;
+
+    use super::*;
+    use crate::fixture::{audit, chain, flow, policy, principal, shared};
+    use crate::flows::Flow;
+    use crate::ingest::{Lane, LaneTasks};
+
+    struct Bench {
+        store: memory::Store,
+        flows: Arc<Flows>,
+        emissions: mpsc::Sender<Emission>,
+        emitter: tokio::task::JoinHandle<()>,
+        _tasks: LaneTasks,
+    }
+
+    /// An emitter whose stage acts for a stakeholder, and the flow that it emits to.
+    async fn open(stakeholder: &str) -> Bench {
+        let store = memory::Store::new();
+        let shared = shared(&store);
+        let (unused, _) = mpsc::channel(1);
+        let lane = Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), unused).await;
+        let (lane, tasks) = lane.unwrap();
+        let flows = Arc::new(Flows {
+            shared,
+            policy: policy(),
+            principals: BTreeMap::new(),
+            by_name: [(flow(), Flow { lane, outlets: BTreeMap::new() })].into(),
+            body_octets_max: 0,
+        });
+        let principals = [("watch".parse().unwrap(), principal(stakeholder))].into();
+        let emitter = Emitter { from: "telemetry".parse().unwrap(), principals, flows: flows.clone() };
+        let (emissions, carried) = mpsc::channel(4);
+        Bench { store, flows, emissions, emitter: tokio::spawn(emitter.run(carried)), _tasks: tasks }
+    }
+
+    fn emission() -> Emission {
+        Emission {
+            stage: "watch".parse().unwrap(),
+            flow: flow(),
+            key: None,
+            content_type: "text/plain".into(),
+            attributes: Vec::new(),
+            body: Bytes::from_static(b"helium"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_emission_outlives_a_full_disk() {
+        let bench = open("imaging").await;
+        bench.store.faults().set_disk_full(true);
+        bench.emissions.send(emission()).await.unwrap();
+        bench.emissions.send(emission()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        bench.store.faults().set_disk_full(false);
+        drop(bench.emissions);
+        bench.emitter.await.unwrap();
+        assert_eq!(bench.flows.by_name[&flow()].lane.tail().borrow().0, 2, "each once");
+    }
+
+    #[tokio::test]
+    async fn an_emission_that_policy_denies_is_audited() {
+        let bench = open("manufacturer").await;
+        bench.emissions.send(emission()).await.unwrap();
+        drop(bench.emissions);
+        bench.emitter.await.unwrap();
+        let events = audit(&bench.flows.shared).await;
+        assert_eq!(events.iter().map(|event| event.action).collect::<Vec<_>>(), [Action::Denied]);
+        assert_eq!(bench.flows.by_name[&flow()].lane.tail().borrow().0, 0);
+    }
+}
