@@ -102,7 +102,8 @@ fn goes_the_whole_way_and_survives_encoding() {
 #[test]
 fn a_receipt_must_be_for_this_plan_input_and_output() {
     let plan = plan();
-    let cases: [(fn(&mut ChainRun), SealError); 6] = [
+    type Tamper = fn(&mut ChainRun);
+    let cases: [(Tamper, SealError); 6] = [
         (|run| run.receipt.plan = Digest::of(b"other"), SealError::Plan),
         (|run| run.receipt.outcomes.clear(), SealError::Outcomes { actual: 0, expected: 1 }),
         (|run| run.receipt.input = Digest::of(b"other"), SealError::Input),
