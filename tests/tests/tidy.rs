@@ -1,5 +1,7 @@
 //! The project's habits, held by a test: which crate may see which, what every module says, how long things get.
 
+#![allow(clippy::unwrap_used, reason = "these are tests; their helpers are not marked as such")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use hilum_client::{Client, DeliveryBody, PendingAck, Record, Resume};
+use hilum_client::{Ack, Client, DeliveryBody, PendingAck, PublishError, Record, Resume};
 use hilum_core::limits::INLINE_BODY_OCTETS_MAX;
 use hilum_core::record::{ProducerId, ProducerPosition};
 use hilum_tests::{Broker, Hospital};
@@ -122,13 +122,13 @@ impl Source {
                 under_way.push_back(pending);
             }
             let Some(oldest) = under_way.front_mut() else { return };
-            if !self.note(oldest.await) {
+            if !self.note(&oldest.await) {
                 return;
             }
             under_way.pop_front();
             while let Some(answered) = under_way.front_mut().and_then(|oldest| oldest.now_or_never()) {
                 under_way.pop_front();
-                if !self.note(answered) {
+                if !self.note(&answered) {
                     return;
                 }
             }
@@ -136,7 +136,7 @@ impl Source {
     }
 
     /// Acks come in the order of the records.
-    fn note(&mut self, answered: Result<hilum_client::Ack, hilum_client::PublishError>) -> bool {
+    fn note(&mut self, answered: &Result<Ack, PublishError>) -> bool {
         let Ok(ack) = answered else { return false };
         assert_eq!(ack.sequence, self.acked + 1);
         self.acked = ack.sequence;
@@ -182,7 +182,8 @@ impl Source {
 
 /// The record of a publisher with a number; the same at every try.
 fn make(number: u8, sequence: u64) -> Record {
-    let octets = if number < SMALL { 100 + sequence as usize % 900 } else { INLINE_BODY_OCTETS_MAX + 12_345 };
+    let small = 100 + usize::try_from(sequence % 900).unwrap();
+    let octets = if number < SMALL { small } else { INLINE_BODY_OCTETS_MAX + 12_345 };
     let mut body = format!("{number}:{sequence}:").into_bytes();
     body.resize(octets, number);
     let mut record = Record::new("application/octet-stream", Bytes::from(body));
