@@ -29,6 +29,9 @@ use tracing_subscriber::EnvFilter;
 pub use instruments::Instruments;
 pub use spans::{DeliverySpan, RecordSpan};
 
+/// Targets that stay at `info`, whatever `RUST_LOG` says of everything.
+const QUIET: [&str; 2] = ["cranelift_codegen", "wasmtime_internal_cranelift"];
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -74,6 +77,11 @@ impl Telemetry {
     /// runtime, once in a process.
     pub fn start(format: LogFormat) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        // The compiler of plugins says a line for each instruction at `debug`, which hides everything else.
+        let filter = QUIET.iter().fold(filter, |filter, target| {
+            let directive = format!("{target}=info").parse().expect("it is a directive");
+            filter.add_directive(directive)
+        });
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(std::io::stderr().is_terminal())

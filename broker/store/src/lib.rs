@@ -35,6 +35,22 @@ use hilum_core::{Entry, LogName, Offset};
 pub type Pending<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'static>>;
 
 /// Named logs of entries.
+///
+/// A log takes a record only after its chain ran: [`Entry`] is made of a `Sealed` record and has no other door.
+///
+/// ```
+/// # use {hilum_core::{LogName, record::Sealed}, hilum_store::Log};
+/// fn append(log: &dyn Log, name: &LogName, record: Sealed) {
+///     drop(log.append(name, vec![record.into_entry()]));
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// # use {hilum_core::{LogName, record::Admitted}, hilum_store::Log};
+/// fn append(log: &dyn Log, name: &LogName, record: Admitted) {
+///     drop(log.append(name, vec![record.into_entry()])); // an admitted record was not sealed: it has no `into_entry`
+/// }
+/// ```
 pub trait Log: Send + Sync + 'static {
     /// Appends a batch to one log, all or nothing. Calls take effect in the order in which they are made; the result comes
     /// when the batch is durable, fsynced with its group, and is the offset of its first entry.

@@ -8,6 +8,8 @@ use crate::{Config, PatientId, Pseudonyms, Refusal, Staff};
 
 /// Ages over 89 are given as this (45 CFR 164.514(b)(2)(i)(C)).
 const AGE_MAX: u16 = 90;
+/// Octets of a message structure such as `ORU_R01` (HL7 v2.5.1, table 0354).
+const MESSAGE_TYPE_OCTETS_MAX: usize = 7;
 /// Octets of a code, at most.
 const TOKEN_OCTETS_MAX: usize = 20;
 /// Digits in a row that a number may have; a longer one may be a date, a telephone or a social security number.
@@ -40,6 +42,7 @@ impl Cleaner<'_> {
             Action::Empty => Ok(Some(Vec::new())),
             Action::Token if are_tokens(field, &delimiters) => Ok(None),
             Action::Token => Ok(Some(Vec::new())),
+            Action::MessageType => each(&|part| Ok(message_type(part, &delimiters))),
             Action::Code => each(&|part| Ok(code(part, &delimiters, false))),
             Action::Service => each(&|part| Ok(code(part, &delimiters, true))),
             Action::Year => each(&|part| Ok(self.years(part, &delimiters))),
@@ -125,6 +128,18 @@ impl Cleaner<'_> {
         let mut words = text.split(|octet| !octet.is_ascii_alphanumeric());
         AGES.contains(&observation.component(1, &delimiters).text) || words.any(|word| word == b"age")
     }
+}
+
+/// The components of a message type that have its form; free text there would reach every reader.
+fn message_type(part: &Part<'_>, delimiters: &Delimiters) -> Vec<u8> {
+    let is_code = |text: &[u8]| {
+        text.len() <= MESSAGE_TYPE_OCTETS_MAX
+            && text.iter().all(|o| o.is_ascii_uppercase() || o.is_ascii_digit() || *o == b'_')
+    };
+    let components = part.components(delimiters);
+    let kept = components
+        .map(|component| if is_code(component.text) { component.text.to_vec() } else { Vec::new() });
+    join_used(kept.collect(), delimiters.component)
 }
 
 /// The year that a date begins with, if it is a date.

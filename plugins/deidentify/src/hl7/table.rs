@@ -15,6 +15,8 @@ pub(super) enum Action {
     Empty,
     /// A coded value, number or amount goes on; anything with a space or longer than a code does not.
     Token,
+    /// Message code, trigger event and structure go on, each in capitals, digits and `_` (HL7 v2.5.1, 2.15.9.9); else nothing.
+    MessageType,
     /// Codes go on with their texts and code systems (CE, CWE, CNE); text without a code does not.
     Code,
     /// As [`Action::Code`], but a code without a code system may be a word: the laboratory's own name of a test.
@@ -47,6 +49,7 @@ impl Action {
             "keep" => Action::Keep,
             "empty" => Action::Empty,
             "token" => Action::Token,
+            "message-type" => Action::MessageType,
             "code" => Action::Code,
             "service" => Action::Service,
             "year" => Action::Year,

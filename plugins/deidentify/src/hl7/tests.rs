@@ -49,6 +49,14 @@ fn plant(value: &str, field: usize) -> String {
 }
 
 #[test]
+fn a_message_type_keeps_its_codes_and_nothing_else() {
+    let header = |text: &str| clean(text).lines().next().unwrap_or_default().to_owned();
+    assert!(clean(&format!("{HEADER}PID|1\r")).contains("|ORU^R01^ORU_R01|"));
+    let planted = HEADER.replace("^ORU_R01", "^Jane Doe");
+    assert!(header(&planted).contains("|ORU^R01|"), "{}", header(&planted));
+}
+
+#[test]
 fn free_text_survives_only_in_the_fields_that_say_who_sent_what_to_whom() {
     let mut kept = Vec::new();
     for (name, rules) in TABLE.iter() {
@@ -65,7 +73,7 @@ fn free_text_survives_only_in_the_fields_that_say_who_sent_what_to_whom() {
         }
     }
     let expected = "BHS-3 BHS-4 BHS-5 BHS-6 CTI-1 EVN-7 FHS-3 FHS-4 FHS-5 FHS-6 IN1-3 IN1-4 \
-                    MSH-3 MSH-4 MSH-5 MSH-6 MSH-9 MSH-11 MSH-12 MSH-21";
+                    MSH-3 MSH-4 MSH-5 MSH-6 MSH-11 MSH-12 MSH-21";
     assert_eq!(kept.join(" "), expected);
 }
 
