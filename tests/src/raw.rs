@@ -5,6 +5,7 @@ use std::sync::Arc;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint};
 use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -12,13 +13,22 @@ use crate::Hospital;
 
 /// A QUIC connection to the broker as `identity`, on which nothing was sent.
 pub async fn connect(hospital: &Hospital, address: &str, identity: &str) -> (Endpoint, Connection) {
+    connect_with(rustls::crypto::aws_lc_rs::default_provider(), hospital, address, identity).await
+}
+
+/// As `connect`, with other cryptography.
+pub async fn connect_with(
+    provider: CryptoProvider,
+    hospital: &Hospital,
+    address: &str,
+    identity: &str,
+) -> (Endpoint, Connection) {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(hospital.file("authority/ca.pem")).unwrap()).unwrap();
     let folder = hospital.file(&format!("identities/{identity}"));
     let cert = CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(roots)

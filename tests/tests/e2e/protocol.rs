@@ -17,6 +17,18 @@ use crate::support::{Scene, name, says};
 const GARBAGE: [u8; 8] = [4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
 
 #[tokio::test]
+async fn the_key_exchange_is_hybrid_and_post_quantum_for_who_wants_no_other() {
+    let scene = Scene::new(&[PLAIN_FLOW]).await;
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    let hybrid = rustls::NamedGroup::X25519MLKEM768;
+    assert_eq!(provider.kx_groups[0].name(), hybrid, "it is what both sides prefer");
+    provider.kx_groups.retain(|group| group.name() == hybrid);
+    let address = scene.broker.address();
+    let (_endpoint, connection) = raw::connect_with(provider, &scene.hospital, address, "scanner").await;
+    let _control = greet(&connection).await;
+}
+
+#[tokio::test]
 async fn garbage_instead_of_a_hello() {
     let scene = Scene::new(&[PLAIN_FLOW]).await;
     let (_endpoint, connection) = raw::connect(&scene.hospital, scene.broker.address(), "scanner").await;
