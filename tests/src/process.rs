@@ -8,12 +8,12 @@ use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The binary, built by the same cargo in the same profile as the tests, once.
+/// The binary, built by the same cargo in the same profile and with the same features as the tests (so of all packages), once.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "hilum", "--bin", "hilum"])
+            .args(["build", "--quiet", "--workspace", "--all-targets"])
             .current_dir(crate::workspace())
             .status()
             .unwrap();

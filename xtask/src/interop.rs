@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let python = python()?;
     ensure_dcmdump()?;
     install(&places, &python)?;
-    crate::build_binaries()?;
+    crate::build()?;
 
     program(&python, &["tests/interop/collect.py", &places.base.display().to_string()])?;
     let (files, delivered, outcomes) =

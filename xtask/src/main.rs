@@ -48,14 +48,14 @@ fn run(task: &str, rest: &[String]) -> anyhow::Result<()> {
     }
 }
 
-/// What `demo` and `interop` run: the broker's binary and the hospital's.
-fn build_binaries() -> anyhow::Result<()> {
+/// Everything, in one go: a narrower selection would resolve features differently and compile most crates twice.
+fn build() -> anyhow::Result<()> {
     target::ensure_wasm()?;
-    cargo(&["build", "--package", "hilum", "--package", "hilum-hospital"])
+    cargo(&["build", "--workspace", "--all-targets"])
 }
 
 fn demo(rest: &[String]) -> anyhow::Result<()> {
-    build_binaries()?;
+    build()?;
     let hilum = binary("hilum");
     let mut arguments = vec!["demo", "--hilum", hilum.as_str()];
     arguments.extend(rest.iter().map(String::as_str));
@@ -64,7 +64,7 @@ fn demo(rest: &[String]) -> anyhow::Result<()> {
 
 fn test(rest: &[String]) -> anyhow::Result<()> {
     // The end-to-end tests start the real binary, which `cargo test` alone would not build for another package.
-    build_binaries()?;
+    build()?;
     let mut arguments = vec!["test", "--workspace"];
     arguments.extend(rest.iter().map(String::as_str));
     cargo(&arguments)
