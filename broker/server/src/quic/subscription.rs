@@ -200,6 +200,8 @@ impl Reader<'_> {
                     RefusalCode::Internal,
                     "a record cannot be delivered; the broker's log says why",
                 ));
+                // The cursor stays before it.
+                return;
             }
         }
         // Records withheld after the last delivered one would otherwise be read again for ever.
