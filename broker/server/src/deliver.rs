@@ -183,13 +183,14 @@ impl Outlet {
             return Ok(judged);
         }
         let slot = self.shared.chain_slots.clone().acquire_owned().await.map_err(|_| OutletError::Worker)?;
-        let started = Instant::now();
+        let (started, shared) = (Instant::now(), self.shared.clone());
         let work = move || {
             let _slot = slot;
             judge(&chain, stored, &flow, &subscription, |chain, stored| {
                 // The configuration lets no egress stage emit.
                 let BatchRun { records, emitted: _ } =
                     guarded::run(chain, stored.len(), |at| input(&stored[at]));
+                shared.instruments.stages(&flow, Some(&subscription), chain.plan(), &records);
                 records
             })
         };

@@ -117,11 +117,12 @@ impl Task {
         let started = Instant::now();
         let slot = self.slot().await;
         let chain = self.chain.clone();
-        let flow = self.flow.clone();
+        let (flow, shared) = (self.flow.clone(), self.shared.clone());
         let work = move || {
             let _slot = slot;
             seal_group(&chain, group, |chain, items| {
                 let run = guarded::run(chain, items.len(), |at| input(&items[at]));
+                shared.instruments.stages(&flow, None, chain.plan(), &run.records);
                 guarded::report_failures(chain, &flow, None, &run.records);
                 run
             })

@@ -3,7 +3,11 @@
 //! Attributes follow the OpenTelemetry semantic conventions for messaging: `messaging.destination.name` is the flow and
 //! `messaging.consumer.group.name` the subscription. Their values come from the configuration, so their number is bounded.
 
+use std::collections::BTreeMap;
+
+use hilum_core::chain::{Plan, StageOutcome};
 use hilum_core::{FlowName, StageName, SubscriptionName};
+use hilum_sandbox::{Failure, Ran};
 use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 
@@ -19,6 +23,7 @@ pub struct Instruments {
     denied: Counter<u64>,
     delivered: Counter<u64>,
     withheld: Counter<u64>,
+    stages: Counter<u64>,
     lag: Gauge<u64>,
     chain: Histogram<f64>,
     append: Histogram<f64>,
@@ -33,6 +38,21 @@ fn flow(flow: &FlowName) -> KeyValue {
 
 fn subscription(subscription: &SubscriptionName) -> KeyValue {
     KeyValue::new("messaging.consumer.group.name", subscription.to_string())
+}
+
+fn stage_name(stage: &StageName) -> KeyValue {
+    KeyValue::new("hilum.stage.name", stage.to_string())
+}
+
+/// What a stage did, as spans and metrics call it.
+pub(super) fn outcome_name(outcome: StageOutcome) -> &'static str {
+    match outcome {
+        StageOutcome::Passed => "passed",
+        StageOutcome::Annotated => "annotated",
+        StageOutcome::Replaced => "replaced",
+        StageOutcome::Split => "split",
+        StageOutcome::Obliged => "obliged",
+    }
 }
 
 impl Default for Instruments {
@@ -58,6 +78,7 @@ impl Default for Instruments {
                 "{record}",
                 "Records withheld from a subscription",
             ),
+            stages: counter("hilum.stage.records", "{record}", "Records that a stage judged, by outcome"),
             lag: meter
                 .u64_gauge("hilum.subscription.lag")
                 .with_unit("{record}")
@@ -130,6 +151,37 @@ impl Instruments {
         self.chain.record(seconds, &attributes);
     }
 
+    /// Stages judged the records of a batch. A record that was stopped counts at the stage that stopped it only: what the
+    /// stages before it did is not in any receipt.
+    pub fn stages(
+        &self,
+        name: &FlowName,
+        of: Option<&SubscriptionName>,
+        plan: &Plan,
+        results: &[Result<Ran, Failure>],
+    ) {
+        let mut counts: BTreeMap<(&StageName, &'static str), u64> = BTreeMap::new();
+        let mut count = |stage, outcome| *counts.entry((stage, outcome)).or_default() += 1;
+        for result in results {
+            match result {
+                Ok(ran) => {
+                    let outcomes = plan.stages().iter().zip(&ran.run.receipt.outcomes);
+                    outcomes.for_each(|(stage, outcome)| count(&stage.name, outcome_name(*outcome)));
+                }
+                Err(Failure::Refused { stage, .. }) => count(stage, "refused"),
+                Err(Failure::Failed { stage, kind, .. }) => count(stage, kind.code()),
+            }
+        }
+        for ((stage, outcome), records) in counts {
+            let attributes = [flow(name)]
+                .into_iter()
+                .chain(of.map(subscription))
+                .chain([stage_name(stage), KeyValue::new("hilum.stage.outcome", outcome)])
+                .collect::<Vec<_>>();
+            self.stages.add(records, &attributes);
+        }
+    }
+
     /// A group became durable, or failed to.
     pub fn append_seconds(&self, name: &FlowName, seconds: f64) {
         self.append.record(seconds, &[flow(name)]);
@@ -152,9 +204,5 @@ impl Instruments {
 }
 
 fn plugin(name: &FlowName, stage: &StageName, what: &str) -> [KeyValue; 3] {
-    [
-        flow(name),
-        KeyValue::new("hilum.stage.name", stage.to_string()),
-        KeyValue::new("hilum.plugin.metric", what.to_owned()),
-    ]
+    [flow(name), stage_name(stage), KeyValue::new("hilum.plugin.metric", what.to_owned())]
 }

@@ -6,7 +6,7 @@
 
 use std::time::SystemTime;
 
-use hilum_core::chain::{Plan, StageOutcome};
+use hilum_core::chain::Plan;
 use hilum_core::record::TraceContext;
 use hilum_core::{FlowName, SubscriptionName};
 use hilum_sandbox::Ran;
@@ -17,6 +17,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue};
 
+use super::instruments::outcome_name;
 use crate::ingest::Settled;
 
 fn parent(trace: &TraceContext) -> Context {
@@ -55,16 +56,6 @@ fn messaging(flow: &FlowName, operation: &'static str) -> Vec<KeyValue> {
         KeyValue::new("messaging.destination.name", flow.to_string()),
         KeyValue::new("messaging.operation.name", operation),
     ]
-}
-
-fn outcome_name(outcome: StageOutcome) -> &'static str {
-    match outcome {
-        StageOutcome::Passed => "passed",
-        StageOutcome::Annotated => "annotated",
-        StageOutcome::Replaced => "replaced",
-        StageOutcome::Split => "split",
-        StageOutcome::Obliged => "obliged",
-    }
 }
 
 /// A span over the run of a chain with a child for each stage. Stages of a batch are not timed one by one for each
