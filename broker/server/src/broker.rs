@@ -1,12 +1,12 @@
 //! What every part of a running broker shares: the store, the audit log, the clock, the instruments.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hilum_core::audit::{Action, Event};
 use hilum_core::{FlowName, LogName, Offset, PrincipalId, SubscriptionName, Timestamp};
 use hilum_store::{AppendError, Blobs, Log, Meta};
 
+use crate::clock::Clock;
 use crate::telemetry::Instruments;
 
 /// Handed to every part of a running broker.
@@ -23,13 +23,8 @@ pub struct Shared {
     pub identity: PrincipalId,
     /// Chains that run at the same time: as many as there are processors.
     pub chain_slots: Arc<tokio::sync::Semaphore>,
-}
-
-/// Milliseconds since the epoch by the system clock.
-#[must_use]
-pub fn now() -> Timestamp {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// An audit event under construction: who and where, before what.
@@ -46,15 +41,21 @@ pub struct About {
 }
 
 impl About {
-    /// The event that `action` happened.
+    /// The event that `action` happened at `time`.
     #[must_use]
-    pub fn event(self, action: Action, reason: impl Into<String>) -> Event {
+    pub fn event(self, time: Timestamp, action: Action, reason: impl Into<String>) -> Event {
         let Self { principal, flow, subscription, offset } = self;
-        Event { time: now(), principal, flow, subscription, offset, action, reason: reason.into() }
+        Event { time, principal, flow, subscription, offset, action, reason: reason.into() }
     }
 }
 
 impl Shared {
+    /// Milliseconds since the epoch.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Writes audit events; durable when it comes back.
     pub async fn audit(&self, events: Vec<Event>) -> Result<(), AppendError> {
         if events.is_empty() {

@@ -25,7 +25,7 @@ use hilum_store::{AppendError, MetaError, ReadError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::broker::{About, Shared, now};
+use crate::broker::{About, Shared};
 use crate::chains::{EgressChain, guarded};
 use crate::telemetry::DeliverySpan;
 
@@ -212,7 +212,11 @@ impl Outlet {
         };
         for obligation in &ran.obligations {
             let reason = format!("stage `{}`: {}={}", obligation.stage, obligation.name, obligation.value);
-            trail.audit.push(self.about(permit, Some(stored.offset())).event(Action::Obliged, reason));
+            trail.audit.push(self.about(permit, Some(stored.offset())).event(
+                self.shared.now(),
+                Action::Obliged,
+                reason,
+            ));
         }
         let made = made(&ran.run, &stored);
         match stored.deliver(permit, self.chain.plan(), ran.run) {
@@ -249,9 +253,15 @@ impl Outlet {
             return self.withhold(permit, stored, (text, brief), span, trail);
         }
         let cause = Cause { stage: Some(stage), code, reason };
-        trail.audit.push(self.about(permit, Some(stored.offset())).event(Action::Quarantined, text));
+        trail.audit.push(self.about(permit, Some(stored.offset())).event(
+            self.shared.now(),
+            Action::Quarantined,
+            text,
+        ));
         if !self.quarantined.lock().contains(&stored.offset()) {
-            trail.quarantine.push(Quarantined::at_egress(stored, self.subscription.clone(), cause, now()));
+            let quarantined =
+                Quarantined::at_egress(stored, self.subscription.clone(), cause, self.shared.now());
+            trail.quarantine.push(quarantined);
         }
         trail.count(span, brief);
     }
@@ -264,7 +274,11 @@ impl Outlet {
         span: Option<DeliverySpan>,
         trail: &mut Trail,
     ) {
-        trail.audit.push(self.about(permit, Some(stored.offset())).event(Action::Withheld, reason));
+        trail.audit.push(self.about(permit, Some(stored.offset())).event(
+            self.shared.now(),
+            Action::Withheld,
+            reason,
+        ));
         trail.count(span, brief);
     }
 
@@ -284,7 +298,7 @@ impl Outlet {
                 deliveries.len(),
                 last.offset
             );
-            trail.audit.push(about.event(Action::Delivered, reason));
+            trail.audit.push(about.event(self.shared.now(), Action::Delivered, reason));
         }
         if !trail.quarantine.is_empty() {
             let log = LogName::Quarantine(self.flow.clone());

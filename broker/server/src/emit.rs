@@ -14,7 +14,7 @@ use hilum_core::{FlowName, Principal, StageName};
 use hilum_sandbox::Emission;
 use tokio::sync::mpsc;
 
-use crate::broker::{About, now};
+use crate::broker::About;
 use crate::config::Hospital;
 use crate::flows::Flows;
 use crate::ingest::{Item, Settled};
@@ -66,7 +66,7 @@ impl Emitter {
         let permit =
             self.flows.policy.admit(principal, &emission.flow).map_err(|denial| denial.to_string())?;
         let head = Head {
-            time: now(),
+            time: self.flows.shared.now(),
             key: emission.key,
             content_type: emission.content_type,
             attributes: emission.attributes,
@@ -121,7 +121,8 @@ impl Emitter {
         let principal = self.principals.get(stage).map(|principal| principal.id.clone());
         let about = About { principal, flow: Some(to.clone()), ..About::default() };
         let reason = format!("emitted by stage `{stage}` of flow `{}`: {reason}", self.from);
-        self.flows.shared.audit_refusal(about.event(Action::Denied, reason)).await;
+        let shared = &self.flows.shared;
+        shared.audit_refusal(about.event(shared.now(), Action::Denied, reason)).await;
     }
 }
 

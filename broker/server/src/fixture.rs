@@ -13,6 +13,7 @@ use hilum_sandbox::{Chain, ChainContext, Grants, Limits, Plugin, Sandbox, Settin
 use hilum_store::memory;
 
 use crate::broker::Shared;
+use crate::clock::Clock;
 use crate::ingest::Item;
 use crate::services::{ChainServices, Host};
 use crate::telemetry::Instruments;
@@ -77,6 +78,7 @@ pub(crate) fn shared(store: &memory::Store) -> Arc<Shared> {
         instruments: Instruments::default(),
         identity: PrincipalId::new("spiffe://st-marys/broker").unwrap(),
         chain_slots: Arc::new(tokio::sync::Semaphore::new(2)),
+        clock: Clock::SYSTEM,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The broker as a library: everything that the one binary puts together.
 //!
 //! 1. [`config`]: what a hospital directory says; [`provision`]: makes one.
-//! 2. [`lifecycle`]: starts a broker from it and stops it; [`broker`]: what all its parts share.
+//! 2. [`lifecycle`]: starts a broker from it and stops it; [`broker`]: what all its parts share, among it its [`clock`].
 //! 3. [`ingest`]: a record's way into a flow; [`deliver`]: its way out to each subscription.
 //! 4. [`endpoint`] and [`quic`]: connections and their streams, which feed the former and are fed by the latter.
 //! 5. [`chains`] and `services`: plugins from the configuration, and what they may ask of the broker.
@@ -9,6 +9,7 @@
 
 pub mod broker;
 pub mod chains;
+pub mod clock;
 pub mod config;
 pub mod deliver;
 mod emit;

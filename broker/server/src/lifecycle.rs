@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::broker::{About, Shared};
 use crate::chains::{ChainsError, EgressChain, FlowChains, LoadedChains};
+use crate::clock::Clock;
 use crate::config::{Hospital, Problems};
 use crate::deliver::Outlet;
 use crate::emit::Emitter;
@@ -94,6 +95,7 @@ impl Broker {
             chain_slots: Arc::new(tokio::sync::Semaphore::new(
                 std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             )),
+            clock: Clock::SYSTEM,
         });
         let host = Arc::new(Host::new(shared.clone(), &hospital)?);
         // Plugins are compiled and configured, and may ask for their state: that blocks.
@@ -145,7 +147,7 @@ impl Broker {
             flow.lane.close().await;
             finished("emitter", flow.emitter).await;
         }
-        let event = About::default().event(Action::Lifecycle, "stopped");
+        let event = About::default().event(self.shared.now(), Action::Lifecycle, "stopped");
         self.shared.audit_refusal(event).await;
         drop(self.shared);
         let store = self.store;
@@ -176,7 +178,7 @@ fn open_store(hospital: &Hospital) -> Result<embedded::Store, StartError> {
 
 /// Writes down the start and every plan, so that receipts can be resolved.
 async fn announce(shared: &Shared, chains: &LoadedChains) -> Result<(), hilum_store::AppendError> {
-    let mut events = vec![About::default().event(Action::Lifecycle, "started")];
+    let mut events = vec![About::default().event(shared.now(), Action::Lifecycle, "started")];
     for (flow, subscription, plan) in chains.plans() {
         if plan.stages().is_empty() {
             continue;
@@ -184,7 +186,7 @@ async fn announce(shared: &Shared, chains: &LoadedChains) -> Result<(), hilum_st
         let about =
             About { flow: Some(flow.clone()), subscription: subscription.cloned(), ..About::default() };
         let stages = serde_json::to_string(plan.stages()).unwrap_or_default();
-        events.push(about.event(Action::PlanLoaded, format!("{} {stages}", plan.digest())));
+        events.push(about.event(shared.now(), Action::PlanLoaded, format!("{} {stages}", plan.digest())));
     }
     shared.audit(events).await
 }

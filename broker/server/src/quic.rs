@@ -122,7 +122,8 @@ impl Session {
         tracing::warn!(principal = %self.principal.id, reason, "denied");
         self.flows.shared.instruments.denied();
         let about = About { principal: Some(self.principal.id.clone()), ..about };
-        self.flows.shared.audit_refusal(about.event(Action::Denied, reason.clone())).await;
+        let shared = &self.flows.shared;
+        shared.audit_refusal(about.event(shared.now(), Action::Denied, reason.clone())).await;
         Refusal::new(code, &reason)
     }
 }

@@ -16,7 +16,8 @@ use hilum_store::{BlobWriter, MetaError};
 use parking_lot::Mutex;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::broker::{Shared, now};
+use crate::broker::Shared;
+use crate::clock::Clock;
 use crate::config::{Hospital, HostGrant};
 use crate::provision::{CredentialError, read_certificates, read_secret};
 
@@ -252,7 +253,7 @@ impl Services for ChainServices {
     }
 
     fn now(&self) -> Timestamp {
-        now()
+        self.shared().now()
     }
 
     fn random(&self, octets: &mut [u8]) {
@@ -304,7 +305,7 @@ impl Services for NoServices {
     fn sample(&self, _: &FlowName, _: &StageName, _: &str, _: f64) {}
 
     fn now(&self) -> Timestamp {
-        now()
+        Clock::SYSTEM.now()
     }
 
     fn random(&self, octets: &mut [u8]) {

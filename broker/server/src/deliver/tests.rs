@@ -115,8 +115,10 @@ async fn a_large_body_of_a_withheld_record_stays_in_its_flow() {
     let head = &record(1, text("a")).record.head().clone();
     let measured = hilum_core::record::Measured::new(Body::Blob(body));
     let run = ChainRun::unprocessed(head, &measured, other.outlet.chain.plan());
-    let sealed =
-        record(1, Body::Blob(body)).record.seal(other.outlet.chain.plan(), run.clone(), now()).unwrap();
+    let sealed = record(1, Body::Blob(body))
+        .record
+        .seal(other.outlet.chain.plan(), run.clone(), other.shared.now())
+        .unwrap();
     let octets = sealed.into_iter().next().unwrap().into_entry().into_octets();
     let stored = Stored::decode(flow(), Offset(0), &octets).unwrap();
     assert_eq!(made(&run, &stored), [], "it was not made for the delivery, so it is not deleted after it");

@@ -75,7 +75,7 @@ impl Task {
     fn next_group(&self, records: &mut VecDeque<ProcessedRecord>) -> (Group, Vec<Answer>) {
         let producers = self.producers.lock();
         let mut seen = InGroup { producers: &producers, tracks: HashMap::new() };
-        let (mut group, mut answers) = (Group::default(), Vec::new());
+        let (mut group, mut answers) = (Group::new(self.shared.now()), Vec::new());
         while !group.is_full() {
             let Some(record) = records.pop_front() else { break };
             let standing = seen.standing(&record);

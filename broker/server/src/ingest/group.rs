@@ -4,15 +4,16 @@ use hilum_core::audit::{Action, Event};
 use hilum_core::name::FlowName;
 use hilum_core::quarantine::Cause;
 use hilum_core::record::{BlobId, Body};
-use hilum_core::{Entry, limits};
+use hilum_core::{Entry, Timestamp, limits};
 use hilum_store::AppendError;
 
 use super::process::{Passed, ProcessedRecord, Stopped};
 use crate::broker::About;
 
 /// The entries of one append and what follows when they are durable.
-#[derive(Default)]
 pub(super) struct Group {
+    /// When it is made.
+    now: Timestamp,
     pub(super) entries: Vec<Entry>,
     pub(super) quarantine: Vec<Entry>,
     pub(super) audit: Vec<Event>,
@@ -52,6 +53,22 @@ impl Kept {
 }
 
 impl Group {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            entries: Vec::new(),
+            quarantine: Vec::new(),
+            audit: Vec::new(),
+            stored_blobs: Vec::new(),
+            quarantined_blobs: Vec::new(),
+            released_blobs: Vec::new(),
+            octets: 0,
+            first_cause: None,
+            records: 0,
+            encoded_octets: 0,
+        }
+    }
+
     /// Whether more would be over what goes into the log together.
     pub(super) fn is_full(&self) -> bool {
         self.records >= limits::APPEND_RECORDS_MAX || self.encoded_octets >= limits::APPEND_OCTETS_MAX
@@ -73,7 +90,7 @@ impl Group {
                 };
                 let reason =
                     format!("stage `{}`: {}={}", obligation.stage, obligation.name, obligation.value);
-                self.audit.push(about.event(Action::Obliged, reason));
+                self.audit.push(about.event(self.now, Action::Obliged, reason));
             }
             self.octets += body.size();
             let entry = sealed.into_entry();
@@ -93,7 +110,7 @@ impl Group {
             flow: Some(record.flow.clone()),
             ..About::default()
         };
-        self.audit.push(about.event(Action::Quarantined, stopped.refusal.reason.clone()));
+        self.audit.push(about.event(self.now, Action::Quarantined, stopped.refusal.reason.clone()));
         if let Body::Blob(blob) = &record.body {
             self.quarantined_blobs.push(blob.id);
         }

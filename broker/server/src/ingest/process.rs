@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use hilum_core::chain::World;
-use hilum_core::limits;
 use hilum_core::name::FlowName;
 use hilum_core::quarantine::{Cause, Quarantined};
 use hilum_core::record::{Admitted, BlobId, Body, ChainRun, ProducerPosition, Sealed};
+use hilum_core::{Timestamp, limits};
 use hilum_sandbox::{BatchRun, Chain, Emission, Failure, Input, Obligation, Ran};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::{Item, Refusal, RefusalKind, Settled, Submission};
-use crate::broker::{Shared, now};
+use crate::broker::Shared;
 use crate::chains::guarded;
+use crate::clock::Clock;
 use crate::telemetry::RecordSpan;
 
 /// How often observing plugins are told the time.
@@ -109,7 +110,7 @@ impl Task {
 
     async fn process(&self, group: Vec<Submission>) -> Vec<Processed> {
         if self.chain.plan().stages().is_empty() {
-            return seal_group(&self.chain, group, |chain, items| {
+            return seal_group(&self.chain, self.shared.clock, group, |chain, items| {
                 let records = items.iter().map(|item| Ok(untouched(chain, &item.record))).collect();
                 BatchRun { records, emitted: Vec::new() }
             });
@@ -120,7 +121,7 @@ impl Task {
         let (flow, shared) = (self.flow.clone(), self.shared.clone());
         let work = move || {
             let _slot = slot;
-            seal_group(&chain, group, |chain, items| {
+            seal_group(&chain, shared.clock, group, |chain, items| {
                 let run = guarded::run(chain, items.len(), |at| input(&items[at]));
                 shared.instruments.stages(&flow, None, chain.plan(), &run.records);
                 guarded::report_failures(chain, &flow, None, &run.records);
@@ -221,6 +222,7 @@ fn untouched(chain: &Chain, record: &Admitted) -> Ran {
 /// Runs all records of a group together, then gives each submission its own back.
 fn seal_group(
     chain: &Chain,
+    clock: Clock,
     group: Vec<Submission>,
     run: impl FnOnce(&Chain, &[Item]) -> BatchRun,
 ) -> Vec<Processed> {
@@ -232,13 +234,13 @@ fn seal_group(
     }
     let started = SystemTime::now();
     let BatchRun { records: results, emitted } = run(chain, &items);
-    let ended = SystemTime::now();
+    let (ended, now) = (SystemTime::now(), clock.now());
     assert_eq!(results.len(), items.len(), "a chain answers for each record");
     let mut records = items.into_iter().zip(results).map(|(item, result)| {
         if let Some(span) = &item.span {
             span.chain(chain.plan(), result.as_ref().ok(), started, ended);
         }
-        seal(chain, item, result)
+        seal(chain, now, item, result)
     });
     let mut processed: Vec<Processed> = replies
         .into_iter()
@@ -254,7 +256,7 @@ fn seal_group(
     processed
 }
 
-fn seal(chain: &Chain, item: Item, result: Result<Ran, Failure>) -> ProcessedRecord {
+fn seal(chain: &Chain, now: Timestamp, item: Item, result: Result<Ran, Failure>) -> ProcessedRecord {
     let Item { record, span } = item;
     let position = record.producer();
     let input = record.body().body().clone();
@@ -262,10 +264,11 @@ fn seal(chain: &Chain, item: Item, result: Result<Ran, Failure>) -> ProcessedRec
         Ok(Ran { run, obligations }) => {
             let spare = record.clone();
             let made = made(&run, &input);
-            match record.seal(chain.plan(), run, now()) {
+            match record.seal(chain.plan(), run, now) {
                 Ok(sealed) => Ok(Passed { sealed, obligations }),
                 Err(error) => {
-                    let stopped = stopped(&spare, None, "seal", error.to_string(), RefusalKind::ChainFailed);
+                    let stopped =
+                        stopped(&spare, now, None, "seal", error.to_string(), RefusalKind::ChainFailed);
                     Err(Box::new(Stopped { made, ..stopped }))
                 }
             }
@@ -276,7 +279,7 @@ fn seal(chain: &Chain, item: Item, result: Result<Ran, Failure>) -> ProcessedRec
                 Failure::Failed { .. } => RefusalKind::ChainFailed,
             };
             let stage = Some(failure.stage().clone());
-            Err(Box::new(stopped(&record, stage, failure.code(), failure.reason().to_owned(), kind)))
+            Err(Box::new(stopped(&record, now, stage, failure.code(), failure.reason().to_owned(), kind)))
         }
     };
     ProcessedRecord { position, input, result, span }
@@ -284,6 +287,7 @@ fn seal(chain: &Chain, item: Item, result: Result<Ran, Failure>) -> ProcessedRec
 
 fn stopped(
     record: &Admitted,
+    now: Timestamp,
     stage: Option<hilum_core::StageName>,
     code: &str,
     reason: String,
@@ -292,7 +296,7 @@ fn stopped(
     let by = stage.as_ref().map_or_else(|| "the broker".to_owned(), |stage| format!("stage `{stage}`"));
     let refusal = Refusal { kind, reason: format!("{by}: {code}: {reason}") };
     let cause = Cause { stage, code: code.to_owned(), reason };
-    Stopped { record: Quarantined::at_ingress(record, cause, now()), refusal, made: Vec::new() }
+    Stopped { record: Quarantined::at_ingress(record, cause, now), refusal, made: Vec::new() }
 }
 
 /// Large bodies of a run that are not the one that came in.

@@ -96,7 +96,11 @@ async fn connection(incoming: quinn::Incoming, flows: Arc<Flows>, mut stopping: 
         Ok(Err(error)) => {
             // Also every certificate of another authority and every expired one: rustls says which.
             tracing::warn!(%address, %error, "a connection was refused");
-            let event = About::default().event(Action::ConnectionRefused, format!("{address}: {error}"));
+            let event = About::default().event(
+                flows.shared.now(),
+                Action::ConnectionRefused,
+                format!("{address}: {error}"),
+            );
             flows.shared.audit_refusal(event).await;
             return;
         }
@@ -109,7 +113,11 @@ async fn connection(incoming: quinn::Incoming, flows: Arc<Flows>, mut stopping: 
         Ok(id) => id,
         Err(reason) => {
             tracing::warn!(%address, reason, "a connection was refused");
-            let event = About::default().event(Action::ConnectionRefused, format!("{address}: {reason}"));
+            let event = About::default().event(
+                flows.shared.now(),
+                Action::ConnectionRefused,
+                format!("{address}: {reason}"),
+            );
             flows.shared.audit_refusal(event).await;
             connection.close(close_code(CloseCode::UnknownPrincipal), reason.as_bytes());
             return;
@@ -210,7 +218,8 @@ async fn control(
             format!("the hospital does not know `{id}`; its configuration has no principal of this path");
         tracing::warn!(principal = %id, "a connection was refused: unknown principal");
         let about = About { principal: Some(id.clone()), ..About::default() };
-        flows.shared.audit_refusal(about.event(Action::ConnectionRefused, reason.clone())).await;
+        let event = about.event(flows.shared.now(), Action::ConnectionRefused, reason.clone());
+        flows.shared.audit_refusal(event).await;
         machine.refuse(Refusal::new(RefusalCode::UnknownPrincipal, &reason));
         close_after(connection, machine, stream, CloseCode::UnknownPrincipal).await;
         return Ok(None);
