@@ -1,5 +1,6 @@
 //! What a log takes. An [`Entry`] has no public constructor: it is made of a [`Sealed`](crate::record::Sealed) record, of a
-//! [`Quarantined`](crate::quarantine::Quarantined) one or of an audit [`Event`](crate::audit::Event), and nothing else.
+//! [`Quarantined`](crate::quarantine::Quarantined) one, of an audit [`Event`](crate::audit::Event) or of an operator's
+//! [`Decision`](crate::control::Decision), and nothing else.
 
 use std::fmt;
 
@@ -18,6 +19,8 @@ pub enum LogName {
     Quarantine(FlowName),
     /// The hospital's audit events.
     Audit,
+    /// What operators decided: see [`crate::control`].
+    Control,
 }
 
 impl fmt::Display for LogName {
@@ -26,6 +29,7 @@ impl fmt::Display for LogName {
             Self::Flow(flow) => write!(f, "flow.{flow}"),
             Self::Quarantine(flow) => write!(f, "quarantine.{flow}"),
             Self::Audit => f.write_str("audit"),
+            Self::Control => f.write_str("control"),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! 3. [`entry`] and [`quarantine`]: what a log takes, and where refused records go.
 //! 4. [`policy`]: who may publish and read; the only source of a [`policy::Permit`].
 //! 5. [`chain`]: plans of plugin stages and the receipts that their runs leave.
-//! 6. [`audit`]: what is written down about decisions.
+//! 6. [`audit`]: what is written down about decisions; [`control`]: operators' decisions that outlive the process.
 //! 7. [`cose`]: end-to-end encryption to named recipients.
 //! 8. [`wire`], [`session`] and [`delivery`]: the frames of the wire protocol, its state machines, and what the broker knows
 //!    of a subscription while it is read.
@@ -16,6 +16,7 @@
 
 pub mod audit;
 pub mod chain;
+pub mod control;
 pub mod cose;
 pub mod delivery;
 pub mod digest;

@@ -12,6 +12,8 @@ pub const SPIFFE_ID_OCTETS_MAX: usize = 2048;
 pub const INLINE_BODY_OCTETS_MAX: usize = 256 * 1024;
 /// Octets of a large body.
 pub const BLOB_OCTETS_MAX: u64 = 64 << 30;
+/// Octets of a digest, as it follows the body of an upload.
+pub const DIGEST_OCTETS: usize = 32;
 /// Octets of one chunk of a large body, on disk and in memory.
 pub const BLOB_CHUNK_OCTETS: usize = 256 * 1024;
 
@@ -68,3 +70,7 @@ pub const CREDIT_OCTETS_MAX: u64 = 256 << 20;
 pub const PUBLISH_QUEUE_RECORDS_MAX: usize = 65_536;
 /// The highest sequence number of a producer and offset of a flow: far out of reach, and safe to count beyond.
 pub const SEQUENCE_MAX: u64 = (1 << 62) - 1;
+/// Legal holds at a time.
+pub const HOLDS_MAX: usize = 16_384;
+/// Subscriptions that are paused at a time.
+pub const PAUSES_MAX: usize = 4096;

@@ -51,6 +51,7 @@ pub(super) fn log_name(text: &str) -> Option<LogName> {
     let flow = |text: &str| text.parse().ok();
     match text.split_once('.') {
         None if text == "audit" => Some(LogName::Audit),
+        None if text == "control" => Some(LogName::Control),
         Some(("flow", name)) => flow(name).map(LogName::Flow),
         Some(("quarantine", name)) => flow(name).map(LogName::Quarantine),
         _ => None,
