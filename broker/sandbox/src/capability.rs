@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hilum_core::record::BlobRef;
-use hilum_core::{FlowName, StageName};
+use hilum_core::{FlowName, PrincipalId, StageName};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 
@@ -65,6 +65,8 @@ pub(crate) struct Host {
     pub(crate) table: ResourceTable,
     pub(crate) bounds: Bounds,
     pub(crate) call: Call,
+    /// Whose records the call is about; none before the first one.
+    pub(crate) source: Option<PrincipalId>,
 }
 
 /// What is counted and kept during one call. A call that fails takes all of it along.
@@ -119,7 +121,7 @@ impl Host {
             refused: false,
         };
         let call = Call::new(place.limits.start_time, 0);
-        Self { place, table, bounds, call }
+        Self { place, table, bounds, call, source: None }
     }
 
     /// Keeps a service's failure as the true cause of whatever the plugin makes of it.

@@ -49,7 +49,7 @@ pub(crate) struct Context<'a> {
     pub(crate) phase: Phase,
     pub(crate) recipient: Option<Party<'a>>,
     pub(crate) purpose: Option<&'a str>,
-    pub(crate) sources: Vec<Party<'a>>,
+    pub(crate) source: Party<'a>,
 }
 
 /// `types.attribute`.
@@ -64,7 +64,6 @@ pub(crate) struct Attribute<'a> {
 #[derive(ComponentType, Lower)]
 #[component(record)]
 pub(crate) struct Head<'a> {
-    source: u32,
     offset: Option<u64>,
     time: u64,
     key: Option<&'a str>,
@@ -75,11 +74,9 @@ pub(crate) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// The head of a record whose source stands at this index of the context.
-    pub(crate) fn new(of: &'a record::Head, source: u32, offset: Option<record::Offset>) -> Self {
+    pub(crate) fn new(of: &'a record::Head, offset: Option<record::Offset>) -> Self {
         let attribute = |of: &'a record::Attribute| Attribute { name: &of.name, value: &of.value };
         Self {
-            source,
             offset: offset.map(|offset| offset.0),
             time: of.time.0,
             key: of.key.as_deref(),

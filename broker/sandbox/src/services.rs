@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::record::{BlobRef, Timestamp};
-use hilum_core::{FlowName, StageName};
+use hilum_core::{FlowName, PrincipalId, StageName};
 
 /// Why the broker could not do what a plugin asked. The text goes to operators and names no value of a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,8 +62,8 @@ pub trait BlobSink: Send {
 pub trait Services: Send + Sync {
     /// Octets of a large body from a position, at most `max` of them; empty only at or after its end.
     fn read_blob(&self, blob: &BlobRef, from: u64, max: usize) -> Result<Bytes, ServiceError>;
-    /// Starts a large body.
-    fn create_blob(&self) -> Result<Box<dyn BlobSink>, ServiceError>;
+    /// Starts a large body that is made of a record of this source, under whose data key it is kept.
+    fn create_blob(&self, source: &PrincipalId) -> Result<Box<dyn BlobSink>, ServiceError>;
     /// Drops a large body that a chain made and that nothing refers to.
     fn discard_blob(&self, blob: &BlobRef);
 

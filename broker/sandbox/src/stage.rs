@@ -113,7 +113,7 @@ impl Stage {
         Ok(Self { planned, sandbox, pre, place, exports, config, idle: Mutex::new(vec![first]) })
     }
 
-    /// Runs a batch in one call. After an error nothing of the call is left: neither state nor emissions.
+    /// Runs a batch of one source in one call. After an error nothing of the call is left: neither state nor emissions.
     pub(crate) fn call(
         &self,
         context: &ChainContext,
@@ -140,6 +140,7 @@ impl Stage {
             return Ok(());
         }
         let mut instance = self.instance()?;
+        instance.host_mut().source = None;
         let result = instance.tick(self.place.services.now().0);
         effects.made.append(&mut instance.host_mut().call.made);
         result?;
@@ -184,9 +185,10 @@ impl Stage {
         items: &[&Item],
     ) -> Result<Vec<Verdict>, Fault> {
         let octets = items.iter().map(|item| item.body.body().size()).sum();
-        let (of, sources) = self.context(context, items);
-        let heads =
-            items.iter().zip(sources).map(|(item, source)| guest::Head::new(&item.head, source, item.offset));
+        let Some(source) = items.first().map(|item| &item.source) else { return Ok(Vec::new()) };
+        instance.host_mut().source = Some(source.id.clone());
+        let of = self.context(context, source);
+        let heads = items.iter().map(|item| guest::Head::new(&item.head, item.offset));
         match self.planned.world {
             World::Authorize => {
                 let requests = heads.zip(items).map(|(head, item)| {
@@ -213,28 +215,16 @@ impl Stage {
         }
     }
 
-    /// The context of a call, and the index of each record's source in it.
-    fn context<'a>(&'a self, of: &'a ChainContext, items: &[&'a Item]) -> (guest::Context<'a>, Vec<u32>) {
-        let mut sources: Vec<&'a Principal> = Vec::new();
-        let mut indices = Vec::with_capacity(items.len());
-        for item in items {
-            let known = sources.iter().rposition(|source| std::ptr::eq(*source, &*item.source));
-            let index = known.unwrap_or_else(|| {
-                sources.push(&item.source);
-                sources.len() - 1
-            });
-            indices.push(u32::try_from(index).expect("a batch has far fewer than 2^32 records"));
-        }
-        let context = guest::Context {
+    fn context<'a>(&'a self, of: &'a ChainContext, source: &'a Principal) -> guest::Context<'a> {
+        guest::Context {
             flow: of.flow.as_str(),
             class: &of.class,
             stage: self.planned.name.as_str(),
             phase: if of.subscription.is_some() { guest::Phase::Egress } else { guest::Phase::Ingress },
             recipient: of.recipient.as_deref().map(Into::into),
             purpose: of.purpose.as_deref(),
-            sources: sources.into_iter().map(Into::into).collect(),
-        };
-        (context, indices)
+            source: source.into(),
+        }
     }
 
     fn decision(&self, decision: guest::Decision) -> Verdict {

@@ -10,7 +10,7 @@ use aws_lc_rs::rand;
 use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::record::{BlobRef, Timestamp};
-use hilum_core::{Digest, FlowName, LogName, StageName, SubscriptionName};
+use hilum_core::{Digest, FlowName, LogName, PrincipalId, StageName, SubscriptionName};
 use hilum_sandbox::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
 use hilum_store::{BlobWriter, MetaError};
 use parking_lot::Mutex;
@@ -169,9 +169,9 @@ impl Services for ChainServices {
         self.host.runtime.block_on(self.shared().blobs.read(blob, from, max)).map_err(service)
     }
 
-    fn create_blob(&self) -> Result<Box<dyn BlobSink>, ServiceError> {
+    fn create_blob(&self, source: &PrincipalId) -> Result<Box<dyn BlobSink>, ServiceError> {
         let log = LogName::Flow(self.flow.clone());
-        let creating = self.shared().blobs.create(&log, &self.shared().identity);
+        let creating = self.shared().blobs.create(&log, source);
         let writer = self.host.runtime.block_on(creating).map_err(service)?;
         Ok(Box::new(Sink { runtime: self.host.runtime.clone(), writer }))
     }
@@ -274,7 +274,7 @@ impl Services for NoServices {
         Err(nothing())
     }
 
-    fn create_blob(&self) -> Result<Box<dyn BlobSink>, ServiceError> {
+    fn create_blob(&self, _: &PrincipalId) -> Result<Box<dyn BlobSink>, ServiceError> {
         Err(nothing())
     }
 
@@ -310,5 +310,38 @@ impl Services for NoServices {
 
     fn random(&self, octets: &mut [u8]) {
         rand::fill(octets).expect("the system has random octets");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hilum_store::{MasterKey, embedded};
+
+    use super::*;
+    use crate::fixture;
+
+    /// The file of data keys names the log and source of each in clear, and the header of a blob the key's number.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_body_that_a_chain_makes_is_kept_under_the_key_of_the_records_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let store =
+            embedded::Store::open(directory.path(), MasterKey::new([7; 32]), Default::default()).unwrap();
+        let memory = hilum_store::memory::Store::new();
+        let shared =
+            Arc::new(Shared { blobs: store.blobs(), ..Arc::into_inner(fixture::shared(&memory)).unwrap() });
+        let broker = shared.identity.clone();
+        let services = Arc::new(ChainServices::new(Arc::new(Host::bare(shared)), fixture::flow(), None));
+        let source = fixture::principal("imaging").id.clone();
+        let by = source.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let mut sink = services.create_blob(&by)?;
+            sink.write(b"pixels")?;
+            sink.finish()
+        });
+        assert_eq!(made.await.unwrap().unwrap().size, 6);
+        let keys = std::fs::read(directory.path().join("keys")).unwrap();
+        let names = |id: &PrincipalId| keys.windows(id.as_str().len()).any(|at| at == id.as_str().as_bytes());
+        assert!(names(&source), "the source has a key of its own");
+        assert!(!names(&broker), "nothing was written under the broker's");
     }
 }

@@ -98,7 +98,7 @@ fn deny(code: &str, reason: &str) -> Decision {
 /// Who asks for which record and why.
 struct Asked<'a> {
     phase: Phase,
-    /// The publisher at ingress, the reader at egress. A record whose party is unknown matches no rule that asks for one.
+    /// The publisher at ingress, the reader at egress. An unknown reader matches no rule that asks for one.
     party: Option<&'a Party>,
     purpose: Option<&'a str>,
     head: &'a Head,
@@ -108,7 +108,7 @@ impl<'a> Asked<'a> {
     fn new(context: &'a Context, head: &'a Head) -> Self {
         let stated = context.purpose.as_deref();
         let (party, purpose) = match context.phase {
-            Phase::Ingress => (context.source(head), stated.or_else(|| head.attribute(PURPOSE_ATTRIBUTE))),
+            Phase::Ingress => (Some(&context.source), stated.or_else(|| head.attribute(PURPOSE_ATTRIBUTE))),
             // What a publisher wrote into a record is no statement of the reader.
             Phase::Egress => (context.recipient.as_ref(), stated),
         };

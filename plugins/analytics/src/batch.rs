@@ -58,7 +58,7 @@ impl<'a> Batch<'a> {
             self.tally.malformed += 1;
             return;
         };
-        let publisher = context.source(&head).map_or(0, |source| fnv1a(source.principal.as_bytes()));
+        let publisher = fnv1a(context.source.principal.as_bytes());
         let key = MachineKey { publisher, machine: document.machine.as_str().to_owned() };
         let (watches, by_sensor, tally) = (&self.settings.watch, &self.by_sensor, &mut self.tally);
         let series = self.machines.entry(key).or_insert_with(|| vec![Vec::new(); watches.len()]);

@@ -113,7 +113,7 @@ fn readings_in_another_unit_are_not_compared() {
 #[test]
 fn a_publisher_cannot_disturb_the_machine_of_another() {
     let mut other = context();
-    other.sources[0].principal = "spiffe://st-marys/device/mri-2".into();
+    other.source.principal = "spiffe://st-marys/device/mri-2".into();
     analytics().observe(&context(), vec![reading("vibration", 1.0)]);
     analytics().observe(&other, vec![reading("vibration", 1.5)]);
     let keys: Vec<String> = testing::take().state.into_keys().filter(|key| key.contains('/')).collect();

@@ -58,23 +58,13 @@ pub struct Context {
     pub recipient: Option<Party>,
     /// Purpose of use (HL7 v3 PurposeOfUse code), where one was stated.
     pub purpose: Option<String>,
-    /// The sources of the records, by index.
-    pub sources: Vec<Party>,
-}
-
-impl Context {
-    /// Who a record comes from.
-    #[must_use]
-    pub fn source(&self, head: &Head) -> Option<&Party> {
-        self.sources.get(head.source as usize)
-    }
+    /// Where the records come from: a call has records of one source.
+    pub source: Party,
 }
 
 /// What is known of a record without its body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Head {
-    /// Index into [`Context::sources`].
-    pub source: u32,
     /// Position in the flow; none before the record is stored.
     pub offset: Option<u64>,
     /// When it was made, in milliseconds since 1970, by the publisher's clock.

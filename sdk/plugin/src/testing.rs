@@ -79,7 +79,7 @@ pub(crate) fn current<R>(f: impl FnOnce(&mut Host) -> R) -> R {
     HOST.with_borrow_mut(f)
 }
 
-/// A context of one source, a scanner, at ingress.
+/// A context at ingress, whose source is a scanner.
 #[must_use]
 pub fn context() -> Context {
     let scanner = Party {
@@ -95,11 +95,11 @@ pub fn context() -> Context {
         phase: Phase::Ingress,
         recipient: None,
         purpose: None,
-        sources: vec![scanner],
+        source: scanner,
     }
 }
 
-/// The head of a record from the context's first source.
+/// The head of a record from the context's source.
 #[must_use]
 pub fn head(content_type: &str) -> Head {
     Head { content_type: content_type.into(), time: 1_700_000_000_000, ..Head::default() }

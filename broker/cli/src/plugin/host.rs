@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::digest::Hasher;
 use hilum_core::record::{BlobId, BlobRef, Timestamp};
-use hilum_core::{FlowName, StageName};
+use hilum_core::{FlowName, PrincipalId, StageName};
 use hilum_sandbox::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
 use tempfile::TempDir;
 
@@ -85,7 +85,7 @@ impl Services for Host {
         Ok(octets.into())
     }
 
-    fn create_blob(&self) -> Result<Box<dyn BlobSink>, ServiceError> {
+    fn create_blob(&self, _: &PrincipalId) -> Result<Box<dyn BlobSink>, ServiceError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let id = BlobId(u128::from(number).to_be_bytes());
         let file = File::create_new(self.path(id)).map_err(failed)?;

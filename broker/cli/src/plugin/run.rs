@@ -152,6 +152,8 @@ fn input(args: &Args, host: &Host, from: &mut dyn Read) -> anyhow::Result<Input>
     let attribute = |(name, value): &(String, String)| Attribute { name: name.clone(), value: value.clone() };
     let head = Head {
         time: host.now(),
+        expires: None,
+        deliver_after: None,
         key: None,
         content_type: args.content_type.clone(),
         attributes: args.attributes.iter().map(attribute).collect(),
@@ -164,18 +166,18 @@ fn input(args: &Args, host: &Host, from: &mut dyn Read) -> anyhow::Result<Input>
         zone: "local".parse()?,
         roles: Vec::new(),
     };
-    let body = read_body(host, from).context("standard input")?;
+    let body = read_body(host, &source.id, from).context("standard input")?;
     Ok(Input { head, source: Arc::new(source), offset: None, body: Measured::new(body) })
 }
 
 /// The body, in memory if it is small and in a temporary file if it is not.
-fn read_body(host: &Host, from: &mut dyn Read) -> anyhow::Result<Body> {
+fn read_body(host: &Host, source: &PrincipalId, from: &mut dyn Read) -> anyhow::Result<Body> {
     let mut start = Vec::new();
     from.take(INLINE_BODY_OCTETS_MAX as u64 + 1).read_to_end(&mut start)?;
     if start.len() <= INLINE_BODY_OCTETS_MAX {
         return Ok(Body::Inline(start.into()));
     }
-    let mut sink = host.create_blob()?;
+    let mut sink = host.create_blob(source)?;
     let mut size = start.len() as u64;
     start.chunks(BLOB_CHUNK_OCTETS).try_for_each(|chunk| sink.write(chunk))?;
     let mut chunk = vec![0; BLOB_CHUNK_OCTETS];

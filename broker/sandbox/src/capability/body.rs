@@ -1,6 +1,7 @@
 //! `types`: large bodies, read by pull and written by push. `forward` copies on the host.
 
 use bytes::Bytes;
+use hilum_core::PrincipalId;
 use hilum_core::limits::{BLOB_CHUNK_OCTETS, INLINE_BODY_OCTETS_MAX};
 use hilum_core::record::{Body, Measured};
 use wasmtime::component::Resource;
@@ -81,37 +82,46 @@ impl Writer {
         Self { buffer: Vec::new(), sink: None }
     }
 
-    pub(crate) fn write(&mut self, services: &dyn Services, octets: &[u8]) -> Result<(), ServiceError> {
+    /// Adds octets to a body that is made of a record of `source`; none where no record is at hand.
+    pub(crate) fn write(
+        &mut self,
+        services: &dyn Services,
+        source: Option<&PrincipalId>,
+        octets: &[u8],
+    ) -> Result<(), ServiceError> {
         for piece in octets.chunks(BLOB_CHUNK_OCTETS) {
             if self.buffer.len() + piece.len() > INLINE_BODY_OCTETS_MAX {
-                self.spill(services)?;
+                let sink = match &mut self.sink {
+                    Some(sink) => sink,
+                    None => self.sink.insert(services.create_blob(source.ok_or_else(no_source)?)?),
+                };
+                drain(&mut self.buffer, sink)?;
             }
             self.buffer.extend_from_slice(piece);
         }
         Ok(())
     }
 
-    fn spill(&mut self, services: &dyn Services) -> Result<(), ServiceError> {
-        if self.sink.is_none() {
-            self.sink = Some(services.create_blob()?);
-        }
-        if let Some(sink) = &mut self.sink {
-            self.buffer.chunks(BLOB_CHUNK_OCTETS).try_for_each(|chunk| sink.write(chunk))?;
-        }
-        self.buffer.clear();
-        Ok(())
-    }
-
-    pub(crate) fn finish(mut self, services: &dyn Services) -> Result<Measured, ServiceError> {
-        if self.sink.is_some() {
-            self.spill(services)?;
-        }
+    pub(crate) fn finish(mut self) -> Result<Measured, ServiceError> {
         let body = match self.sink {
             None => Body::Inline(self.buffer.into()),
-            Some(sink) => Body::Blob(sink.finish()?),
+            Some(mut sink) => {
+                drain(&mut self.buffer, &mut sink)?;
+                Body::Blob(sink.finish()?)
+            }
         };
         Ok(Measured::new(body))
     }
+}
+
+fn drain(buffer: &mut Vec<u8>, sink: &mut Box<dyn BlobSink>) -> Result<(), ServiceError> {
+    buffer.chunks(BLOB_CHUNK_OCTETS).try_for_each(|chunk| sink.write(chunk))?;
+    buffer.clear();
+    Ok(())
+}
+
+fn no_source() -> ServiceError {
+    ServiceError("a large body can only be made of a record".into())
 }
 
 /// The body of a draft, measured. Inline octets over the inline limit become a large body.
@@ -123,7 +133,7 @@ pub(crate) fn settle(host: &mut Host, body: raw::Body) -> Result<Measured, Servi
         }
         raw::Body::Inline(octets) => {
             let mut writer = Writer::new();
-            writer.write(&*services, &octets)?;
+            writer.write(&*services, host.source.as_ref(), &octets)?;
             host.finish_writer(writer)
         }
         raw::Body::Large(reader) => host
@@ -136,7 +146,7 @@ pub(crate) fn settle(host: &mut Host, body: raw::Body) -> Result<Measured, Servi
 
 impl Host {
     pub(super) fn finish_writer(&mut self, writer: Writer) -> Result<Measured, ServiceError> {
-        let body = writer.finish(&*self.place.services)?;
+        let body = writer.finish()?;
         if let Body::Blob(blob) = body.body() {
             self.call.made.push(*blob);
         }
@@ -179,7 +189,7 @@ impl Host {
             if let Err(error) = self.account(chunk.len() as u64) {
                 return Ok(Err(error));
             }
-            if let Err(error) = self.table.get_mut(to)?.write(&*services, &chunk) {
+            if let Err(error) = self.table.get_mut(to)?.write(&*services, self.source.as_ref(), &chunk) {
                 return Ok(Err(self.interrupted(error)));
             }
             moved += chunk.len() as u64;
@@ -224,7 +234,7 @@ impl HostBodyWriter for Host {
             return Ok(Err(error));
         }
         let services = self.place.services.clone();
-        match self.table.get_mut(&this)?.write(&*services, &octets) {
+        match self.table.get_mut(&this)?.write(&*services, self.source.as_ref(), &octets) {
             Ok(()) => Ok(Ok(())),
             Err(error) => Ok(Err(self.interrupted(error))),
         }

@@ -196,15 +196,18 @@ fn one(result: Result<Vec<Verdict>, Fault>) -> Vec<Verdict> {
     result.unwrap_or_else(|fault| vec![Verdict::Fail(fault)])
 }
 
-/// Cuts records into parts for one call each: bounded in number and octets, and a large body alone, so that it has its
-/// own time.
+/// Cuts records into parts for one call each: bounded in number and octets, of one source, so that what the call writes is
+/// kept under that source's key and nobody's record meets another's in a plugin's memory; and a large body alone, so that it
+/// has its own time.
 fn parts<'a, 'b>(items: &'b [&'a Item]) -> Vec<&'b [&'a Item]> {
     let is_large = |item: &Item| matches!(item.body.body(), Body::Blob(_));
     let (mut parts, mut start, mut octets) = (Vec::new(), 0, 0);
     for (at, item) in items.iter().enumerate() {
         let size = item.body.body().size();
         let full = at - start >= BATCH_RECORDS_MAX || octets + size > BATCH_OCTETS_MAX as u64;
-        if at > start && (full || is_large(item) || is_large(items[at - 1])) {
+        let cut =
+            |before: &Item| full || is_large(item) || is_large(before) || before.source.id != item.source.id;
+        if at > start && cut(items[at - 1]) {
             parts.push(&items[start..at]);
             (start, octets) = (at, 0);
         }

@@ -8,7 +8,7 @@ use hilum_core::{Body, Digest};
 use hilum_sandbox::{Failure, FailureKind};
 use serde_json::json;
 
-use crate::support::{Memory, behaving, inline, load, record, stage};
+use crate::support::{Memory, behaving, from_another, inline, load, record, stage};
 
 const LARGE: usize = 3 * INLINE_BODY_OCTETS_MAX + 17;
 
@@ -56,6 +56,21 @@ fn a_body_between_two_stages_is_discarded() {
     // The input's and the output's.
     assert_eq!(ran.outputs[0].body.body().size(), LARGE as u64 + 2);
     assert_eq!(services.blobs.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn what_a_chain_makes_of_a_record_is_kept_under_the_key_of_its_source() {
+    let services = Arc::<Memory>::default();
+    // Inline on the way in, too large to be so on the way out.
+    let body = || Body::Inline(vec![7; INLINE_BODY_OCTETS_MAX].into());
+    let chain = load(vec![behaving("append")], &services).unwrap();
+    let inputs = vec![record(body(), &[]), from_another(record(body(), &[])), record(body(), &[])];
+    let expected: Vec<_> = inputs.iter().map(|input| input.source.id.clone()).collect();
+    let records = chain.run(inputs).records;
+    assert!(
+        records.iter().all(|ran| matches!(ran.as_ref().unwrap().run.outputs[0].body.body(), Body::Blob(_)))
+    );
+    assert_eq!(*services.sources.lock().unwrap(), expected);
 }
 
 #[test]

@@ -101,6 +101,8 @@ pub(crate) fn record(body: Body, attributes: &[(&str, &str)]) -> Input {
     let attribute = |(name, value): &(&str, &str)| Attribute { name: (*name).into(), value: (*value).into() };
     let head = Head {
         time: Timestamp(1_700_000_000_000),
+        expires: None,
+        deliver_after: None,
         key: Some("study-1".into()),
         content_type: "text/plain".into(),
         attributes: attributes.iter().map(attribute).collect(),
@@ -108,6 +110,13 @@ pub(crate) fn record(body: Body, attributes: &[(&str, &str)]) -> Input {
         trace: None,
     };
     Input { head, source: SCANNER.clone(), offset: None, body: Measured::new(body) }
+}
+
+/// The same from another scanner.
+pub(crate) fn from_another(mut input: Input) -> Input {
+    let other = PrincipalId::new("spiffe://st-marys/device/mri-2").unwrap();
+    input.source = Arc::new(Principal { id: other, ..(*input.source).clone() });
+    input
 }
 
 /// A record with a short body.
@@ -131,6 +140,8 @@ pub(crate) fn inline(body: &Measured) -> &[u8] {
 /// A broker's services in memory.
 #[derive(Default)]
 pub(crate) struct Memory {
+    /// Whose data key each blob that a chain made would be kept under.
+    pub(crate) sources: Mutex<Vec<PrincipalId>>,
     pub(crate) blobs: Arc<Mutex<BTreeMap<BlobId, Vec<u8>>>>,
     pub(crate) state: Mutex<BTreeMap<String, Versioned>>,
     pub(crate) counters: Mutex<BTreeMap<String, u64>>,
@@ -185,8 +196,9 @@ impl Services for Memory {
         Ok(Bytes::copy_from_slice(&rest[..rest.len().min(max)]))
     }
 
-    fn create_blob(&self) -> Result<Box<dyn BlobSink>, ServiceError> {
+    fn create_blob(&self, source: &PrincipalId) -> Result<Box<dyn BlobSink>, ServiceError> {
         self.check()?;
+        self.sources.lock().unwrap().push(source.clone());
         Ok(Box::new(Sink { blobs: self.blobs.clone(), octets: Vec::new() }))
     }
 

@@ -248,7 +248,7 @@ impl From<raw::Party> for Party {
 
 impl From<raw::Context> for Context {
     fn from(of: raw::Context) -> Self {
-        let raw::Context { flow, class, stage, phase, recipient, purpose, sources } = of;
+        let raw::Context { flow, class, stage, phase, recipient, purpose, source } = of;
         let phase = match phase {
             raw::Phase::Ingress => Phase::Ingress,
             raw::Phase::Egress => Phase::Egress,
@@ -260,7 +260,7 @@ impl From<raw::Context> for Context {
             phase,
             recipient: recipient.map(Into::into),
             purpose,
-            sources: all(sources),
+            source: source.into(),
         }
     }
 }
@@ -279,8 +279,8 @@ impl From<Attribute> for raw::Attribute {
 
 impl From<raw::Head> for Head {
     fn from(of: raw::Head) -> Self {
-        let raw::Head { source, offset, time, key, content_type, labels, attributes } = of;
-        Self { source, offset, time, key, content_type, labels, attributes: all(attributes) }
+        let raw::Head { offset, time, key, content_type, labels, attributes } = of;
+        Self { offset, time, key, content_type, labels, attributes: all(attributes) }
     }
 }
 

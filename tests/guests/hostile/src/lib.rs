@@ -24,6 +24,8 @@ pub enum Behaviour {
     Reverse,
     /// Copies a large body on the host, with one octet before it.
     Forward,
+    /// Replaces the body by itself and one octet more, through a writer.
+    Append,
     /// Makes two of one.
     Split,
     /// Refuses with a reason over every limit.
@@ -106,6 +108,7 @@ fn behave(behaviour: Behaviour, message: Message) -> Outcome {
         Behaviour::Annotate => Outcome::Annotate(vec![Attribute::new("seen", "yes")]),
         Behaviour::Reverse => reverse(message),
         Behaviour::Forward => forward(message),
+        Behaviour::Append => append(message),
         Behaviour::Split => Outcome::Split(vec![
             Draft::of(message.head.clone(), b"one".to_vec()),
             Draft::of(message.head, b"two".to_vec()),
@@ -176,6 +179,22 @@ fn forward(message: Message) -> Outcome {
     };
     match made() {
         Ok(body) => Draft::of(message.head, body).into(),
+        Err(error) => Refusal::new("body", error).into(),
+    }
+}
+
+fn append(message: Message) -> Outcome {
+    let Message { head, body } = message;
+    let made = || {
+        let mut writer = BodyWriter::new();
+        for piece in body.into_octets(1 << 20)?.chunks(65_536) {
+            writer.write(piece)?;
+        }
+        writer.write(b"!")?;
+        writer.finish()
+    };
+    match made() {
+        Ok(body) => Draft::of(head, body).into(),
         Err(error) => Refusal::new("body", error).into(),
     }
 }
