@@ -3,8 +3,12 @@
 //! A [`Policy`] is made from the hospital's configuration and never changes; a reload makes a new one. It is the only
 //! source of a [`Permit`] or a [`ReadPermit`], without which a record goes nowhere.
 
+mod operators;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub use operators::{OperatorDenial, OperatorGrant, OperatorPermit, Right, RightError};
 
 use crate::identity::Principal;
 use crate::name::{FlowName, Label, RoleName, StakeholderName, SubscriptionName, ZoneName};
@@ -18,6 +22,8 @@ pub struct Policy {
     pub conduits: BTreeSet<(ZoneName, ZoneName)>,
     /// The labels that each stakeholder may see.
     pub clearances: BTreeMap<StakeholderName, BTreeSet<Label>>,
+    /// Who may look after flows.
+    pub operators: Vec<OperatorGrant>,
 }
 
 /// Rules of one flow.
@@ -233,6 +239,7 @@ mod tests {
             ]
             .into(),
             clearances: [("radiology".parse().unwrap(), ["phi".parse().unwrap()].into())].into(),
+            operators: Vec::new(),
         }
     }
 

@@ -14,12 +14,14 @@ mod flow;
 mod labels;
 mod main_file;
 mod model;
+mod operators;
 mod problem;
 mod purpose;
 mod reader;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -67,6 +67,7 @@ pub(crate) fn policy() -> Policy {
         flows: [(flow(), rules)].into(),
         conduits: std::iter::empty().collect(),
         clearances: [("radiology".parse().unwrap(), ["phi".parse().unwrap()].into())].into(),
+        operators: Vec::new(),
     }
 }
 
@@ -117,6 +118,8 @@ pub(crate) fn bad(sequence: u64, body: Body) -> Item {
 fn with_attributes(sequence: u64, body: Body, attributes: Vec<Attribute>) -> Item {
     let head = Head {
         time: Timestamp(0),
+        expires: None,
+        deliver_after: None,
         key: None,
         content_type: "text/plain".into(),
         attributes,

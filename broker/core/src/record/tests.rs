@@ -33,12 +33,15 @@ fn policy(clearance: &[&str]) -> Policy {
             clearance.iter().map(|label| label.parse().unwrap()).collect(),
         )]
         .into(),
+        operators: Vec::new(),
     }
 }
 
 fn head() -> Head {
     Head {
         time: Timestamp(1),
+        expires: Some(Timestamp(9)),
+        deliver_after: Some(Timestamp(3)),
         key: Some("k".into()),
         content_type: "application/dicom".into(),
         attributes: vec![],
@@ -93,6 +96,8 @@ fn goes_the_whole_way_and_survives_encoding() {
     let run = || ChainRun::unprocessed(&stored.envelope().head, &stored.measured(), &egress);
     let cleared = policy(&["device"]).read(&principal(), &flow, &subscription).unwrap();
     let delivered = stored.deliver(&cleared, &egress, run()).unwrap();
+    let head = delivered[0].head();
+    assert_eq!((head.expires, head.deliver_after), (Some(Timestamp(9)), Some(Timestamp(3))));
     assert_eq!(delivered[0].body(), &Body::Inline(Bytes::from_static(b"clean")));
     let uncleared = policy(&["phi"]).read(&principal(), &flow, &subscription).unwrap();
     let refused = stored.deliver(&uncleared, &egress, run());
@@ -134,6 +139,8 @@ fn a_draft_is_bounded_field_by_field() {
     let unnamed = Head { attributes: vec![attribute("a"), attribute("b c")], ..head() };
     assert_eq!(draft(unnamed, body()), Err(DraftError::AttributeName { index: 1 }));
     assert_eq!(draft(Head { content_type: "dicom".into(), ..head() }, body()), Err(DraftError::ContentType));
+    let never = Head { deliver_after: Some(Timestamp(9)), ..head() };
+    assert_eq!(draft(never, body()), Err(DraftError::NeverDue));
 }
 
 #[test]

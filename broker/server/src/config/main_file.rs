@@ -10,6 +10,7 @@ use hilum_core::{Digest, Label, Principal, PrincipalId, StakeholderName, ZoneNam
 use super::directory::Directory;
 use super::model::{Hospital, KeyFile, KeyKind, Limits, PluginFile, Stakeholder};
 use super::octets_of_hex;
+use super::operators;
 use super::reader::{At, PlainName, Sink, Table, known};
 
 /// Connections that a hospital may allow at a time.
@@ -29,6 +30,10 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
     let stakeholders: BTreeMap<_, _> =
         stakeholders.map(|(name, party)| read_stakeholder(name, party, &labels)).collect();
     let identities = read_principals(table.named("principals"), &name, &zones, &stakeholders);
+    let operators = table.tables("operators").into_iter().enumerate();
+    let operators =
+        operators.filter_map(|(index, entry)| operators::read(index, entry, &stakeholders)).collect();
+    let quarantine = table.table_if("quarantine").map(operators::read_quarantine);
     let plugins = table.named("plugins").into_iter();
     let plugins = plugins.map(|(name, plugin)| read_plugin(name, plugin, directory)).collect();
     let keys = table.named("keys").into_iter();
@@ -43,6 +48,8 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
         conduits,
         stakeholders,
         identities,
+        operators,
+        quarantine_octets_max: quarantine.unwrap_or(operators::QUARANTINE_OCTETS_DEFAULT),
         plugins,
         keys,
         flows: BTreeMap::new(),

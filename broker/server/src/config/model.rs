@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hilum_core::policy::{FlowRules, Grant, Policy};
+use hilum_core::policy::{FlowRules, Grant, OperatorGrant, Policy};
 use hilum_core::{
     Digest, FlowName, Label, Principal, PrincipalId, RoleName, StageName, StakeholderName, SubscriptionName,
     ZoneName, limits,
@@ -38,6 +38,10 @@ pub struct Hospital {
     pub stakeholders: BTreeMap<StakeholderName, Stakeholder>,
     /// Who may connect, by the name of the folder with the certificate.
     pub identities: BTreeMap<String, Arc<Principal>>,
+    /// Who may look after flows.
+    pub operators: Vec<OperatorGrant>,
+    /// Octets that the quarantine of each flow may hold.
+    pub quarantine_octets_max: u64,
     /// Plugins, by the name that stages use.
     pub plugins: BTreeMap<String, PluginFile>,
     /// Secrets that stages may be granted, by name.
@@ -249,7 +253,12 @@ impl Hospital {
             }
         }
         let clearances = self.stakeholders.iter().map(|(name, party)| (name.clone(), party.cleared.clone()));
-        Policy { flows, conduits: self.conduits.clone(), clearances: clearances.collect() }
+        Policy {
+            flows,
+            conduits: self.conduits.clone(),
+            clearances: clearances.collect(),
+            operators: self.operators.clone(),
+        }
     }
 }
 

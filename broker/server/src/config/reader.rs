@@ -150,6 +150,23 @@ impl<'a> Table<'a> {
         self.parse(text)
     }
 
+    /// Something that is written as text and may be there, such as a duration or a size (see [`super::units`]).
+    pub(super) fn read_if<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<At<T>> {
+        let text = self.text_if(key)?;
+        match read(&text.value) {
+            Ok(value) => Some(text.map(|_| value)),
+            Err(error) => {
+                self.sink.report(text.problem(error.to_string(), format!("for example `{key} = \"{example}\"`")));
+                None
+            }
+        }
+    }
+
     /// A list of texts that may be left out.
     pub(super) fn texts(&mut self, key: &'static str) -> Vec<At<String>> {
         let Some(value) = self.value(key) else { return Vec::new() };
@@ -234,6 +251,11 @@ impl<'a> Table<'a> {
             Some((name, table))
         };
         named.table.iter().filter_map(read).collect()
+    }
+
+    /// Where the table itself is.
+    pub(super) fn here(&self) -> At<()> {
+        At { value: (), place: self.place.clone(), key: self.path.clone() }
     }
 
     /// Reports every key that was not asked for.
