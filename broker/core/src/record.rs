@@ -88,6 +88,10 @@ pub struct TraceContext {
 pub struct Head {
     /// When it was made, by the publisher's clock.
     pub time: Timestamp,
+    /// From then on, by the broker's clock, nobody gets it any more.
+    pub expires: Option<Timestamp>,
+    /// Before that, by the broker's clock, nobody gets it.
+    pub deliver_after: Option<Timestamp>,
     /// Records of one key keep their order everywhere. May identify a patient: never logged.
     pub key: Option<String>,
     /// Media type of the body (RFC 6838), e.g. `application/dicom`.
@@ -104,6 +108,8 @@ impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Head")
             .field("time", &self.time)
+            .field("expires", &self.expires)
+            .field("deliver_after", &self.deliver_after)
             .field("key", &self.key.as_ref().map(|_| "<hidden>"))
             .field("content_type", &self.content_type)
             .field("attributes", &self.attributes)
@@ -246,6 +252,9 @@ pub enum DraftError {
     /// The content type is not `type/subtype` of printable ASCII.
     #[error("the content type is not of the form `type/subtype`")]
     ContentType,
+    /// It expires before it may be delivered.
+    #[error("the record expires before it may be delivered")]
+    NeverDue,
     /// An attribute has no name, or one with other than printable ASCII.
     #[error("attribute {index} has a name that is empty or not printable ASCII")]
     AttributeName {
@@ -259,6 +268,13 @@ fn bound(field: &'static str, actual: usize, limit: usize, unit: &'static str) -
         return Ok(());
     }
     Err(DraftError::TooLarge { field, actual: actual as u64, limit: limit as u64, unit })
+}
+
+fn check_times(head: &Head) -> Result<(), DraftError> {
+    match (head.deliver_after, head.expires) {
+        (Some(after), Some(expires)) if after >= expires => Err(DraftError::NeverDue),
+        _ => Ok(()),
+    }
 }
 
 fn check_fields(key: Option<&str>, content_type: &str, attributes: &[Attribute]) -> Result<(), DraftError> {
@@ -297,6 +313,7 @@ fn check_body(body: &Body) -> Result<(), DraftError> {
 
 /// What [`Draft::new`] would say of an inline record, for a sender that wants to know before.
 pub(crate) fn check_inline(head: &Head, body: &Bytes) -> Result<(), DraftError> {
+    check_times(head)?;
     check_fields(head.key.as_deref(), &head.content_type, &head.attributes)?;
     bound("body", body.len(), limits::INLINE_BODY_OCTETS_MAX, "octets")
 }
@@ -310,6 +327,7 @@ impl Draft {
         body: Body,
         producer: Option<ProducerPosition>,
     ) -> Result<Self, DraftError> {
+        check_times(&head)?;
         check_fields(head.key.as_deref(), &head.content_type, &head.attributes)?;
         check_body(&body)?;
         head.labels.clear();
@@ -469,14 +487,12 @@ fn check_run(input: &Measured, plan: &Plan, run: &ChainRun) -> Result<(), SealEr
     Ok(())
 }
 
-fn output_head(
-    output: Output,
-    time: Timestamp,
-    trace: Option<TraceContext>,
-    labels: &[Label],
-) -> (Head, Measured) {
+/// The head of a chain's output: a plugin sets neither times nor trace.
+fn output_head(output: Output, input: &Head, labels: &[Label]) -> (Head, Measured) {
     let Output { key, content_type, attributes, body } = output;
-    (Head { time, key, content_type, attributes, labels: labels.to_vec(), trace }, body)
+    let Head { time, expires, deliver_after, trace, .. } = *input;
+    let labels = labels.to_vec();
+    (Head { time, expires, deliver_after, key, content_type, attributes, labels, trace }, body)
 }
 
 impl Admitted {
@@ -518,7 +534,7 @@ impl Admitted {
         let labels: Vec<Label> = plan.labels_after(&head.labels).cloned().collect();
         let ChainRun { outputs, receipt } = run;
         let seal = |output| {
-            let (head, body) = output_head(output, head.time, head.trace, &labels);
+            let (head, body) = output_head(output, &head, &labels);
             let envelope = Envelope {
                 head,
                 body: body.into_body(),
@@ -647,7 +663,7 @@ impl Stored {
         check_run(&self.measured(), plan, &run)?;
         let ChainRun { outputs, receipt } = run;
         let deliver = |output| {
-            let (head, body) = output_head(output, head.time, head.trace, &labels);
+            let (head, body) = output_head(output, head, &labels);
             Delivered {
                 flow: self.flow.clone(),
                 offset: self.offset,

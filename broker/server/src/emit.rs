@@ -67,6 +67,8 @@ impl Emitter {
             self.flows.policy.admit(principal, &emission.flow).map_err(|denial| denial.to_string())?;
         let head = Head {
             time: self.flows.shared.now(),
+            expires: None,
+            deliver_after: None,
             key: emission.key,
             content_type: emission.content_type,
             attributes: emission.attributes,

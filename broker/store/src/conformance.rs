@@ -15,7 +15,7 @@ use hilum_core::record::{BlobId, BlobRef};
 use hilum_core::{Body, Entry, Head, LogName, Offset, Timestamp};
 
 use crate::limits::{META_KEY_OCTETS_MAX, META_VALUE_OCTETS_MAX};
-use crate::{AppendError, BlobError, Blobs, Log, LogEntry, Meta, MetaError};
+use crate::{AppendError, BlobError, Blobs, Durability, Log, LogEntry, Meta, MetaError};
 
 /// Waits on this thread, which is none of an executor's.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
@@ -50,6 +50,8 @@ pub(crate) fn entry(text: &str) -> Entry {
     };
     let head = Head {
         time: Timestamp(1),
+        expires: None,
+        deliver_after: None,
         key: None,
         content_type: "text/plain".into(),
         attributes: vec![],
@@ -118,7 +120,9 @@ fn entries_come_back_in_order(log: &dyn Log) {
     assert!(block_on(log.read(&scans(), Offset(0), 100)).unwrap().is_empty());
     let texts: Vec<String> = (0..120).map(|number| format!("record {number}")).collect();
     // None is polled before all are made: the order is that of the calls.
-    let append = |batch: &[String]| log.append(&scans(), batch.iter().map(|text| entry(text)).collect());
+    let append = |batch: &[String]| {
+        log.append(&scans(), batch.iter().map(|text| entry(text)).collect(), Durability::Fsynced)
+    };
     let pending: Vec<_> = texts.chunks(7).map(append).collect();
     let offsets: Vec<u64> = pending.into_iter().map(|append| block_on(append).unwrap().0).collect();
     assert_eq!(offsets, (0..120).step_by(7).collect::<Vec<_>>());
@@ -133,7 +137,10 @@ fn entries_come_back_in_order(log: &dyn Log) {
 }
 
 fn logs_are_apart(log: &dyn Log) {
-    assert_eq!(block_on(log.append(&LogName::Audit, vec![event(7)])).unwrap(), Offset(0));
+    assert_eq!(
+        block_on(log.append(&LogName::Audit, vec![event(7)], Durability::Fsynced)).unwrap(),
+        Offset(0)
+    );
     let found = read_all(log, &LogName::Audit, 0).unwrap();
     assert_eq!(Event::decode(&found[0].octets).unwrap().time, Timestamp(7));
     assert_eq!(block_on(log.bounds(&scans())).unwrap(), 0..120);
@@ -149,17 +156,20 @@ fn reads_are_bounded(log: &dyn Log) {
 }
 
 fn bad_batches_are_refused(log: &dyn Log) {
-    let refusal = |batch| block_on(log.append(&scans(), batch)).unwrap_err();
+    let refusal = |batch| block_on(log.append(&scans(), batch, Durability::Fsynced)).unwrap_err();
     assert!(matches!(refusal(vec![]), AppendError::Empty));
     assert!(matches!(
         refusal(vec![entry("a"), event(1)]),
         AppendError::WrongLog { entry: LogName::Audit, .. }
     ));
     let many = std::iter::repeat_n(event(1), crate::limits::APPEND_ENTRIES_MAX + 1).collect();
-    let refused = block_on(log.append(&LogName::Audit, many)).unwrap_err();
+    let refused = block_on(log.append(&LogName::Audit, many, Durability::Fsynced)).unwrap_err();
     assert!(matches!(refused, AppendError::TooLarge { unit: "entries", .. }));
     assert_eq!(block_on(log.bounds(&scans())).unwrap(), 0..120);
-    assert_eq!(block_on(log.append(&scans(), vec![entry("after")])).unwrap(), Offset(120));
+    assert_eq!(
+        block_on(log.append(&scans(), vec![entry("after")], Durability::Fsynced)).unwrap(),
+        Offset(120)
+    );
 }
 
 fn trimming_lets_go_of_the_beginning(log: &dyn Log) {
@@ -171,7 +181,7 @@ fn trimming_lets_go_of_the_beginning(log: &dyn Log) {
     assert_eq!(found.len() as u64, 121 - bounds.start);
     block_on(log.trim(&scans(), Offset(3))).unwrap();
     assert_eq!(block_on(log.bounds(&scans())).unwrap(), bounds, "what was let go of does not come back");
-    assert_eq!(block_on(log.append(&scans(), vec![entry("on")])).unwrap(), Offset(121));
+    assert_eq!(block_on(log.append(&scans(), vec![entry("on")], Durability::Fsynced)).unwrap(), Offset(121));
 }
 
 pub(crate) fn pattern(octets: usize) -> Bytes {

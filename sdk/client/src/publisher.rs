@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hilum_core::record::{ProducerId, ProducerPosition, TraceContext};
@@ -41,8 +41,16 @@ impl Record {
     pub fn new(content_type: &str, body: Bytes) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-        let (key, attributes, labels, trace) = (None, Vec::new(), Vec::new(), None);
-        let head = Head { time, key, content_type: content_type.to_owned(), attributes, labels, trace };
+        let head = Head {
+            time,
+            expires: None,
+            deliver_after: None,
+            key: None,
+            content_type: content_type.to_owned(),
+            attributes: Vec::new(),
+            labels: Vec::new(),
+            trace: None,
+        };
         Self { head, body }
     }
 
@@ -60,12 +68,44 @@ impl Record {
         self
     }
 
+    /// The same, but nobody gets it from then on, by the broker's clock.
+    #[must_use]
+    pub fn with_expires(mut self, at: Timestamp) -> Self {
+        self.head.expires = Some(at);
+        self
+    }
+
+    /// The same, but nobody gets it once this long has passed since the record's own time.
+    #[must_use]
+    pub fn with_time_to_live(self, duration: Duration) -> Self {
+        let at = after(self.head.time, duration);
+        self.with_expires(at)
+    }
+
+    /// The same, but nobody gets it before then, by the broker's clock.
+    #[must_use]
+    pub fn with_deliver_after(mut self, at: Timestamp) -> Self {
+        self.head.deliver_after = Some(at);
+        self
+    }
+
+    /// The same, but nobody gets it until this long has passed since the record's own time.
+    #[must_use]
+    pub fn with_delay(self, duration: Duration) -> Self {
+        let at = after(self.head.time, duration);
+        self.with_deliver_after(at)
+    }
+
     /// The same as part of a trace (W3C Trace Context).
     #[must_use]
     pub fn with_trace(mut self, trace: TraceContext) -> Self {
         self.head.trace = Some(trace);
         self
     }
+}
+
+fn after(time: Timestamp, duration: Duration) -> Timestamp {
+    Timestamp(time.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// The record is safe.

@@ -10,6 +10,8 @@ use crate::record::{Attribute, Head, Timestamp, TraceContext};
 #[derive(Serialize)]
 struct Sent<'a> {
     time: Timestamp,
+    expires: Option<Timestamp>,
+    deliver_after: Option<Timestamp>,
     key: Option<&'a str>,
     content_type: &'a str,
     attributes: &'a [Attribute],
@@ -21,6 +23,8 @@ struct Sent<'a> {
 #[derive(Deserialize)]
 struct Received {
     time: Timestamp,
+    expires: Option<Timestamp>,
+    deliver_after: Option<Timestamp>,
     key: Option<String>,
     content_type: String,
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::ATTRIBUTES_MAX }>")]
@@ -35,13 +39,14 @@ fn labels_as_text<S: Serializer>(labels: &&[Label], serializer: S) -> Result<S::
 }
 
 pub(super) fn serialize<S: Serializer>(head: &Head, serializer: S) -> Result<S::Ok, S::Error> {
-    let Head { time, key, content_type, attributes, labels, trace } = head;
-    let sent = Sent { time: *time, key: key.as_deref(), content_type, attributes, labels, trace: *trace };
-    sent.serialize(serializer)
+    let Head { time, expires, deliver_after, key, content_type, attributes, labels, trace } = head;
+    let (time, expires, deliver_after, trace) = (*time, *expires, *deliver_after, *trace);
+    let key = key.as_deref();
+    Sent { time, expires, deliver_after, key, content_type, attributes, labels, trace }.serialize(serializer)
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Head, D::Error> {
-    let Received { time, key, content_type, attributes, labels, trace } =
+    let Received { time, expires, deliver_after, key, content_type, attributes, labels, trace } =
         Received::deserialize(deserializer)?;
-    Ok(Head { time, key, content_type, attributes, labels, trace })
+    Ok(Head { time, expires, deliver_after, key, content_type, attributes, labels, trace })
 }

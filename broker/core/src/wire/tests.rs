@@ -16,6 +16,8 @@ use crate::{Digest, Offset};
 pub(crate) fn head() -> Head {
     Head {
         time: Timestamp(1_700_000_000_000),
+        expires: None,
+        deliver_after: None,
         key: Some("mri-1".into()),
         content_type: "text/plain".into(),
         attributes: vec![Attribute { name: "unit".into(), value: "K".into() }],
@@ -71,7 +73,8 @@ fn control_examples() -> Vec<(&'static str, Bytes)> {
 fn publisher_examples() -> Vec<(&'static str, Bytes)> {
     use publisher::{Opened, ToBroker, ToClient};
     let record = PublishedRecord { head: head(), body: Bytes::from_static(b"4.2") };
-    let bare = Head { key: None, attributes: vec![], trace: None, ..head() };
+    let (expires, deliver_after) = (Some(Timestamp(1_700_000_600_000)), Some(Timestamp(1_700_000_060_000)));
+    let bare = Head { expires, deliver_after, key: None, attributes: vec![], trace: None, ..head() };
     let second = PublishedRecord { head: bare, body: Bytes::from_static(b"4.3") };
     let credit = Credit { records: 1024, octets: 1 << 20 };
     let ack = Ack { through_sequence: 8, durability: Durability::Fsynced, last_offset: Some(Offset(300)) };
@@ -129,6 +132,7 @@ fn large_examples() -> Vec<(&'static str, Bytes)> {
     let refusal = Refusal::new(RefusalCode::BodySize, "fewer octets");
     vec![
         example("open-upload", Open::Upload(OpenUpload { flow, position, head: head(), size: 500 << 20 })),
+        example("upload-ready", UploadAnswer::Ready(UploadReady { from: 262_144 })),
         example("upload-ack", UploadAnswer::Ack(ack)),
         example("upload-refused", UploadAnswer::Refused(refusal)),
         example(
@@ -277,16 +281,19 @@ fn any_head() -> impl Strategy<Value = Head> {
     let attribute = ("[!-~]{1,64}", "\\PC{0,80}").prop_map(|(name, value)| Attribute { name, value });
     let label = "[a-z0-9][a-z0-9._-]{0,63}".prop_map(|label| label.parse().unwrap());
     let trace = (any::<[u8; 16]>(), any::<[u8; 8]>(), any::<u8>());
+    let time = || proptest::option::of(any::<u64>().prop_map(Timestamp));
     (
-        any::<u64>(),
+        (any::<u64>(), time(), time()),
         proptest::option::of("\\PC{0,40}"),
         "[a-z]{1,20}/[a-z.+-]{1,40}",
         proptest::collection::vec(attribute, 0..=limits::ATTRIBUTES_MAX),
         proptest::collection::vec(label, 0..=limits::LABELS_MAX),
         proptest::option::of(trace),
     )
-        .prop_map(|(time, key, content_type, attributes, labels, trace)| Head {
+        .prop_map(|((time, expires, deliver_after), key, content_type, attributes, labels, trace)| Head {
             time: Timestamp(time),
+            expires,
+            deliver_after,
             key,
             content_type,
             attributes,
