@@ -20,11 +20,11 @@ mod large;
 mod publisher;
 mod subscription;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use serde::Serialize;
 
 pub use control::{ControlClient, ControlServer};
-pub use large::{DownloadClient, DownloadEvent, DownloadServer, UploadClient, UploadServer};
+pub use large::{DownloadClient, DownloadEvent, DownloadServer, Outgoing, Partial, UploadClient, UploadServer};
 pub use publisher::{
     NotUnderWay, PublishError, PublisherClient, PublisherClientEvent, PublisherServer, PublisherServerEvent,
 };
@@ -154,13 +154,8 @@ pub enum Accepted {
     Publisher(PublisherServer),
     /// Answer with [`SubscriptionServer::open`] or [`SubscriptionServer::refuse`].
     Subscription(SubscriptionServer),
-    /// Answer with [`UploadServer::ack`] or [`UploadServer::refuse`].
-    Upload {
-        /// The machine.
-        server: UploadServer,
-        /// The first octets of the body, to be given to [`UploadServer::handle_chunk`] before those that follow.
-        early: Bytes,
-    },
+    /// Answer with [`UploadServer::ready`], then [`UploadServer::ack`]; or with [`UploadServer::refuse`].
+    Upload(UploadServer),
     /// Answer with [`DownloadServer::start`] or [`DownloadServer::refuse`].
     Download(DownloadServer),
 }
@@ -191,14 +186,12 @@ impl Incoming {
             }
             Received::Nothing => return Ok(None),
         };
-        let mut input = std::mem::take(&mut self.input);
+        let input = std::mem::take(&mut self.input);
         Ok(Some(match open {
             Open::Control(hello) => Accepted::Control(ControlServer::new(hello, input)),
             Open::Publisher(open) => Accepted::Publisher(PublisherServer::new(open, input)),
             Open::Subscription(open) => Accepted::Subscription(SubscriptionServer::new(open, input)),
-            Open::Upload(open) => {
-                Accepted::Upload { early: input.decoder.take_rest(), server: UploadServer::new(open) }
-            }
+            Open::Upload(open) => Accepted::Upload(UploadServer::new(open, input)),
             Open::Download(open) => Accepted::Download(DownloadServer::new(open, input)),
         }))
     }

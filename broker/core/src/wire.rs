@@ -8,7 +8,7 @@
 //! | [`control`] | [`control::Hello`] | [`control::ToClient`] |
 //! | [`publisher`] | [`publisher::OpenPublisher`], then [`publisher::ToBroker`] | [`publisher::ToClient`] |
 //! | [`subscription`] | [`subscription::OpenSubscription`], then [`subscription::ToBroker`] | [`subscription::ToClient`] |
-//! | [`large`], up | [`large::OpenUpload`], then the body's octets | [`large::UploadAnswer`] |
+//! | [`large`], up | [`large::OpenUpload`], when answered the body's octets and their digest | [`large::UploadAnswer`] |
 //! | [`large`], down | [`large::OpenDownload`] | [`large::DownloadAnswer`], then the body's octets |
 //!
 //! Inside a major version, a minor one adds variants, codes and stream kinds at the end; the fields of a frame never change.

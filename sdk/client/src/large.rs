@@ -48,7 +48,7 @@ impl LargeBody {
         match next_event(&mut stream, &mut machine).await? {
             DownloadEvent::Started(start) => Ok((stream, machine, start)),
             DownloadEvent::Refused(refusal) => Err(refusal.into()),
-            DownloadEvent::Octets(_) | DownloadEvent::Complete => Err(StreamError::Finished),
+            DownloadEvent::Octets(_) | DownloadEvent::Complete | DownloadEvent::Changed => Err(StreamError::Finished),
         }
     }
 
@@ -76,7 +76,7 @@ impl LargeBody {
                 self.complete = true;
                 return Ok(None);
             }
-            Ok(DownloadEvent::Started(_) | DownloadEvent::Refused(_)) => StreamError::Finished,
+            Ok(DownloadEvent::Started(_) | DownloadEvent::Changed | DownloadEvent::Refused(_)) => StreamError::Finished,
             Err(error) => self.client.closing_on_violation(error),
         };
         Err(ReadError::Body { flow: self.flow.clone(), offset: self.offset, source })

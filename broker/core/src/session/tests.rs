@@ -7,7 +7,7 @@ use super::*;
 use crate::limits;
 use crate::record::{Offset, ProducerId, ProducerPosition};
 use crate::wire::control::ToClient as ControlToClient;
-use crate::wire::large::{DownloadStart, OpenDownload, OpenUpload, UploadAck, UploadAnswer};
+use crate::wire::large::{DownloadStart, OpenDownload, OpenUpload, UploadAck, UploadAnswer, UploadReady};
 use crate::wire::publisher::{Durability, OpenPublisher, Publish, ToBroker};
 use crate::wire::subscription::{OffsetRange, OpenSubscription, Settle};
 use crate::wire::tests::{delivery, head};

@@ -84,6 +84,8 @@ codes! {
         Unavailable = 14, "unavailable";
         /// A defect of the broker; its log says more.
         Internal = 15, "internal error";
+        /// The body's digest is not the one that its sender computed.
+        BodyDigest = 16, "body digest";
     }
 }
 

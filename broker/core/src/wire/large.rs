@@ -8,7 +8,8 @@ use crate::digest::Digest;
 use crate::name::{FlowName, SubscriptionName};
 use crate::record::{Head, Offset, ProducerPosition};
 
-/// Opens an upload; exactly `size` raw octets and the end of the stream follow.
+/// Opens an upload, or goes on with one: principal, flow, position and size say which. When the broker is ready, the raw octets
+/// from the one that it wants on follow, then the SHA-256 of all `size` octets, then the end of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenUpload {
     /// Where the record goes.
@@ -23,13 +24,22 @@ pub struct OpenUpload {
     pub size: u64,
 }
 
-/// What the broker answers an upload, once; it may come before the body's end.
+/// What the broker answers an upload: `Ready`, then one of the others; or one of the others at any time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UploadAnswer {
+    /// The body may come.
+    Ready(UploadReady),
     /// The record is safe.
     Ack(UploadAck),
     /// The record is not taken.
     Refused(Refusal),
+}
+
+/// The broker is ready for the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadReady {
+    /// The first octet wanted: those before it are here from an earlier try.
+    pub from: u64,
 }
 
 /// A large record is safe.

@@ -271,7 +271,7 @@ async fn serve_stream(session: &Session, mut stream: Stream) -> Result<(), Strea
         Accepted::Control(_) => Err(StreamError::second_control()),
         Accepted::Publisher(machine) => publisher::serve(session, machine, stream).await,
         Accepted::Subscription(machine) => subscription::serve(session, machine, stream).await,
-        Accepted::Upload { server, early } => upload::serve(session, server, early, stream).await,
+        Accepted::Upload(machine) => upload::serve(session, machine, stream).await,
         Accepted::Download(machine) => download::serve(session, machine, stream).await,
     }
 }

@@ -9,7 +9,7 @@ use hilum_core::session::UploadServer;
 use hilum_core::wire::large::UploadAck;
 use hilum_core::wire::publisher::Durability;
 use hilum_core::wire::{Refusal, RefusalCode};
-use hilum_core::{LogName, limits};
+use hilum_core::{Digest, LogName, limits};
 use hilum_store::{BlobError, BlobWriter};
 
 use super::{Session, Stream, StreamError, read, refusal};
@@ -24,10 +24,10 @@ const STALL_TIME: Duration = Duration::from_secs(60);
 pub(super) async fn serve(
     session: &Session,
     mut machine: UploadServer,
-    early: Bytes,
     mut stream: Stream,
 ) -> Result<(), StreamError> {
-    match receive(session, &mut machine, early, &mut stream).await? {
+    machine.check_silence()?;
+    match receive(session, &mut machine, &mut stream).await? {
         Ok(ack) => machine.ack(ack),
         Err(refused) => machine.refuse(refused),
     }
@@ -40,7 +40,6 @@ pub(super) async fn serve(
 async fn receive(
     session: &Session,
     machine: &mut UploadServer,
-    early: Bytes,
     stream: &mut Stream,
 ) -> Result<Result<UploadAck, Refusal>, StreamError> {
     let request = machine.request().clone();
@@ -65,7 +64,10 @@ async fn receive(
         Ok(sink) => sink,
         Err(error) => return Ok(Err(unavailable(&error))),
     };
-    let mut chunk = Some(early);
+    machine.ready(0);
+    machine.poll_transmit(&mut stream.out);
+    stream.write_out().await?;
+    let mut chunk = Some(Bytes::new());
     while let Some(octets) = chunk {
         let octets = match machine.handle_chunk(octets) {
             Ok(octets) => octets,
@@ -81,10 +83,11 @@ async fn receive(
             }
         };
     }
-    if let Err(refused) = machine.handle_finish() {
-        return Ok(Err(refused));
-    }
-    Ok(submit(session, machine, &permit, sink).await)
+    let digest = match machine.handle_finish() {
+        Ok(digest) => digest,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    Ok(submit(session, machine, &permit, sink, digest).await)
 }
 
 /// The record's way from draft to stored.
@@ -93,6 +96,7 @@ async fn submit(
     machine: &UploadServer,
     permit: &Permit,
     sink: Sink,
+    digest: Digest,
 ) -> Result<UploadAck, Refusal> {
     let request = machine.request();
     let lane: &Lane = match session.flows.by_name.get(&request.flow) {
@@ -106,6 +110,16 @@ async fn submit(
     }
     let body = sink.finish().await.map_err(|error| unavailable(&error))?;
     let staged = if let Body::Blob(blob) = &body { Some(blob.id) } else { None };
+    let received = match &body {
+        Body::Inline(octets) => Digest::of(octets),
+        Body::Blob(blob) => blob.digest,
+    };
+    if received != digest {
+        if let Some(Err(error)) = delete(session, staged).await {
+            tracing::warn!(flow = %request.flow, %error, "a refused body could not be deleted yet");
+        }
+        return Err(Refusal::retryable(RefusalCode::BodyDigest, "the body is not the one that was sent"));
+    }
     let settled = match admit(session, machine, permit, head, body) {
         Ok(record) => lane.submit(vec![Item { record, span }]).await.map_err(|Closed| {
             Refusal::retryable(RefusalCode::Unavailable, "the flow takes no records: the broker is stopping")

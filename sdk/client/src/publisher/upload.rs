@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use hilum_core::limits::BLOB_CHUNK_OCTETS;
 use hilum_core::record::ProducerPosition;
-use hilum_core::session::{Machine, UploadClient};
+use hilum_core::session::{Machine, Outgoing, UploadClient};
 use hilum_core::wire::CloseCode;
 use hilum_core::wire::large::{OpenUpload, UploadAnswer};
 use hilum_core::{FlowName, Head};
@@ -38,6 +38,7 @@ pub(super) async fn run(
         Ok(UploadAnswer::Ack(ack)) => {
             Ok(Ack { sequence: position.sequence, durability: ack.durability, through_offset: ack.offset })
         }
+        Ok(UploadAnswer::Ready(_)) => Err(unanswered(StreamError::Finished)),
         Ok(UploadAnswer::Refused(refusal)) => Err(PublishError::Refused { flow: flow.clone(), refusal }),
         Err(Failure::Body(error)) => Err(error),
         Err(Failure::Stream(error)) => Err(unanswered(client.closing_on_violation(error))),
@@ -63,6 +64,11 @@ async fn exchange(
 ) -> Result<UploadAnswer, Failure> {
     let mut opening = BytesMut::new();
     machine.poll_transmit(&mut opening);
+    stream.send.write_chunk(opening.freeze()).await.map_err(StreamError::from)?;
+    match stream.next_event(machine).await? {
+        UploadAnswer::Ready(_) => {}
+        answer => return Ok(answer),
+    }
     let Stream { send, recv, .. } = stream;
     // It fails only where the stream has ended, which writing will tell.
     let _ = send.set_priority(UPLOAD_PRIORITY);
@@ -79,7 +85,7 @@ async fn exchange(
         }
     };
     tokio::pin!(answer);
-    let sending = send_body(send, opening, size, body);
+    let sending = send_body(send, size, body);
     tokio::select! {
         biased;
         answered = &mut answer => return answered,
@@ -96,12 +102,11 @@ async fn exchange(
 /// Sends the opening and exactly `size` octets.
 async fn send_body(
     send: &mut SendStream,
-    opening: BytesMut,
     size: u64,
     mut body: impl AsyncRead + Unpin,
 ) -> Result<(), Failure> {
     let lost = |error| Failure::Stream(StreamError::from(error));
-    send.write_chunk(opening.freeze()).await.map_err(lost)?;
+    let mut digest = Outgoing::new(size);
     let mut sent = 0;
     let mut buffer = BytesMut::new();
     loop {
@@ -114,8 +119,11 @@ async fn send_body(
         if read == 0 {
             break;
         }
-        send.write_chunk(buffer.split().freeze()).await.map_err(lost)?;
+        let octets = digest.handle_octets(sent, buffer.split().freeze(), 0);
+        send.write_chunk(octets.unwrap_or_default()).await.map_err(lost)?;
         sent = actual;
     }
+    let digest = digest.digest().unwrap_or(hilum_core::Digest([0; 32]));
+    send.write_all(&digest.0).await.map_err(lost)?;
     send.finish().map_err(|_| Failure::Stream(StreamError::Finished))
 }

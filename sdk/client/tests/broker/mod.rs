@@ -153,7 +153,7 @@ async fn serve_stream(
         Accepted::Control(machine) => control(machine, send, recv).await,
         Accepted::Publisher(machine) => publisher(connection, machine, send, recv, &seen).await,
         Accepted::Subscription(machine) => subscription(machine, send, recv, &seen).await,
-        Accepted::Upload { server, early } => upload(server, early, &mut send, recv, &seen).await,
+        Accepted::Upload(machine) => upload(machine, &mut send, recv, &seen).await,
         Accepted::Download(machine) => download(machine, send, &seen).await,
     }
 }
@@ -278,7 +278,6 @@ async fn subscription(
 
 async fn upload(
     mut machine: UploadServer,
-    early: Bytes,
     send: &mut SendStream,
     mut recv: RecvStream,
     seen: &Mutex<Seen>,
@@ -287,7 +286,11 @@ async fn upload(
     if machine.request().flow.as_str() == "full" {
         machine.refuse(Refusal::retryable(RefusalCode::Unavailable, "the disk is full"));
     } else {
-        let mut chunk = Some(early);
+        machine.ready(0);
+        let mut out = BytesMut::new();
+        machine.poll_transmit(&mut out);
+        send.write_all(&out).await.unwrap();
+        let mut chunk = Some(Bytes::new());
         while let Some(octets) = chunk {
             let Ok(octets) = machine.handle_chunk(octets) else { break };
             body.extend_from_slice(&octets);
@@ -296,7 +299,7 @@ async fn upload(
                 Err(_) => return,
             };
         }
-        if machine.handle_finish().is_ok() {
+        if machine.handle_finish() == Ok(Digest::of(&body)) {
             seen.lock().unwrap().large.push(body.freeze());
             machine.ack(UploadAck { durability: Durability::Fsynced, offset: Some(Offset(0)) });
         }
