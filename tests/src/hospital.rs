@@ -1,5 +1,6 @@
 //! A small hospital for tests: one clinic, one zone, flows as the test needs them.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -7,6 +8,8 @@ use hilum_client::{Client, Config, ConnectError};
 use hilum_server::config::Directory;
 use hilum_server::provision::{Request, Usage, Validity, read_authority};
 use tempfile::TempDir;
+
+use crate::Flow;
 
 /// Everything but flows. `scanner` publishes, `reader` and `other` read.
 const MAIN: &str = r#"
@@ -59,44 +62,33 @@ kind = "secret"
 file = "keys/research"
 "#;
 
-/// A flow `records` without a chain, with the subscription `all`.
-pub const PLAIN_FLOW: &str = r#"
-name = "records"
-class = "device"
-zone = "clinic"
-labels = ["phi"]
-
-[[publish]]
-stakeholder = "clinic"
-
-[[subscription]]
-name = "all"
-stakeholder = "ward"
-purpose = "TREAT"
-"#;
-
 /// A hospital directory that goes when the test ends.
 pub struct Hospital {
     directory: TempDir,
 }
 
 impl Hospital {
-    /// A provisioned hospital with these flows.
-    pub fn new(flows: &[&str]) -> Self {
+    /// A provisioned hospital with these flows: values of [`Flow`], or the text of their files.
+    pub fn new<F: Display>(flows: &[F]) -> Self {
+        Self::with("", flows)
+    }
+
+    /// As `new`, with more in `hilum.toml`.
+    pub fn with<F: Display>(more: &str, flows: &[F]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("flows")).unwrap();
-        std::fs::write(directory.path().join("hilum.toml"), MAIN).unwrap();
+        std::fs::write(directory.path().join("hilum.toml"), format!("{MAIN}{more}")).unwrap();
         for (index, flow) in flows.iter().enumerate() {
-            std::fs::write(directory.path().join(format!("flows/{index}.toml")), flow).unwrap();
+            std::fs::write(directory.path().join(format!("flows/{index}.toml")), flow.to_string()).unwrap();
         }
         let hospital = Self { directory };
         hospital.provision();
         hospital
     }
 
-    /// A provisioned hospital with [`PLAIN_FLOW`].
+    /// A provisioned hospital with [`Flow::plain`].
     pub fn plain() -> Self {
-        Self::new(&[PLAIN_FLOW])
+        Self::new(&[Flow::plain()])
     }
 
     /// Issues a certificate of this hospital's authority for `path`, valid for `days` from `from` on, and gives what

@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "this is for tests; where something is not as it should be, they end")]
 
+mod flow;
 mod hospital;
 mod process;
 pub mod raw;
 
 use std::path::Path;
 
-pub use hospital::{Hospital, PLAIN_FLOW};
+pub use flow::{Flow, Stage, Subscription};
+pub use hospital::Hospital;
 pub use process::{Broker, hilum, hilum_reading};
 
 /// The root of the project.

@@ -7,98 +7,19 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use hilum_client::{Client, Record};
-use hilum_tests::{Broker, Hospital, PLAIN_FLOW};
+use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription};
 
 use crate::support::{CREDIT, body, name, next, says, subscribe};
 
 /// As a name and as a number, so that no field is too choosy for it.
 const CANARIES: [&str; 2] = ["ZEBEDIAHCANARY", "7731900442"];
 
-/// HL7v2 messages are cleaned before they are stored.
-const MESSAGES_FLOW: &str = r#"
-name = "messages"
-class = "messages"
-zone = "clinic"
-labels = ["phi"]
-
-[[publish]]
-stakeholder = "clinic"
-
-[[ingress]]
-stage = "clean"
-plugin = "deidentify"
-grants = ["keys:research"]
-config = { key = "research" }
-
-[[subscription]]
-name = "all"
-stakeholder = "ward"
-purpose = "HRESCH"
-"#;
-
-/// Everything is refused, by a rule that looks at an attribute.
-const CLOSED_FLOW: &str = r#"
-name = "closed"
-class = "device"
-zone = "clinic"
-labels = ["phi"]
-
-[[publish]]
-stakeholder = "clinic"
-
-[[ingress]]
-stage = "check"
-plugin = "access"
-config.rules = [{ name = "nobody", effect = "deny" }]
-
-[[subscription]]
-name = "all"
-stakeholder = "ward"
-purpose = "TREAT"
-"#;
-
-/// Telemetry whose machine and sensor are named after the patient goes into the plugin's state.
-const WATCHED_FLOW: &str = r#"
-name = "watched"
-class = "device"
-zone = "clinic"
-labels = ["phi"]
-
-[[publish]]
-stakeholder = "clinic"
-
-[[ingress]]
-stage = "watch"
-plugin = "analytics"
-grants = ["log", "metrics", "state", "emit:alerts"]
-config.alerts_flow = "alerts"
-config.watch = [{ sensor = "ZEBEDIAHCANARY", unit = "%", below = 60 }]
-
-[[subscription]]
-name = "all"
-stakeholder = "ward"
-purpose = "TREAT"
-"#;
-
-/// What the plugin of flow `watched` makes of it.
-const ALERTS_FLOW: &str = r#"
-name = "alerts"
-class = "device"
-zone = "clinic"
-labels = ["phi"]
-
-[[subscription]]
-name = "all"
-stakeholder = "ward"
-purpose = "TREAT"
-"#;
-
 /// Everything at its most talkative, but for the compiler of the plugins, which writes a hundred thousand lines.
 const LOG: &str = "debug,cranelift_codegen=info,wasmtime_internal_cranelift=info";
 
 #[tokio::test]
 async fn a_planted_identifier_is_nowhere_in_the_open() {
-    let hospital = Hospital::new(&[PLAIN_FLOW, MESSAGES_FLOW, CLOSED_FLOW, WATCHED_FLOW, ALERTS_FLOW]);
+    let hospital = Hospital::new(&flows());
     let broker = Broker::start_with(hospital.path(), &[("RUST_LOG", LOG)]);
     let scanner = hospital.connect(broker.address(), "scanner").await.unwrap();
     let mut errors = plant(&scanner).await;
@@ -118,6 +39,27 @@ async fn a_planted_identifier_is_nowhere_in_the_open() {
     assert_clean("an error", &[("errors".into(), errors.join("\n").into_bytes())]);
     // A search that finds nothing proves nothing until it is seen to find something.
     assert!(found(&[("it".into(), b"... ZEBEDIAHCANARY ...".to_vec())]).is_some());
+}
+
+/// Flow `messages` is cleaned before it is stored, `closed` refuses everything by a rule that looks at an attribute, `watched`
+/// keeps state about a machine and a sensor that are named after the patient and emits to `alerts`.
+fn flows() -> [Flow; 5] {
+    let closed =
+        Stage::new("check", "access").with(r#"config.rules = [{ name = "nobody", effect = "deny" }]"#);
+    let watch = Stage::new("watch", "analytics").with(
+        r#"
+grants = ["log", "metrics", "state", "emit:alerts"]
+config.alerts_flow = "alerts"
+config.watch = [{ sensor = "ZEBEDIAHCANARY", unit = "%", below = 60 }]"#,
+    );
+    let for_research = Subscription::all().purpose("HRESCH");
+    [
+        Flow::plain(),
+        Flow::new("messages").class("messages").ingress(Stage::clean()).subscription(for_research),
+        Flow::new("closed").ingress(closed).subscription(Subscription::all()),
+        Flow::new("watched").ingress(watch).subscription(Subscription::all()),
+        Flow::new("alerts").unpublished().subscription(Subscription::all()),
+    ]
 }
 
 /// Publishes to every flow, with the identifier in key, attribute and body; gives what was refused.

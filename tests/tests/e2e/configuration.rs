@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hilum_tests::{Broker, Hospital, PLAIN_FLOW, hilum};
+use hilum_tests::{Broker, Flow, Hospital, Stage, hilum};
 use serde_json::Value;
 
 use crate::support::{Scene, publish, says, subscribe, take};
@@ -10,30 +10,9 @@ use crate::support::{Scene, publish, says, subscribe, take};
 /// The octets of a WebAssembly component that has nothing in it.
 const EMPTY_COMPONENT: [u8; 8] = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
 
-/// Flow `records` with one stage, which lets everything pass.
-const CHECKED_FLOW: &str = r#"
-name = "records"
-class = "device"
-zone = "clinic"
-labels = ["phi"]
-
-[[publish]]
-stakeholder = "clinic"
-
-[[ingress]]
-stage = "check"
-plugin = "access"
-config.rules = [{ name = "everything", effect = "allow" }]
-
-[[subscription]]
-name = "all"
-stakeholder = "ward"
-purpose = "TREAT"
-"#;
-
 #[tokio::test]
 async fn a_second_broker_on_the_same_directory() {
-    let scene = Scene::new(&[PLAIN_FLOW]).await;
+    let scene = Scene::new(&[Flow::plain()]).await;
     let second = hilum(["serve".as_ref(), scene.hospital.path().as_os_str()]);
     assert_eq!(second.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&second.stdout), "", "it never listened");
@@ -46,7 +25,7 @@ async fn a_second_broker_on_the_same_directory() {
 
 #[tokio::test]
 async fn a_plugin_that_is_none_stops_the_start_and_costs_nothing() {
-    let hospital = Hospital::new(&[CHECKED_FLOW]);
+    let hospital = Hospital::new(&[Flow::plain().ingress(Stage::open("check"))]);
     let broker = Broker::start(hospital.path());
     publish(&hospital.connect(broker.address(), "scanner").await.unwrap(), &["before"]).await;
     assert!(broker.stop().0);
@@ -54,7 +33,8 @@ async fn a_plugin_that_is_none_stops_the_start_and_costs_nothing() {
     let plugin = hospital.file("plugins/access.wasm");
     let good = fs::read(&plugin).unwrap();
     let half = good[..good.len() / 2].to_vec();
-    for bad in [b"not WebAssembly".to_vec(), EMPTY_COMPONENT.to_vec(), half] {
+    let newer = replaced(&good, "hilum:plugin/authorizer@1.0.0", "hilum:plugin/authorizer@2.0.0");
+    for bad in [b"not WebAssembly".to_vec(), EMPTY_COMPONENT.to_vec(), half, newer] {
         fs::write(&plugin, &bad).unwrap();
         let said = Broker::try_start(hospital.path()).err().expect("the broker started");
         says(&said, &["plugin `access`", "plugins/access.wasm"]);
@@ -71,11 +51,24 @@ async fn a_plugin_that_is_none_stops_the_start_and_costs_nothing() {
 }
 
 #[test]
+fn a_component_without_the_function_of_its_world() {
+    let hospital = Hospital::new(&[Flow::plain().ingress(Stage::open("check"))]);
+    let plugin = hospital.file("plugins/access.wasm");
+    fs::write(&plugin, replaced(&fs::read(&plugin).unwrap(), "decide", "decade")).unwrap();
+    let what = "the component lacks a function of `hilum:plugin/authorizer@1.0.0`";
+    let said = Broker::try_start(hospital.path()).err().expect("the broker started");
+    says(&said, &["flows/0.toml:", "stage `check`", what]);
+    says(the_problem(&hospital)["what"].as_str().unwrap(), &[what]);
+}
+
+#[test]
 fn a_component_that_imports_more_than_its_stage_is_granted() {
-    let stage = "\n[[ingress]]\nstage = \"watch\"\nplugin = \"analytics\"\n\
-                 grants = [\"log\", \"metrics\", \"state\"]\n\
-                 config.watch = [{ sensor = \"helium\", unit = \"%\", below = 60 }]\n";
-    let flow = format!("{PLAIN_FLOW}{stage}");
+    let stage = Stage::new("watch", "analytics").with(
+        r#"
+grants = ["log", "metrics", "state"]
+config.watch = [{ sensor = "helium", unit = "%", below = 60 }]"#,
+    );
+    let flow = Flow::plain().ingress(stage).to_string();
     let hospital = Hospital::new(&[&flow]);
     let line = 1 + flow.lines().position(|line| line.starts_with("stage =")).unwrap();
     let what = "stage `watch`: the plugin imports `hilum:plugin/emit@";
@@ -85,6 +78,17 @@ fn a_component_that_imports_more_than_its_stage_is_granted() {
     assert_eq!((&problem["file"], &problem["key"]), (&"flows/0.toml".into(), &"grants".into()));
     assert_eq!(problem["line"], line, "{problem}");
     says(problem["what"].as_str().unwrap(), &[what]);
+}
+
+/// The octets with a word replaced everywhere by another one of its length.
+fn replaced(octets: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut octets = octets.to_vec();
+    let is_there = |at: &usize| octets[*at..].starts_with(from.as_bytes());
+    let places: Vec<usize> = (0..octets.len()).filter(is_there).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|at| octets[at..at + to.len()].copy_from_slice(to.as_bytes()));
+    octets
 }
 
 /// What `hilum check --json` finds wrong; one thing.

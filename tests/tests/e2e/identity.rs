@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use hilum_client::{Client, ConnectError, RefusalCode};
-use hilum_tests::{Hospital, PLAIN_FLOW};
+use hilum_tests::{Flow, Hospital};
 
 use crate::support::{Scene, says};
 
@@ -11,7 +11,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[tokio::test]
 async fn a_certificate_of_another_authority() {
-    let scene = Scene::new(&[PLAIN_FLOW]).await;
+    let scene = Scene::new(&[Flow::plain()]).await;
     let elsewhere = Hospital::plain();
     let mut config = scene.hospital.config(scene.broker.address(), "scanner");
     let theirs = elsewhere.config(scene.broker.address(), "scanner");
@@ -31,7 +31,7 @@ async fn a_certificate_of_another_authority() {
 
 #[tokio::test]
 async fn an_expired_certificate() {
-    let scene = Scene::new(&[PLAIN_FLOW]).await;
+    let scene = Scene::new(&[Flow::plain()]).await;
     let long_ago = SystemTime::now() - 30 * DAY;
     let config = scene.hospital.issue(scene.broker.address(), "device/scanner", long_ago, 29);
     let error = Client::connect(config).await.unwrap_err();
@@ -52,7 +52,7 @@ async fn an_expired_certificate() {
 
 #[tokio::test]
 async fn a_good_certificate_of_somebody_unknown() {
-    let scene = Scene::new(&[PLAIN_FLOW]).await;
+    let scene = Scene::new(&[Flow::plain()]).await;
     let config = scene.hospital.issue(scene.broker.address(), "device/stranger", SystemTime::now(), 1);
     let error = Client::connect(config).await.unwrap_err();
     let ConnectError::Refused { refusal, .. } = &error else { panic!("{error:?}") };

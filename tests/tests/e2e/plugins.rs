@@ -11,36 +11,17 @@ use hilum_core::{LogName, Offset, Timestamp};
 use hilum_hospital::simulator::{Case, mr};
 use hilum_server::provision::read_secret;
 use hilum_store::{MasterKey, embedded};
-use hilum_tests::{Hospital, PLAIN_FLOW};
+use hilum_tests::{Flow, Hospital, Stage, Subscription};
 
 use crate::support::{Scene, name, next, says};
 
 const CONTENT_TYPE: &str = "application/dicom";
-/// Images are cleaned before they are stored.
-const IMAGES_FLOW: &str = r#"
-name = "images"
-class = "imaging"
-zone = "clinic"
-labels = ["phi"]
-
-[[publish]]
-stakeholder = "clinic"
-
-[[ingress]]
-stage = "clean"
-plugin = "deidentify"
-grants = ["keys:research"]
-config = { key = "research" }
-
-[[subscription]]
-name = "all"
-stakeholder = "ward"
-purpose = "HRESCH"
-"#;
 
 #[tokio::test]
 async fn a_truncated_image_is_refused_and_kept_and_the_next_one_passes() {
-    let scene = Scene::new(&[PLAIN_FLOW, IMAGES_FLOW]).await;
+    let images = Flow::new("images").class("imaging").ingress(Stage::clean());
+    let images = images.subscription(Subscription::all().purpose("HRESCH"));
+    let scene = Scene::new(&[Flow::plain(), images]).await;
     let case = Case::new(5, 0, Timestamp(1_790_000_000_000));
     let (small, large) = (&mr::series(&case, 1, 64)[0].octets, &mr::series(&case, 1, 512)[0].octets);
     assert!(small.len() < INLINE_BODY_OCTETS_MAX && large.len() * 2 / 3 > INLINE_BODY_OCTETS_MAX);

@@ -8,7 +8,7 @@ use hilum_core::session::{ControlClient, Machine};
 use hilum_core::wire::control::{Hello, ToClient};
 use hilum_core::wire::publisher::OpenPublisher;
 use hilum_core::wire::{CloseCode, Frame, FrameDecoder, Open, Version, encode};
-use hilum_tests::{PLAIN_FLOW, raw};
+use hilum_tests::{Flow, raw};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 
 use crate::support::{Scene, name, says};
@@ -18,7 +18,7 @@ const GARBAGE: [u8; 8] = [4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
 
 #[tokio::test]
 async fn the_key_exchange_is_hybrid_and_post_quantum_for_who_wants_no_other() {
-    let scene = Scene::new(&[PLAIN_FLOW]).await;
+    let scene = Scene::new(&[Flow::plain()]).await;
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     let hybrid = rustls::NamedGroup::X25519MLKEM768;
     assert_eq!(provider.kx_groups[0].name(), hybrid, "it is what both sides prefer");
@@ -30,7 +30,7 @@ async fn the_key_exchange_is_hybrid_and_post_quantum_for_who_wants_no_other() {
 
 #[tokio::test]
 async fn garbage_instead_of_a_hello() {
-    let scene = Scene::new(&[PLAIN_FLOW]).await;
+    let scene = Scene::new(&[Flow::plain()]).await;
     let (_endpoint, connection) = raw::connect(&scene.hospital, scene.broker.address(), "scanner").await;
     let (mut send, _recv) = connection.open_bi().await.unwrap();
     send.write_all(&GARBAGE).await.unwrap();
@@ -42,7 +42,7 @@ async fn garbage_instead_of_a_hello() {
 
 #[tokio::test]
 async fn garbage_in_the_midst_of_publishing() {
-    let scene = Scene::new(&[PLAIN_FLOW]).await;
+    let scene = Scene::new(&[Flow::plain()]).await;
     let (_endpoint, connection) = raw::connect(&scene.hospital, scene.broker.address(), "scanner").await;
     let _control = greet(&connection).await;
     let (mut send, mut recv) = connection.open_bi().await.unwrap();
@@ -59,7 +59,7 @@ async fn garbage_in_the_midst_of_publishing() {
 
 #[tokio::test]
 async fn a_frame_that_announces_more_than_a_frame_may_have() {
-    let scene = Scene::new(&[PLAIN_FLOW]).await;
+    let scene = Scene::new(&[Flow::plain()]).await;
     let octets = u32::try_from(FRAME_OCTETS_MAX + 1).unwrap();
     let expected = format!("a frame of {octets} octets is over the limit of {FRAME_OCTETS_MAX}");
     for is_first in [true, false] {
@@ -77,7 +77,7 @@ async fn a_frame_that_announces_more_than_a_frame_may_have() {
 
 #[tokio::test]
 async fn a_version_that_nobody_speaks() {
-    let scene = Scene::new(&[PLAIN_FLOW]).await;
+    let scene = Scene::new(&[Flow::plain()]).await;
     let (_endpoint, connection) = raw::connect(&scene.hospital, scene.broker.address(), "scanner").await;
     let (mut send, mut recv) = connection.open_bi().await.unwrap();
     let versions = vec![Version { major: 9, minor: 3 }, Version { major: 8, minor: 0 }];
@@ -94,7 +94,7 @@ async fn a_version_that_nobody_speaks() {
 
 #[tokio::test]
 async fn what_is_not_there_and_what_policy_denies() {
-    let scene = Scene::new(&[PLAIN_FLOW]).await;
+    let scene = Scene::new(&[Flow::plain()]).await;
     let (scanner, reader) = (scene.connect("scanner").await, scene.connect("reader").await);
     let credit = crate::support::CREDIT;
     let cases = [

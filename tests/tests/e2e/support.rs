@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hilum_client::{Client, Credit, Delivery, DeliveryBody, Record, Subscription};
-use hilum_tests::{Broker, Hospital};
+use hilum_tests::{Broker, Flow, Hospital};
 
 /// Enough for every test here.
 pub(crate) const CREDIT: Credit = Credit { records: 4096, octets: 64 << 20 };
@@ -79,7 +79,7 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// Starts a broker of these flows, of which one is `records`.
-    pub(crate) async fn new(flows: &[&str]) -> Self {
+    pub(crate) async fn new(flows: &[Flow]) -> Self {
         let hospital = Hospital::new(flows);
         let broker = Broker::start(hospital.path());
         let scene = Self { hospital, broker };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hilum_client::Record;
 use hilum_core::record::TraceContext;
-use hilum_tests::{Broker, Hospital};
+use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription};
 use mock_collector::{MockCollector, MockServer, ServerHandle};
 
 use crate::support::{name, next, subscribe};
@@ -14,37 +14,6 @@ use crate::support::{name, next, subscribe};
 const PLANTED: &str = "ZEBEDIAHCANARY";
 /// What the publisher's own span is called in the tests.
 const TRACE: TraceContext = TraceContext { trace: [0xab; 16], span: [0xcd; 8], flags: 1 };
-
-/// Flow `records` with two stages on the way in and one on the way out.
-const FLOW: &str = r#"
-name = "records"
-class = "device"
-zone = "clinic"
-labels = ["phi"]
-
-[[publish]]
-stakeholder = "clinic"
-
-[[ingress]]
-stage = "first"
-plugin = "access"
-config.rules = [{ name = "everything", effect = "allow" }]
-
-[[ingress]]
-stage = "second"
-plugin = "access"
-config.rules = [{ name = "everything", effect = "allow" }]
-
-[[subscription]]
-name = "all"
-stakeholder = "ward"
-purpose = "TREAT"
-
-[[subscription.egress]]
-stage = "last"
-plugin = "access"
-config.rules = [{ name = "everything", effect = "allow" }]
-"#;
 
 /// A span, as far as it matters here.
 #[derive(Debug)]
@@ -68,7 +37,9 @@ async fn a_records_trace_goes_from_its_publisher_to_its_reader() {
 /// Publishes one record whose trace is sampled and one whose is not, reads both, and stops the broker, which sends what
 /// it has. Gives the trace that the reader of the first goes on with.
 async fn carry_a_record(collector: &ServerHandle) -> TraceContext {
-    let hospital = Hospital::new(&[FLOW]);
+    let subscription = Subscription::all().egress(Stage::open("last"));
+    let flow = Flow::new("records").ingress(Stage::open("first")).ingress(Stage::open("second"));
+    let hospital = Hospital::new(&[flow.subscription(subscription)]);
     let endpoint = format!("http://{}", collector.addr());
     let environment =
         [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
