@@ -63,8 +63,8 @@ pub enum EndpointError {
     },
 }
 
-/// Listens for connections.
-pub fn bind(address: SocketAddr, identity: ServerIdentity) -> Result<Endpoint, EndpointError> {
+/// How the broker speaks to those who connect.
+pub fn server_config(identity: ServerIdentity) -> Result<ServerConfig, EndpointError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots, provider.clone()).build()?;
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -76,6 +76,11 @@ pub fn bind(address: SocketAddr, identity: ServerIdentity) -> Result<Endpoint, E
     tls.max_early_data_size = 0;
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport())).max_incoming(INCOMING_MAX);
+    Ok(config)
+}
+
+/// Listens for connections at an address of this machine.
+pub fn bind(address: SocketAddr, config: ServerConfig) -> Result<Endpoint, EndpointError> {
     Endpoint::server(config, address).map_err(|source| EndpointError::Bind { address, source })
 }
 

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use hilum_core::audit::Action;
 use hilum_core::{FlowName, SubscriptionName};
 use hilum_sandbox::Emission;
-use hilum_store::{MasterKey, embedded};
+use hilum_store::{Blobs, Log, MasterKey, Meta, embedded};
+use quinn::{Endpoint, ServerConfig};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -61,10 +63,49 @@ pub enum StartError {
     Endpoint(#[from] EndpointError),
 }
 
+/// What a broker is put together from. [`Broker::start`] makes it of a hospital directory; who has another store, network or
+/// clock hands them to [`Broker::assemble`].
+pub struct Parts {
+    /// Who and what there is.
+    pub hospital: Hospital,
+    /// What the broker shows its clients, and whom it trusts.
+    pub identity: ServerIdentity,
+    /// Where records are kept.
+    pub store: OpenStore,
+    /// What time it is.
+    pub clock: Clock,
+    /// Called once, when everything else is there.
+    pub listen: Listen,
+}
+
+/// Begins to listen.
+pub type Listen = Box<dyn FnOnce(ServerConfig) -> Result<Endpoint, EndpointError> + Send>;
+
+/// A store that is open.
+pub struct OpenStore {
+    /// The truth.
+    pub log: Arc<dyn Log>,
+    /// Large bodies.
+    pub blobs: Arc<dyn Blobs>,
+    /// Cursors and plugin state.
+    pub meta: Arc<dyn Meta>,
+    /// Awaited when nothing uses the store any more.
+    pub close: BoxFuture<'static, ()>,
+}
+
+impl From<embedded::Store> for OpenStore {
+    fn from(store: embedded::Store) -> Self {
+        let (log, blobs, meta) = (store.log(), store.blobs(), store.meta());
+        let close =
+            async move { finished("store", tokio::task::spawn_blocking(move || store.close())).await };
+        Self { log, blobs, meta, close: close.boxed() }
+    }
+}
+
 /// A broker that runs.
 pub struct Broker {
     address: SocketAddr,
-    store: embedded::Store,
+    close_store: BoxFuture<'static, ()>,
     shared: Arc<Shared>,
     stopping: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -85,25 +126,39 @@ impl Broker {
         hospital.listen = listen.unwrap_or(hospital.listen);
         crate::config::check_files(&hospital)?;
         let identity = server_identity(&hospital)?;
-        let store = open_store(&hospital)?;
+        let store = open_store(&hospital)?.into();
+        let address = hospital.listen;
+        let listen: Listen = Box::new(move |config| endpoint::bind(address, config));
+        Self::assemble(Parts { hospital, identity, store, clock: Clock::SYSTEM, listen }).await
+    }
+
+    /// Starts a broker from its parts. When this comes back, it listens.
+    pub async fn assemble(parts: Parts) -> Result<Self, StartError> {
+        let Parts { hospital, identity, store, clock, listen } = parts;
+        let OpenStore { log, blobs, meta, close } = store;
         let shared = Arc::new(Shared {
-            log: store.log(),
-            blobs: store.blobs(),
-            meta: store.meta(),
+            log,
+            blobs,
+            meta,
             instruments: Instruments::default(),
             identity: hospital.broker_id(),
             chain_slots: Arc::new(tokio::sync::Semaphore::new(
                 std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             )),
-            clock: Clock::SYSTEM,
+            clock,
         });
         let host = Arc::new(Host::new(shared.clone(), &hospital)?);
         // Plugins are compiled and configured, and may ask for their state: that blocks.
+        let has_plugins = hospital.stages().next().is_some();
         let load = move || {
             let chains = LoadedChains::load(&hospital, &host);
             (hospital, chains)
         };
-        let (hospital, chains) = tokio::task::spawn_blocking(load).await.map_err(StartError::Loading)?;
+        let (hospital, chains) = if has_plugins {
+            tokio::task::spawn_blocking(load).await.map_err(StartError::Loading)?
+        } else {
+            load()
+        };
         let chains = chains?;
         announce(&shared, &chains).await?;
         recover_blobs(&shared).await?;
@@ -121,14 +176,14 @@ impl Broker {
             RunningFlow { lane: opened.lane, emitter: tokio::spawn(emitter.run(opened.emissions)) }
         };
         let running = opened.into_iter().map(emit).collect();
-        let endpoint = endpoint::bind(hospital.listen, identity)?;
+        let endpoint = listen(endpoint::server_config(identity)?)?;
         let address = endpoint
             .local_addr()
             .map_err(|source| EndpointError::Bind { address: hospital.listen, source })?;
         let (stopping, stop) = watch::channel(false);
         let serving = tokio::spawn(quic::serve(endpoint, flows, hospital.limits.connections_max, stop));
         tracing::info!(hospital = hospital.name, %address, flows = hospital.flows.len(), "the broker listens");
-        Ok(Self { address, store, shared, stopping, serving, running })
+        Ok(Self { address, close_store: close, shared, stopping, serving, running })
     }
 
     /// Where it listens.
@@ -150,8 +205,7 @@ impl Broker {
         let event = About::default().event(self.shared.now(), Action::Lifecycle, "stopped");
         self.shared.audit_refusal(event).await;
         drop(self.shared);
-        let store = self.store;
-        finished("store", tokio::task::spawn_blocking(move || store.close())).await;
+        self.close_store.await;
     }
 }
 
