@@ -103,6 +103,8 @@ actions! {
     Sought = "sought";
     /// An operator placed or lifted a legal hold.
     Held = "held";
+    /// Retention is about to delete records: which ones, and by what rule, is in the reason.
+    Deleted = "deleted";
 }
 
 impl fmt::Display for Action {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use hilum_core::audit::{Action, Event};
 use hilum_core::{FlowName, LogName, Offset, PrincipalId, SubscriptionName, Timestamp};
-use hilum_store::{AppendError, Blobs, Log, Meta};
+use hilum_store::{AppendError, Blobs, Durability, Log, Meta};
 
 use crate::clock::Clock;
+use crate::control::Control;
 use crate::telemetry::Instruments;
 
 /// Handed to every part of a running broker.
@@ -25,6 +26,8 @@ pub struct Shared {
     pub chain_slots: Arc<tokio::sync::Semaphore>,
     /// What time it is.
     pub clock: Clock,
+    /// What operators hold and paused.
+    pub control: Control,
 }
 
 /// An audit event under construction: who and where, before what.
@@ -62,7 +65,7 @@ impl Shared {
             return Ok(());
         }
         let batch = events.into_iter().map(|event| event.into_entry(&self.identity)).collect();
-        self.log.append(&LogName::Audit, batch).await.map(|_| ())
+        self.log.append(&LogName::Audit, batch, Durability::Fsynced).await.map(|_| ())
     }
 
     /// Writes an audit event about something that is refused anyway, so that a failure to write it changes nothing for

@@ -14,6 +14,7 @@ use hilum_store::memory;
 
 use crate::broker::Shared;
 use crate::clock::Clock;
+use crate::control::Control;
 use crate::ingest::Item;
 use crate::services::{ChainServices, Host};
 use crate::telemetry::Instruments;
@@ -80,6 +81,7 @@ pub(crate) fn shared(store: &memory::Store) -> Arc<Shared> {
         identity: PrincipalId::new("spiffe://st-marys/broker").unwrap(),
         chain_slots: Arc::new(tokio::sync::Semaphore::new(2)),
         clock: Clock::SYSTEM,
+        control: Control::default(),
     })
 }
 

@@ -11,12 +11,14 @@ pub mod broker;
 pub mod chains;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod deliver;
 mod emit;
 pub mod endpoint;
 #[cfg(test)]
 mod fixture;
 pub mod flows;
+pub mod holds;
 pub mod ingest;
 pub mod lifecycle;
 pub mod provision;

@@ -18,6 +18,7 @@ use crate::broker::{About, Shared};
 use crate::chains::{ChainsError, EgressChain, FlowChains, LoadedChains};
 use crate::clock::Clock;
 use crate::config::{Hospital, Problems};
+use crate::control::{Control, ControlError};
 use crate::deliver::Outlet;
 use crate::emit::Emitter;
 use crate::endpoint::{self, EndpointError, ServerIdentity};
@@ -55,6 +56,9 @@ pub enum StartError {
     /// Large bodies cannot be recovered.
     #[error(transparent)]
     Blobs(#[from] RecoverBlobsError),
+    /// What operators decided in former runs is not known.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The audit log cannot be written.
     #[error("the audit log cannot be written: {0}")]
     Audit(#[from] hilum_store::AppendError),
@@ -136,6 +140,7 @@ impl Broker {
     pub async fn assemble(parts: Parts) -> Result<Self, StartError> {
         let Parts { hospital, identity, store, clock, listen } = parts;
         let OpenStore { log, blobs, meta, close } = store;
+        let control = Control::load(&*log).await?;
         let shared = Arc::new(Shared {
             log,
             blobs,
@@ -146,6 +151,7 @@ impl Broker {
                 std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             )),
             clock,
+            control,
         });
         let host = Arc::new(Host::new(shared.clone(), &hospital)?);
         // Plugins are compiled and configured, and may ask for their state: that blocks.
