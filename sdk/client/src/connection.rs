@@ -103,6 +103,16 @@ impl Drop for Inner {
 impl Client {
     /// Connects, proves both identities and agrees on the version.
     pub async fn connect(config: Config) -> Result<Self, ConnectError> {
+        Self::connect_with(config, None).await
+    }
+
+    /// As [`Client::connect`], through an endpoint of the caller's: over its socket and its runtime, and as one of many connections
+    /// where it has more. [`Client::close`] then waits for all of them.
+    pub async fn connect_through(endpoint: Endpoint, config: Config) -> Result<Self, ConnectError> {
+        Self::connect_with(config, Some(endpoint)).await
+    }
+
+    async fn connect_with(config: Config, endpoint: Option<Endpoint>) -> Result<Self, ConnectError> {
         let check_host = config.server_name.is_some();
         let tls =
             tls::configure(&config.hospital, check_host, &config.ca_pem, &config.cert_pem, &config.key_pem)?;
@@ -112,7 +122,7 @@ impl Client {
         let mut quinn_config = quinn::ClientConfig::new(Arc::new(quic));
         quinn_config.transport_config(Arc::new(transport()));
 
-        let (endpoint, connection) = reach(&config, quinn_config, &tls).await?;
+        let (endpoint, connection) = reach(&config, endpoint, quinn_config, &tls).await?;
         let introduced = introduce(&connection, &config.agent, &tls.own_name);
         let introduced = tokio::time::timeout(CONNECT_TIMEOUT, introduced).await;
         let (welcome, stream, machine) =
@@ -180,6 +190,7 @@ fn transport() -> TransportConfig {
 /// Finds the broker and shakes hands. All addresses of the host are tried in turn, those of IPv4 first.
 async fn reach(
     config: &Config,
+    given: Option<Endpoint>,
     quinn_config: quinn::ClientConfig,
     tls: &Tls,
 ) -> Result<(Endpoint, Connection), ConnectError> {
@@ -188,11 +199,10 @@ async fn reach(
     addresses.sort_by_key(SocketAddr::is_ipv6);
     let mut last = unresolved(std::io::ErrorKind::NotFound.into());
     for address in addresses {
-        let local: SocketAddr = match address {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        let endpoint = match &given {
+            Some(endpoint) => endpoint.clone(),
+            None => Endpoint::client(unspecified(address)).map_err(ConnectError::Socket)?,
         };
-        let endpoint = Endpoint::client(local).map_err(ConnectError::Socket)?;
         let name = config.server_name.as_deref().unwrap_or(UNCHECKED_SERVER_NAME);
         let connecting = endpoint.connect_with(quinn_config.clone(), address, name).map_err(|error| {
             ConnectError::Handshake { address: config.address.clone(), reason: error.to_string() }
@@ -204,6 +214,14 @@ async fn reach(
         }
     }
     Err(last)
+}
+
+/// Any port of any of our addresses from which `address` can be reached.
+fn unspecified(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
 }
 
 fn handshake_error(address: &str, tls: &Tls, error: ConnectionError) -> ConnectError {
