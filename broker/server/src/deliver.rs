@@ -21,7 +21,7 @@ use hilum_core::quarantine::{Cause, Quarantined};
 use hilum_core::record::{BlobId, Body, ChainRun, Delivered, Stored};
 use hilum_core::{FlowName, LogName, Offset, Principal, SubscriptionName, limits};
 use hilum_sandbox::{BatchRun, Chain, ChainError, Failure, Input, Ran};
-use hilum_store::{AppendError, MetaError, ReadError};
+use hilum_store::{AppendError, Durability, MetaError, ReadError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -130,6 +130,9 @@ impl Outlet {
 
     /// The chain that tells its plugins that `reader` receives.
     pub async fn chain_for(self: &Arc<Self>, reader: &Arc<Principal>) -> Result<Arc<Chain>, OutletError> {
+        if self.chain.plan().stages().is_empty() {
+            return Ok(self.chain.for_reader(reader)?);
+        }
         let (outlet, reader) = (self.clone(), reader.clone());
         let loaded = tokio::task::spawn_blocking(move || outlet.chain.for_reader(&reader)).await;
         Ok(loaded.map_err(|_| OutletError::Worker)??)
@@ -305,7 +308,7 @@ impl Outlet {
             let offsets: Vec<Offset> =
                 trail.quarantine.iter().filter_map(|record| Some(record.delivery.as_ref()?.1)).collect();
             let entries = trail.quarantine.into_iter().map(Quarantined::into_entry).collect();
-            self.shared.log.append(&log, entries).await?;
+            self.shared.log.append(&log, entries, Durability::Fsynced).await?;
             self.remember(offsets);
         }
         self.shared.audit(trail.audit).await?;

@@ -39,25 +39,31 @@ pub type Pending<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'sta
 /// A log takes a record only after its chain ran: [`Entry`] is made of a `Sealed` record and has no other door.
 ///
 /// ```
-/// # use {hilum_core::{LogName, record::Sealed}, hilum_store::Log};
+/// # use {hilum_core::{LogName, record::Sealed}, hilum_store::{Durability, Log}};
 /// fn append(log: &dyn Log, name: &LogName, record: Sealed) {
-///     drop(log.append(name, vec![record.into_entry()]));
+///     drop(log.append(name, vec![record.into_entry()], Durability::Fsynced));
 /// }
 /// ```
 ///
 /// ```compile_fail,E0599
-/// # use {hilum_core::{LogName, record::Admitted}, hilum_store::Log};
+/// # use {hilum_core::{LogName, record::Admitted}, hilum_store::{Durability, Log}};
 /// fn append(log: &dyn Log, name: &LogName, record: Admitted) {
-///     drop(log.append(name, vec![record.into_entry()])); // an admitted record was not sealed: it has no `into_entry`
+///     drop(log.append(name, vec![record.into_entry()], Durability::Fsynced)); // an admitted record was not sealed: it has no `into_entry`
 /// }
 /// ```
 pub trait Log: Send + Sync + 'static {
-    /// Appends a batch to one log, all or nothing. Calls take effect in the order in which they are made; the result comes
-    /// when the batch is durable, fsynced with its group, and is the offset of its first entry.
-    fn append(&self, log: &LogName, batch: Vec<Entry>) -> Pending<Offset, AppendError>;
+    /// Appends a batch to one log, all or nothing. Calls take effect in the order in which they are made; the result is the
+    /// offset of the batch's first entry, and comes when the batch is as durable as `durability` asks.
+    fn append(
+        &self,
+        log: &LogName,
+        batch: Vec<Entry>,
+        durability: Durability,
+    ) -> Pending<Offset, AppendError>;
 
     /// Reads durable entries from `from` on, or from the first one that is still there: at least one where there is one, then
-    /// about as many as fit into `octets_max`. Empty at the end of the log, and for a log that nothing was appended to.
+    /// about as many as fit into `octets_max`. Entries that were erased are left out, so offsets may have gaps. Empty at the
+    /// end of the log, and for a log that nothing was appended to. Refused from where the log is damaged.
     fn read(&self, log: &LogName, from: Offset, octets_max: usize) -> Pending<Vec<LogEntry>, ReadError>;
 
     /// The first offset that is still there and the one after the last durable entry. Refused where the log is damaged.
@@ -65,6 +71,31 @@ pub trait Log: Send + Sync + 'static {
 
     /// Lets go of entries before `before`. What is not yet given back to the disk may still be read.
     fn trim(&self, log: &LogName, before: Offset) -> Pending<(), ReadError>;
+
+    /// Removes single entries for good: their offsets stay unused, and no octet of them is left in the log's files when this
+    /// comes back. Offsets that are not there, or not any more, are no error.
+    fn erase(&self, log: &LogName, offsets: Vec<Offset>) -> Pending<(), ReadError>;
+
+    /// What a log takes up.
+    fn usage(&self, log: &LogName) -> Pending<Usage, ReadError>;
+}
+
+/// When an append is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When the batch is fsynced with its group. What was answered outlives a power cut.
+    #[default]
+    Fsynced,
+    /// When the operating system has the batch. It is fsynced with the same group right after, and readers see it only
+    /// then; a power cut or a failed fsync before that loses what was answered. A crash of the broker alone does not.
+    Memory,
+}
+
+/// What a log takes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Octets on disk, with everything that stands around the entries. Large bodies are not counted.
+    pub octets: u64,
 }
 
 /// An entry as it was read: plain octets for `Stored::decode`, `Quarantined::decode` or `Event::decode`.
@@ -112,6 +143,10 @@ pub struct StagedBlob {
 pub trait BlobWriter: Send {
     /// Adds octets. Calls take effect in order; wait for one before the next, or the writer refuses as overloaded.
     fn write(&mut self, octets: Bytes) -> Pending<(), BlobError>;
+
+    /// Lets go of memory, for a pause of unknown length: octets that do not fill a chunk are forgotten. Gives how many
+    /// octets are left; the next `write` follows those.
+    fn park(&mut self) -> Pending<u64, BlobError>;
 
     /// Ends the body: its octets are on disk, fsynced, when this comes back.
     fn finish(self: Box<Self>) -> Pending<BlobRef, BlobError>;

@@ -9,7 +9,7 @@ use hilum_core::producers::{Producers, Standing, Track};
 use hilum_core::record::{BlobId, ProducerId};
 use hilum_core::{LogName, Offset, limits};
 use hilum_sandbox::Emission;
-use hilum_store::AppendError;
+use hilum_store::{AppendError, Durability};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -118,7 +118,7 @@ impl Task {
         let quarantined = group.quarantine.len();
         let mut outcome = match quarantined {
             0 => Ok(()),
-            _ => self.shared.log.append(&quarantine, group.quarantine).await.map(|_| ()),
+            _ => self.shared.log.append(&quarantine, group.quarantine, Durability::Fsynced).await.map(|_| ()),
         };
         self.keep(Kept::after(&outcome), group.quarantined_blobs, &mut released).await;
         if outcome.is_ok() {
@@ -156,7 +156,8 @@ impl Task {
             return Ok(*self.tail.borrow());
         }
         let count = entries.len() as u64;
-        let first = self.shared.log.append(&LogName::Flow(self.flow.clone()), entries).await?;
+        let first =
+            self.shared.log.append(&LogName::Flow(self.flow.clone()), entries, Durability::Fsynced).await?;
         self.tail.send_replace(Offset(first.0 + count));
         self.shared.instruments.stored(&self.flow, count, octets);
         Ok(first)

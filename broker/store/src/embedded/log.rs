@@ -23,7 +23,7 @@ use super::segment::{self, Segment};
 use super::trim;
 use super::writer::{Job, Writer};
 use crate::limits::{APPEND_ENTRIES_MAX, APPEND_OCTETS_MAX};
-use crate::{AppendError, Corruption, IoFault, Log, LogEntry, Pending, ReadError};
+use crate::{AppendError, Corruption, Durability, IoFault, Log, LogEntry, Pending, ReadError, Usage};
 
 /// One log, shared by its callers, the writer and readers.
 pub(super) struct LogState {
@@ -223,6 +223,7 @@ impl SegmentLog {
         &self,
         log: &LogName,
         batch: &[Entry],
+        durability: Durability,
     ) -> Result<oneshot::Receiver<Result<Offset, AppendError>>, AppendError> {
         self.writer.check_room()?;
         let log = self.find_or_make(log);
@@ -230,15 +231,27 @@ impl SegmentLog {
         let mut appender = log.appender.lock();
         let (segment, frame) = appender.seal(&log, &self.keyring, self.segment_octets, batch)?;
         let (reply, result) = oneshot::channel();
-        let job = Job { log: log.clone(), generation: appender.generation, segment, frame, reply };
-        self.writer.push(job);
+        let generation = appender.generation;
+        self.writer.push(Job {
+            log: log.clone(),
+            generation,
+            segment,
+            frame,
+            durability,
+            reply: Some(reply),
+        });
         Ok(result)
     }
 }
 
 impl Log for SegmentLog {
-    fn append(&self, log: &LogName, batch: Vec<Entry>) -> Pending<Offset, AppendError> {
-        match self.submit(log, &batch) {
+    fn append(
+        &self,
+        log: &LogName,
+        batch: Vec<Entry>,
+        durability: Durability,
+    ) -> Pending<Offset, AppendError> {
+        match self.submit(log, &batch, durability) {
             Ok(result) => Box::pin(async move { result.await.unwrap_or(Err(AppendError::Closed)) }),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
@@ -271,5 +284,19 @@ impl Log for SegmentLog {
         let Some(log) = self.find(log) else { return Box::pin(std::future::ready(Ok(()))) };
         let disk = self.writer.disk();
         self.pool.run(move || trim::trim(&log, disk.as_ref(), before.0))
+    }
+
+    fn erase(&self, log: &LogName, _offsets: Vec<Offset>) -> Pending<(), ReadError> {
+        let error = std::io::Error::from(std::io::ErrorKind::Unsupported);
+        let fault = IoFault::new("erase from", &self.dir.join(log.to_string()), error);
+        Box::pin(std::future::ready(Err(fault.into())))
+    }
+
+    fn usage(&self, log: &LogName) -> Pending<Usage, ReadError> {
+        let usage = self.find(log).map_or_else(Usage::default, |log| {
+            let view = log.view.read();
+            Usage { octets: view.segments.iter().map(|segment| segment.octets()).sum() }
+        });
+        Box::pin(std::future::ready(Ok(usage)))
     }
 }

@@ -136,6 +136,7 @@ impl Recovery<'_> {
                 return Ok(());
             }
         };
+        segment.set_octets(octets);
         self.view.segments.push(segment.clone());
         let mut mark = [0; frame::HEADER_OCTETS];
         if let Some(at) = octets.checked_sub(mark.len() as u64) {
@@ -170,6 +171,7 @@ impl Recovery<'_> {
                 return Ok(());
             }
         };
+        segment.set_octets(octets);
         let found = scan(&segment, &content);
         self.view.end = found.end;
         match &found.tail {
@@ -216,6 +218,9 @@ impl Recovery<'_> {
             // A full disk must not keep the broker from serving what it has; the segment is whole without the mark.
             tracing::warn!("{fault}");
             file.truncate(found.position as u64).map_err(io("truncate"))?;
+            segment.set_octets(found.position as u64);
+        } else {
+            segment.set_octets((found.position + mark.len()) as u64);
         }
         Ok(file.sync().map_err(io("fsync"))?)
     }

@@ -34,6 +34,8 @@ pub(super) struct Segment {
     pub(super) salt: Salt,
     /// The next nonce counter. Never goes back, whatever is refused or written over.
     nonce: AtomicU64,
+    /// Octets of the file.
+    octets: AtomicU64,
     /// First offset and position of some frames, in order; grows while the segment is written or read through.
     index: Mutex<Vec<(u64, u64)>>,
 }
@@ -41,7 +43,7 @@ pub(super) struct Segment {
 impl Segment {
     fn at(path: PathBuf, base: u64, salt: Salt) -> Self {
         let index = Mutex::new(vec![(base, HEADER_OCTETS as u64)]);
-        Self { path, base, salt, nonce: AtomicU64::new(0), index }
+        Self { path, base, salt, nonce: AtomicU64::new(0), octets: AtomicU64::new(0), index }
     }
 
     /// A segment that is to be written.
@@ -94,6 +96,15 @@ impl Segment {
     /// Takes nonce counters for some entries: the first of them.
     pub(super) fn take_nonces(&self, entries: u32) -> u64 {
         self.nonce.fetch_add(u64::from(entries), Ordering::Relaxed)
+    }
+
+    /// Octets of the file, as far as it is written.
+    pub(super) fn octets(&self) -> u64 {
+        self.octets.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_octets(&self, octets: u64) {
+        self.octets.store(octets, Ordering::Relaxed);
     }
 
     /// Where to begin to look for an offset: a frame at or before it.

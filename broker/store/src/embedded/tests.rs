@@ -9,7 +9,7 @@ use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::conformance::{block_on, entry, pattern, read_all, scans, source, suite, write_blob};
-use crate::{AppendError, BlobError, MetaError, ReadError};
+use crate::{AppendError, BlobError, Durability, MetaError, ReadError};
 use hilum_core::Offset;
 
 fn key() -> MasterKey {
@@ -26,7 +26,7 @@ fn open_with(dir: &TempDir, segment_octets: u64) -> Store {
 
 fn append(store: &Store, texts: &[&str]) -> Result<u64, AppendError> {
     let batch = texts.iter().map(|text| entry(text)).collect();
-    block_on(store.log().append(&scans(), batch)).map(|offset| offset.0)
+    block_on(store.log().append(&scans(), batch, Durability::Fsynced)).map(|offset| offset.0)
 }
 
 /// What is in the log, as octets of entries.
@@ -65,7 +65,7 @@ fn conforms() {
 async fn works_inside_an_executor_too() {
     let dir = tempdir().unwrap();
     let store = open(&dir);
-    let offset = store.log().append(&scans(), vec![entry("a")]).await.unwrap();
+    let offset = store.log().append(&scans(), vec![entry("a")], Durability::Fsynced).await.unwrap();
     assert_eq!(store.log().read(&scans(), offset, 100).await.unwrap().len(), 1);
 }
 
@@ -116,7 +116,10 @@ fn a_closed_store_refuses_everything() {
     let (log, blobs, meta) = (store.log(), store.blobs(), store.meta());
     let mut writer = block_on(blobs.create(&scans(), &source("a"))).unwrap();
     store.close();
-    assert!(matches!(block_on(log.append(&scans(), vec![entry("x")])), Err(AppendError::Closed)));
+    assert!(matches!(
+        block_on(log.append(&scans(), vec![entry("x")], Durability::Fsynced)),
+        Err(AppendError::Closed)
+    ));
     assert!(matches!(block_on(log.read(&scans(), Offset(0), 1)), Err(ReadError::Closed)));
     assert!(matches!(block_on(writer.write(pattern(1))), Err(BlobError::Closed)));
     assert!(matches!(block_on(blobs.staged()), Err(BlobError::Closed)));

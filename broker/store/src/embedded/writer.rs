@@ -23,7 +23,7 @@ use super::log::LogState;
 use super::segment::{self, Segment};
 use super::trim::remove;
 use crate::limits::{GROUP_OCTETS_MAX, QUEUE_OCTETS_MAX};
-use crate::{AppendError, IoFault};
+use crate::{AppendError, Durability, IoFault};
 
 /// A sealed batch that waits for the disk.
 pub(super) struct Job {
@@ -31,13 +31,25 @@ pub(super) struct Job {
     pub(super) generation: u64,
     pub(super) segment: Arc<Segment>,
     pub(super) frame: Frame,
-    pub(super) reply: oneshot::Sender<Result<Offset, AppendError>>,
+    pub(super) durability: Durability,
+    /// None once it was answered.
+    pub(super) reply: Option<oneshot::Sender<Result<Offset, AppendError>>>,
 }
 
 impl Job {
-    fn refuse(self, error: AppendError) {
-        // Nobody may be waiting any more.
-        let _ = self.reply.send(Err(error));
+    fn answer(&mut self, answer: Result<Offset, AppendError>) {
+        if let Some(reply) = self.reply.take() {
+            // Nobody may be waiting any more.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn accept(&mut self) {
+        self.answer(Ok(Offset(self.frame.header.first)));
+    }
+
+    fn refuse(mut self, error: AppendError) {
+        self.answer(Err(error));
     }
 }
 
@@ -244,6 +256,7 @@ impl Committer {
             run.jobs.into_iter().for_each(|job| job.refuse(refusal.clone()));
             return None;
         }
+        run.jobs.iter_mut().filter(|job| job.durability == Durability::Memory).for_each(Job::accept);
         Some(run)
     }
 
@@ -287,10 +300,7 @@ impl Committer {
         }
         view.end = jobs.last().map_or(view.end, |job| job.frame.header.end());
         drop(view);
-        for job in jobs {
-            // Nobody may be waiting any more.
-            let _ = job.reply.send(Ok(Offset(job.frame.header.first)));
-        }
+        jobs.into_iter().for_each(|mut job| job.accept());
     }
 
     fn refuse_for_keys(&mut self, group: Vec<Job>, error: &SaveError) {
@@ -387,6 +397,7 @@ impl OpenSegment {
             return Err(remove(&segment.path).err().unwrap_or(fault));
         }
         let octets = segment::HEADER_OCTETS as u64;
+        segment.set_octets(octets);
         Ok(Self { segment, file, octets, synced: octets, is_marked: false })
     }
 
@@ -407,6 +418,7 @@ impl OpenSegment {
             self.octets += job.frame.header.frame_octets();
         }
         self.is_marked = false;
+        self.segment.set_octets(self.octets);
         Ok(())
     }
 
@@ -435,6 +447,7 @@ impl OpenSegment {
             Ok(()) => {
                 self.octets += mark.len() as u64;
                 self.is_marked = true;
+                self.segment.set_octets(self.octets);
                 Ok(())
             }
             Err(error) => {

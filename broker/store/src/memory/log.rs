@@ -10,13 +10,14 @@ use tokio::sync::oneshot;
 
 use super::{Plan, Shared, State, fault, is_due, ready};
 use crate::embedded::measure;
-use crate::{AppendError, Corruption, Log, LogEntry, Pending, ReadError};
+use crate::{AppendError, Corruption, Durability, Log, LogEntry, Pending, ReadError, Usage};
 
 /// One log.
 #[derive(Default)]
 pub(super) struct MemoryLog {
     start: u64,
-    entries: VecDeque<Bytes>,
+    /// None where an entry was erased.
+    entries: VecDeque<Option<Bytes>>,
     /// The offset after the last entry that was acknowledged, so that it is shown.
     acked: u64,
     /// The offset after the last entry that is durable.
@@ -29,7 +30,19 @@ pub(super) struct MemoryLog {
 /// An append that is not yet durable.
 struct Waiting {
     range: Range<u64>,
-    reply: oneshot::Sender<Result<Offset, AppendError>>,
+    /// None once it was answered.
+    reply: Option<Reply>,
+}
+
+type Reply = oneshot::Sender<Result<Offset, AppendError>>;
+
+impl Waiting {
+    fn answer(self, answer: Result<Offset, AppendError>) {
+        if let Some(reply) = self.reply {
+            // Nobody may be waiting any more.
+            let _ = reply.send(answer);
+        }
+    }
 }
 
 impl MemoryLog {
@@ -68,7 +81,7 @@ impl MemoryLog {
 
     pub(super) fn close(&mut self) {
         for waiting in self.waiting.drain(..) {
-            let _ = waiting.reply.send(Err(AppendError::Closed));
+            waiting.answer(Err(AppendError::Closed));
         }
     }
 
@@ -83,23 +96,30 @@ impl MemoryLog {
             self.refusal = Some(refusal.clone());
             self.truncate(self.acked);
             for waiting in self.waiting.drain(..) {
-                let _ = waiting.reply.send(Err(refusal.clone()));
+                waiting.answer(Err(refusal.clone()));
             }
             return;
         }
         for waiting in self.waiting.drain(..) {
             self.acked = waiting.range.end;
-            let _ = waiting.reply.send(Ok(Offset(waiting.range.start)));
+            let first = Offset(waiting.range.start);
+            waiting.answer(Ok(first));
         }
         if !plan.syncs_lie {
             self.durable = self.acked;
         }
     }
 
-    fn append(&mut self, batch: Vec<Entry>, reply: oneshot::Sender<Result<Offset, AppendError>>) {
+    fn append(&mut self, batch: Vec<Entry>, durability: Durability, reply: Reply) {
         let first = self.end();
-        self.entries.extend(batch.into_iter().map(|entry| Bytes::from(entry.into_octets())));
-        self.waiting.push(Waiting { range: first..self.end(), reply });
+        self.entries.extend(batch.into_iter().map(|entry| Some(Bytes::from(entry.into_octets()))));
+        let mut waiting = Waiting { range: first..self.end(), reply: Some(reply) };
+        if durability == Durability::Memory
+            && let Some(reply) = waiting.reply.take()
+        {
+            let _ = reply.send(Ok(Offset(first)));
+        }
+        self.waiting.push(waiting);
     }
 
     fn read(&self, from: u64, octets_max: usize) -> Result<Vec<LogEntry>, ReadError> {
@@ -115,6 +135,7 @@ impl MemoryLog {
             else {
                 break;
             };
+            let Some(entry) = entry else { continue };
             octets += entry.len();
             if octets > octets_max && !entries.is_empty() {
                 break;
@@ -122,6 +143,23 @@ impl MemoryLog {
             entries.push(LogEntry { offset: Offset(offset), octets: entry.clone() });
         }
         Ok(entries)
+    }
+
+    fn erase(&mut self, offsets: &[Offset]) -> Result<(), ReadError> {
+        if let Some(corruption) = &self.corruption {
+            return Err(corruption.clone().into());
+        }
+        for offset in offsets.iter().filter(|offset| offset.0 < self.acked) {
+            let at = offset.0.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+            if let Some(entry) = at.and_then(|at| self.entries.get_mut(at)) {
+                *entry = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { octets: self.entries.iter().flatten().map(|entry| entry.len() as u64).sum() }
     }
 
     fn trim(&mut self, before: u64) {
@@ -140,6 +178,7 @@ impl MemoryLogs {
         &self,
         log: &LogName,
         batch: Vec<Entry>,
+        durability: Durability,
     ) -> Result<oneshot::Receiver<Result<Offset, AppendError>>, AppendError> {
         let mut state = self.0.lock();
         if state.is_closed {
@@ -158,7 +197,7 @@ impl MemoryLogs {
             return Err(AppendError::Io(fault("write", ErrorKind::Other)));
         }
         let (reply, result) = oneshot::channel();
-        state.append(batch, reply);
+        state.append(batch, durability, reply);
         state.sync(log, plan);
         Ok(result)
     }
@@ -177,8 +216,13 @@ impl MemoryLogs {
 }
 
 impl Log for MemoryLogs {
-    fn append(&self, log: &LogName, batch: Vec<Entry>) -> Pending<Offset, AppendError> {
-        match self.submit(log, batch) {
+    fn append(
+        &self,
+        log: &LogName,
+        batch: Vec<Entry>,
+        durability: Durability,
+    ) -> Pending<Offset, AppendError> {
+        match self.submit(log, batch, durability) {
             Ok(result) => Box::pin(async move { result.await.unwrap_or(Err(AppendError::Closed)) }),
             Err(error) => ready(Err(error)),
         }
@@ -200,5 +244,13 @@ impl Log for MemoryLogs {
             log.trim(before.0);
             Ok(())
         }))
+    }
+
+    fn erase(&self, log: &LogName, offsets: Vec<Offset>) -> Pending<(), ReadError> {
+        ready(self.with(log, |log| log.erase(&offsets)))
+    }
+
+    fn usage(&self, log: &LogName) -> Pending<Usage, ReadError> {
+        ready(self.with(log, |log| Ok(log.usage())))
     }
 }

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::conformance::{block_on, entry, pattern, read_all, scans, suite, write_blob};
-use crate::{AppendError, BlobError, ReadError};
+use crate::{AppendError, BlobError, Durability, ReadError};
 
 fn append(store: &Store, text: &str) -> Result<u64, AppendError> {
-    block_on(store.log().append(&scans(), vec![entry(text)])).map(|offset| offset.0)
+    block_on(store.log().append(&scans(), vec![entry(text)], Durability::Fsynced)).map(|offset| offset.0)
 }
 
 fn length(store: &Store) -> usize {
@@ -72,14 +72,14 @@ fn held_appends_are_neither_shown_nor_kept() {
     let store = Store::new();
     store.faults().hold_syncs(true);
     let log = store.log();
-    let first = log.append(&scans(), vec![entry("a")]);
-    let second = log.append(&scans(), vec![entry("b")]);
+    let first = log.append(&scans(), vec![entry("a")], Durability::Fsynced);
+    let second = log.append(&scans(), vec![entry("b")], Durability::Fsynced);
     assert_eq!(length(&store), 0);
     store.faults().hold_syncs(false);
     assert_eq!((block_on(first).unwrap(), block_on(second).unwrap()), (Offset(0), Offset(1)));
     assert_eq!(length(&store), 2);
     store.faults().hold_syncs(true);
-    let third = log.append(&scans(), vec![entry("c")]);
+    let third = log.append(&scans(), vec![entry("c")], Durability::Fsynced);
     let store = store.crash();
     assert!(matches!(block_on(third), Err(AppendError::Closed)));
     assert_eq!(length(&store), 2);

@@ -16,7 +16,9 @@ fn a_full_disk_refuses_and_then_goes_on() {
         let store = open_faulty(&dir, &disk);
         disk.0.lock().room = Some(room);
         let log = store.log();
-        let pending: Vec<_> = (0..3).map(|_| log.append(&scans(), vec![entry("x"), entry("yy")])).collect();
+        let pending: Vec<_> = (0..3)
+            .map(|_| log.append(&scans(), vec![entry("x"), entry("yy")], Durability::Fsynced))
+            .collect();
         let answers: Vec<_> = pending.into_iter().map(block_on).collect();
         let accepted = answers.iter().take_while(|answer| answer.is_ok()).count();
         for refused in &answers[accepted..] {
@@ -138,7 +140,8 @@ fn a_poisoned_log_leaves_the_others_alone() {
     };
     let audit = |number| {
         let entry = event.clone().into_entry(&source("broker"));
-        let offset = block_on(store.log().append(&hilum_core::LogName::Audit, vec![entry]));
+        let offset =
+            block_on(store.log().append(&hilum_core::LogName::Audit, vec![entry], Durability::Fsynced));
         assert_eq!(offset.unwrap(), Offset(number));
     };
     audit(0);
@@ -159,7 +162,8 @@ fn appends_share_their_fsyncs() {
     let log = store.log();
     // While the plan is locked the writer waits in its first fsync, and everything else queues up behind it.
     let plan = disk.0.lock();
-    let pending: Vec<_> = (0..500).map(|_| log.append(&scans(), vec![entry("x")])).collect();
+    let pending: Vec<_> =
+        (0..500).map(|_| log.append(&scans(), vec![entry("x")], Durability::Fsynced)).collect();
     drop(plan);
     let offsets: Vec<u64> = pending.into_iter().map(|append| block_on(append).unwrap().0).collect();
     assert_eq!(offsets, (1..501).collect::<Vec<_>>());
