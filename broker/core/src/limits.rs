@@ -46,6 +46,8 @@ pub const BATCH_OCTETS_MAX: usize = 1 << 20;
 pub const CHAIN_STAGES_MAX: usize = 16;
 /// Records that one record may be split into by a chain.
 pub const SPLIT_RECORDS_MAX: usize = 64;
+/// Items of one page of a list that an operator asks for: with the longest names and reasons it fits a frame.
+pub const ADMIN_PAGE_ITEMS_MAX: usize = 100;
 /// Characters of a refusal's reason.
 pub const REASON_CHARS_MAX: usize = 256;
 /// Publishers that a flow remembers for recognising retries.
@@ -62,6 +64,12 @@ pub const VERSIONS_MAX: usize = 8;
 pub const DELIVER_RECORDS_MAX: usize = 256;
 /// Ranges of offsets of one settle frame.
 pub const SETTLE_RANGES_MAX: usize = 256;
+/// Records of one subscription that are under way or put off: when there are more, it reads no further.
+pub const UNSETTLED_MAX: usize = 65_536;
+/// Ranges of settled records, and records with earlier deliveries, that are kept of a subscription while the broker is not running.
+pub const PROGRESS_RANGES_MAX: usize = 1024;
+/// Readers that share one subscription.
+pub const READERS_MAX: usize = 256;
 /// Records that may be under way on one publisher or subscription stream.
 pub const CREDIT_RECORDS_MAX: u32 = 65_536;
 /// Octets that may be under way on one publisher or subscription stream.

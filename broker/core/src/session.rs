@@ -15,6 +15,7 @@
 //! Memory is bounded on both sides: what comes is bounded by frames and by credit, and an answer gives its credit back only
 //! when it is taken for sending, so a peer that does not read cannot make answers pile up.
 
+mod admin;
 mod control;
 mod large;
 mod publisher;
@@ -23,6 +24,7 @@ mod subscription;
 use bytes::BytesMut;
 use serde::Serialize;
 
+pub use admin::{AdminClient, AdminServer, AdminServerEvent, NotNow};
 pub use control::{ControlClient, ControlServer};
 pub use large::{DownloadClient, DownloadEvent, DownloadServer, Outgoing, Partial, UploadClient, UploadServer};
 pub use publisher::{
@@ -158,6 +160,8 @@ pub enum Accepted {
     Upload(UploadServer),
     /// Answer with [`DownloadServer::start`] or [`DownloadServer::refuse`].
     Download(DownloadServer),
+    /// Answer with [`AdminServer::open`] or [`AdminServer::refuse`].
+    Admin(AdminServer),
 }
 
 impl Incoming {
@@ -193,6 +197,7 @@ impl Incoming {
             Open::Subscription(open) => Accepted::Subscription(SubscriptionServer::new(open, input)),
             Open::Upload(open) => Accepted::Upload(UploadServer::new(open, input)),
             Open::Download(open) => Accepted::Download(DownloadServer::new(open, input)),
+            Open::Admin(open) => Accepted::Admin(AdminServer::new(open, input)),
         }))
     }
 }

@@ -10,10 +10,12 @@
 //! | [`subscription`] | [`subscription::OpenSubscription`], then [`subscription::ToBroker`] | [`subscription::ToClient`] |
 //! | [`large`], up | [`large::OpenUpload`], when answered the body's octets and their digest | [`large::UploadAnswer`] |
 //! | [`large`], down | [`large::OpenDownload`] | [`large::DownloadAnswer`], then the body's octets |
+//! | [`admin`] | [`admin::OpenAdmin`], then [`admin::ToBroker`] | [`admin::ToClient`], one for each |
 //!
 //! Inside a major version, a minor one adds variants, codes and stream kinds at the end; the fields of a frame never change.
 //! The order of frames and the bookkeeping of credit are the business of [`crate::session`].
 
+pub mod admin;
 mod bounded;
 pub mod code;
 pub mod control;
@@ -67,6 +69,8 @@ pub enum Open {
     Upload(large::OpenUpload),
     /// One large body from the broker.
     Download(large::OpenDownload),
+    /// Questions and orders of an operator.
+    Admin(admin::OpenAdmin),
 }
 
 /// What may be under way and not yet answered (publisher) or settled (subscription).
@@ -142,6 +146,8 @@ plain_frames!(
     subscription::ToBroker,
     large::UploadAnswer,
     large::DownloadAnswer,
+    admin::ToBroker,
+    admin::ToClient,
 );
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Each stream has a task of its own, so a slow one holds up nobody: [`publisher`] and [`upload`] bring records in,
 //! [`subscription`] and [`download`] bring them out, [`connection`] lets clients in and sorts their streams.
 
+mod admin;
 mod connection;
 mod download;
 mod publisher;
@@ -19,6 +20,7 @@ use hilum_core::policy::Denial;
 use hilum_core::session::{Machine, Violation};
 use hilum_core::wire::{CloseCode, Refusal, RefusalCode};
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
+use tokio::sync::Semaphore;
 
 pub use connection::serve;
 
@@ -34,7 +36,17 @@ struct Session {
     flows: Arc<Flows>,
     principal: Arc<Principal>,
     deliveries: Arc<download::LargeDeliveries>,
+    /// Of the whole broker.
+    uploads: Arc<upload::Uploads>,
+    /// Uploads, and downloads, that may be under way at a time.
+    uploading: Semaphore,
+    downloading: Semaphore,
 }
+
+/// Uploads of one connection that are under way at a time, and downloads; further ones wait.
+const LARGE_BODIES_MAX: usize = 4;
+/// Large bodies give way to everything else on their connection.
+const LARGE_BODY_PRIORITY: i32 = -1;
 
 /// Why a stream's task ended before its stream did.
 #[derive(Debug, thiserror::Error)]

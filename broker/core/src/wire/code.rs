@@ -86,6 +86,8 @@ codes! {
         Internal = 15, "internal error";
         /// The body's digest is not the one that its sender computed.
         BodyDigest = 16, "body digest";
+        /// There is no such thing, e.g. in quarantine.
+        NotFound = 17, "not found";
     }
 }
 

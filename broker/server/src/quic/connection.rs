@@ -10,10 +10,13 @@ use hilum_core::wire::{CloseCode, Refusal, RefusalCode};
 use hilum_core::{Principal, PrincipalId};
 use quinn::{Connection, ConnectionError, Endpoint};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::{Session, Stream, StreamError, close_code, download, publisher, read, subscription, upload};
+use super::{
+    LARGE_BODIES_MAX, Session, Stream, StreamError, admin, close_code, download, publisher, read,
+    subscription, upload,
+};
 use crate::broker::About;
 use crate::flows::Flows;
 use crate::provision::spiffe_id;
@@ -31,6 +34,7 @@ pub async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) {
     let open = Arc::new(AtomicU32::new(0));
+    let uploads = upload::Uploads::new(flows.body_octets_max);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -47,10 +51,10 @@ pub async fn serve(
                     let _ = incoming.retry();
                     continue;
                 }
-                let (flows, stopping) = (flows.clone(), stopping.clone());
+                let (flows, uploads, stopping) = (flows.clone(), uploads.clone(), stopping.clone());
                 let counted = Counted::new(&open);
                 connections.spawn(async move {
-                    connection(incoming, flows, stopping).await;
+                    connection(incoming, flows, uploads, stopping).await;
                     drop(counted);
                 });
             }
@@ -85,7 +89,12 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-async fn connection(incoming: quinn::Incoming, flows: Arc<Flows>, mut stopping: watch::Receiver<bool>) {
+async fn connection(
+    incoming: quinn::Incoming,
+    flows: Arc<Flows>,
+    uploads: Arc<upload::Uploads>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let address = incoming.remote_address();
     let handshake = tokio::select! {
         handshake = tokio::time::timeout(HELLO_TIME, handshake(incoming)) => handshake,
@@ -124,7 +133,7 @@ async fn connection(incoming: quinn::Incoming, flows: Arc<Flows>, mut stopping: 
         }
     };
     flows.shared.instruments.connections(1);
-    admitted(&connection, id, flows.clone(), stopping).await;
+    admitted(&connection, id, flows.clone(), uploads, stopping).await;
     flows.shared.instruments.connections(-1);
 }
 
@@ -145,6 +154,7 @@ async fn admitted(
     connection: &Connection,
     id: PrincipalId,
     flows: Arc<Flows>,
+    uploads: Arc<upload::Uploads>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let control = tokio::select! {
@@ -160,7 +170,14 @@ async fn admitted(
         Err(_) => return connection.close(close_code(CloseCode::TimedOut), b"no hello came"),
     };
     tracing::info!(principal = %id, agent = machine.hello().agent, "connected");
-    let session = Arc::new(Session { flows, principal, deliveries: Arc::default() });
+    let session = Arc::new(Session {
+        flows,
+        principal,
+        deliveries: Arc::default(),
+        uploads,
+        uploading: Semaphore::new(LARGE_BODIES_MAX),
+        downloading: Semaphore::new(LARGE_BODIES_MAX),
+    });
     let mut streams = JoinSet::new();
     let code = loop {
         tokio::select! {
@@ -273,6 +290,7 @@ async fn serve_stream(session: &Session, mut stream: Stream) -> Result<(), Strea
         Accepted::Subscription(machine) => subscription::serve(session, machine, stream).await,
         Accepted::Upload(machine) => upload::serve(session, machine, stream).await,
         Accepted::Download(machine) => download::serve(session, machine, stream).await,
+        Accepted::Admin(machine) => admin::serve(session, machine, stream).await,
     }
 }
 

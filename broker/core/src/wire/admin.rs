@@ -1,0 +1,455 @@
+//! The admin stream: questions and orders of an operator, each answered once, in order.
+//!
+//! Lists come in pages: whoever wants the rest asks again from where the page says. What may identify a patient is in
+//! [`Disclosed`] and in [`BodyPart`], which come only where they were asked for and policy allows it.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Refusal, bounded, head};
+use crate::control::HoldId;
+use crate::digest::Digest;
+use crate::identity::PrincipalId;
+use crate::limits::ADMIN_PAGE_ITEMS_MAX;
+use crate::name::{FlowName, Label, StageName, StakeholderName, SubscriptionName};
+use crate::policy::Right;
+use crate::record::{Head, Offset, Timestamp};
+
+/// Opens an admin stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenAdmin {
+    /// What for, in the operator's words, e.g. a ticket; goes to the audit with everything that is done. May be empty.
+    #[serde(deserialize_with = "bounded::text")]
+    pub note: String,
+}
+
+/// What an operator asks or orders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToBroker {
+    /// Flows in reach. Needs `inspect`.
+    Flows(ListFlows),
+    /// Subscriptions of a flow. Needs `inspect`.
+    Subscriptions(ListSubscriptions),
+    /// What is in a flow's quarantine. Needs `inspect`.
+    Quarantine(ListQuarantine),
+    /// One record in quarantine. Needs `inspect`, and `bodies` to be disclosed.
+    Show(ShowQuarantined),
+    /// A part of the body of one. Needs `bodies`.
+    Body(ReadBody),
+    /// Send it through the flow's chain again. Needs `quarantine`.
+    Release(QuarantineId),
+    /// Destroy it. Needs `quarantine`.
+    Destroy(QuarantineId),
+    /// Deliver no more to the readers of a subscription. Needs `subscriptions`.
+    Pause(SubscriptionId),
+    /// Deliver again. Needs `subscriptions`.
+    Resume(SubscriptionId),
+    /// Go on from another place. Needs `subscriptions`.
+    Seek(SeekSubscription),
+    /// Legal holds. Needs `inspect`.
+    Holds(ListHolds),
+    /// Keep from deletion. Needs `holds`.
+    AddHold(AddHold),
+    /// Lift a hold. Needs `holds`.
+    RemoveHold(RemoveHold),
+    /// Audit events. Needs `inspect`.
+    Audit(ReadAudit),
+}
+
+/// Asks for flows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListFlows {
+    /// Those whose name comes after this one; from the first where there is none.
+    pub after: Option<FlowName>,
+}
+
+/// Asks for subscriptions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListSubscriptions {
+    /// Of which flow.
+    pub flow: FlowName,
+    /// Those whose name comes after this one; from the first where there is none.
+    pub after: Option<SubscriptionName>,
+}
+
+/// Asks for what is in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListQuarantine {
+    /// Of which flow.
+    pub flow: FlowName,
+    /// From this number on.
+    pub from: Offset,
+    /// Put there not before.
+    pub since: Option<Timestamp>,
+    /// Put there before.
+    pub until: Option<Timestamp>,
+    /// For this code.
+    pub code: Option<Short>,
+}
+
+/// Names a record in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineId {
+    /// Of which flow.
+    pub flow: FlowName,
+    /// Its number there.
+    pub id: Offset,
+}
+
+/// Asks for one record in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShowQuarantined {
+    /// Which one.
+    pub of: QuarantineId,
+    /// Whether with what may identify a patient.
+    pub disclose: bool,
+}
+
+/// Asks for a part of the body of a record in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadBody {
+    /// Which one.
+    pub of: QuarantineId,
+    /// The first octet wanted, from 0.
+    pub from: u64,
+}
+
+/// Names a subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionId {
+    /// Of which flow.
+    pub flow: FlowName,
+    /// Which one.
+    pub subscription: SubscriptionName,
+}
+
+/// Moves a subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeekSubscription {
+    /// Which one.
+    pub of: SubscriptionId,
+    /// Where to.
+    pub to: SeekTo,
+}
+
+/// Where a subscription goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SeekTo {
+    /// With the first record that is still there.
+    Start,
+    /// With the next record that comes.
+    End,
+    /// With this one.
+    Offset(Offset),
+    /// With the first one that the broker took at this time or later.
+    Time(Timestamp),
+}
+
+/// Asks for legal holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListHolds {
+    /// Those after this one; from the first where there is none.
+    pub after: Option<HoldId>,
+}
+
+/// Places a legal hold. The reason is the stream's note.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddHold {
+    /// On which flow.
+    pub flow: FlowName,
+    /// On its records of one key; on all of them where there is none.
+    pub key: Option<String>,
+}
+
+impl std::fmt::Debug for AddHold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AddHold").field("flow", &self.flow).finish_non_exhaustive()
+    }
+}
+
+/// Lifts a legal hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveHold {
+    /// On which flow it lies.
+    pub flow: FlowName,
+    /// Which one.
+    pub id: HoldId,
+}
+
+/// Asks for audit events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadAudit {
+    /// From this number on.
+    pub from: Offset,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// Of this flow.
+    pub flow: Option<FlowName>,
+    /// Caused by this principal.
+    pub principal: Option<PrincipalId>,
+    /// Of this kind, as [`crate::audit::Action`] writes it.
+    pub action: Option<Short>,
+}
+
+/// A text of at most [`crate::limits::REASON_CHARS_MAX`] characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Short(#[serde(deserialize_with = "bounded::text")] pub String);
+
+impl Short {
+    /// As much of a text as fits.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(bounded::truncated(text))
+    }
+}
+
+/// What the broker answers: first one of `Opened` and `Refused`, then one frame for each that the client sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToClient {
+    /// Questions may be asked.
+    Opened(Opened),
+    /// It is not done; the stream stays open, unless it was to be opened.
+    Refused(Refusal),
+    /// It is done.
+    Done,
+    /// Flows.
+    Flows(FlowPage),
+    /// Subscriptions.
+    Subscriptions(SubscriptionPage),
+    /// What is in quarantine.
+    Quarantine(QuarantinePage),
+    /// One record in quarantine.
+    Shown(Shown),
+    /// A part of a body.
+    Body(BodyPart),
+    /// It was released.
+    Released(Released),
+    /// Legal holds.
+    Holds(HoldPage),
+    /// The hold's number.
+    HoldAdded(HoldId),
+    /// Where the subscription goes on.
+    Sought(Offset),
+    /// Audit events.
+    Audit(AuditPage),
+}
+
+/// What the operator may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// All rights.
+    #[serde(deserialize_with = "bounded::list::<_, _, { Right::ALL.len() }>")]
+    pub may: Vec<Right>,
+}
+
+/// Flows, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowPage {
+    /// Up to [`ADMIN_PAGE_ITEMS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub flows: Vec<FlowStatus>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
+/// How a flow stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowStatus {
+    /// Its name.
+    pub flow: FlowName,
+    /// The first record that is still there.
+    pub start: Offset,
+    /// The next record that comes.
+    pub end: Offset,
+    /// Octets on disk, without large bodies.
+    pub octets: u64,
+    /// Records in its quarantine.
+    pub quarantined: u64,
+    /// Octets in its quarantine, with large bodies.
+    pub quarantine_octets: u64,
+    /// Octets that its quarantine may hold.
+    pub quarantine_octets_max: u64,
+    /// What is wrong with it: a damaged log, for example.
+    pub fault: Option<Short>,
+}
+
+/// Subscriptions, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionPage {
+    /// Up to [`ADMIN_PAGE_ITEMS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub subscriptions: Vec<SubscriptionStatus>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
+/// How a subscription stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionStatus {
+    /// Its name.
+    pub subscription: SubscriptionName,
+    /// The first record that is not settled.
+    pub cursor: Offset,
+    /// Records from there to the flow's end.
+    pub lag: u64,
+    /// Deliveries that are not settled.
+    pub in_flight: u64,
+    /// Who reads it now.
+    pub readers: u32,
+    /// Whether it delivers nothing until it is resumed.
+    pub paused: bool,
+}
+
+/// What is in quarantine, by number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantinePage {
+    /// Up to [`ADMIN_PAGE_ITEMS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub entries: Vec<QuarantineEntry>,
+    /// Where the rest begins; none at the end.
+    pub next: Option<Offset>,
+}
+
+/// A record in quarantine, without what may identify a patient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineEntry {
+    /// Its number.
+    pub id: Offset,
+    /// When it came there.
+    pub time: Timestamp,
+    /// The subscription whose chain failed, and the record's place in the flow; none at ingress.
+    pub delivery: Option<(SubscriptionName, Offset)>,
+    /// The stage that refused or failed.
+    pub stage: Option<StageName>,
+    /// Why, for programs.
+    pub code: Short,
+    /// Why, for people.
+    pub reason: Short,
+    /// Octets of its body.
+    pub octets: u64,
+    /// Who sent it.
+    pub source: PrincipalId,
+}
+
+/// One record in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// What a list has of it.
+    pub entry: QuarantineEntry,
+    /// When it was made, by its publisher's clock.
+    pub made: Timestamp,
+    /// For whom its sender acted.
+    pub stakeholder: StakeholderName,
+    /// What it may reveal.
+    #[serde(deserialize_with = "bounded::list::<_, _, { crate::limits::LABELS_MAX }>")]
+    pub labels: Vec<Label>,
+    /// Whether it is large, and so not kept with its entry.
+    pub is_large: bool,
+    /// What may identify a patient, where it was asked for.
+    pub disclosed: Option<Disclosed>,
+}
+
+/// What may identify a patient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disclosed {
+    /// As it came in, before the chain.
+    #[serde(with = "head")]
+    pub head: Head,
+    /// SHA-256 of the body.
+    pub digest: Digest,
+}
+
+/// A part of a body.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyPart {
+    /// Up to [`crate::limits::BLOB_CHUNK_OCTETS`]; nothing at the end.
+    pub octets: Bytes,
+}
+
+impl std::fmt::Debug for BodyPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BodyPart(<{} octets>)", self.octets.len())
+    }
+}
+
+/// What a release came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Released {
+    /// It passed the chain and is stored, as the first of those that the chain made of it.
+    Stored(Offset),
+    /// An earlier try had stored it.
+    Already,
+    /// It will be delivered to the subscription again.
+    Redelivered,
+}
+
+/// Legal holds, in the order in which they were placed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldPage {
+    /// Up to [`ADMIN_PAGE_ITEMS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub holds: Vec<HoldStatus>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
+/// A legal hold.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldStatus {
+    /// Its number.
+    pub id: HoldId,
+    /// On which flow.
+    pub flow: FlowName,
+    /// Whether on records of one key only.
+    pub has_key: bool,
+    /// That key, for who may see it (`bodies`).
+    pub key: Option<String>,
+    /// Why.
+    pub reason: Short,
+    /// Who placed it.
+    pub by: PrincipalId,
+    /// When.
+    pub time: Timestamp,
+}
+
+impl std::fmt::Debug for HoldStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HoldStatus").field("id", &self.id).field("flow", &self.flow).finish_non_exhaustive()
+    }
+}
+
+/// Audit events, by number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditPage {
+    /// Up to [`ADMIN_PAGE_ITEMS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub events: Vec<AuditEvent>,
+    /// From where to ask for those that follow.
+    pub next: Offset,
+    /// Whether there are none now.
+    pub at_end: bool,
+}
+
+/// An audit event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvent {
+    /// Its number.
+    pub number: Offset,
+    /// When it happened.
+    pub time: Timestamp,
+    /// Who caused it; none when the broker did.
+    pub principal: Option<PrincipalId>,
+    /// The flow concerned.
+    pub flow: Option<FlowName>,
+    /// The subscription concerned.
+    pub subscription: Option<SubscriptionName>,
+    /// The record concerned.
+    pub offset: Option<Offset>,
+    /// What happened, as [`crate::audit::Action`] writes it.
+    pub action: Short,
+    /// Why. Longer than other reasons may be: that of a loaded chain is its plan.
+    pub reason: String,
+}
