@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hilum_core::{Entry, LogName, Offset};
 use tokio::sync::oneshot;
 
-use super::{Plan, Shared, State, fault, is_due, ready};
+use super::{Loss, Plan, Shared, State, fault, is_due, ready};
 use crate::embedded::measure;
 use crate::{AppendError, Corruption, Durability, Log, LogEntry, Pending, ReadError, Usage};
 
@@ -22,6 +22,8 @@ pub(super) struct MemoryLog {
     acked: u64,
     /// The offset after the last entry that is durable.
     durable: u64,
+    /// Where each batch ends that is written and not durable.
+    written: Vec<u64>,
     waiting: Vec<Waiting>,
     refusal: Option<AppendError>,
     corruption: Option<Corruption>,
@@ -55,17 +57,22 @@ impl MemoryLog {
         Offset(self.acked)
     }
 
-    pub(super) fn after_crash(mut self) -> Self {
-        self.truncate(self.durable);
-        Self {
+    /// What a power cut leaves: what is durable and, of the batches written after it, the first few, as `keep` says.
+    pub(super) fn after_crash(mut self, keep: impl FnOnce(usize) -> usize) -> (Self, Loss) {
+        let kept = keep(self.written.len()).checked_sub(1);
+        let end = kept.map_or(self.durable, |last| self.written[last.min(self.written.len() - 1)]);
+        self.truncate(end);
+        let found = Self {
             start: self.start,
-            acked: self.durable,
-            durable: self.durable,
+            acked: end,
+            durable: end,
+            written: Vec::new(),
             refusal: self.corruption.clone().map(AppendError::from),
             entries: self.entries,
             corruption: self.corruption,
             waiting: Vec::new(),
-        }
+        };
+        (found, Loss { end: Offset(end), told: Offset(self.acked) })
     }
 
     fn truncate(&mut self, end: u64) {
@@ -94,7 +101,6 @@ impl MemoryLog {
             let cause = fault("fsync", ErrorKind::Other);
             let refusal = AppendError::Poisoned { log: name.clone(), cause };
             self.refusal = Some(refusal.clone());
-            self.truncate(self.acked);
             for waiting in self.waiting.drain(..) {
                 waiting.answer(Err(refusal.clone()));
             }
@@ -107,6 +113,7 @@ impl MemoryLog {
         }
         if !plan.syncs_lie {
             self.durable = self.acked;
+            self.written.clear();
         }
     }
 
@@ -120,6 +127,7 @@ impl MemoryLog {
             let _ = reply.send(Ok(Offset(first)));
         }
         self.waiting.push(waiting);
+        self.written.push(self.end());
     }
 
     fn read(&self, from: u64, octets_max: usize) -> Result<Vec<LogEntry>, ReadError> {

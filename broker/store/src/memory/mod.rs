@@ -1,14 +1,14 @@
 //! The store in memory: deterministic, without threads, and faulty where a test wants it. Nothing outlives it.
 //!
 //! Every future is ready when it is made, unless [`Faults::hold_syncs`] keeps appends from becoming durable. So a whole
-//! broker can run on it in one thread. [`Store::crash`] gives what a power cut would leave.
+//! broker can run on it in one thread. [`Store::crash`] and [`Store::power_cut`] give what a power cut would leave.
 
 mod blobs;
 mod log;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
@@ -35,7 +35,7 @@ type Shared = Arc<Mutex<State>>;
 
 #[derive(Default)]
 struct State {
-    logs: HashMap<LogName, MemoryLog>,
+    logs: BTreeMap<LogName, MemoryLog>,
     blobs: BTreeMap<BlobId, MemoryBlob>,
     blobs_made: u128,
     meta: BTreeMap<Vec<u8>, Bytes>,
@@ -108,16 +108,33 @@ impl Store {
     /// A power cut: the store that is found afterwards, with what was durable, without faults to come. This one is closed.
     #[must_use]
     pub fn crash(&self) -> Self {
+        self.power_cut(|_, _| 0).0
+    }
+
+    /// As [`Store::crash`], where batches that were written and not yet durable may have reached the disk all the same:
+    /// `keep` is told how many such batches a log has, and says how many of them, from the first on, are found. Also what
+    /// became of each log.
+    #[must_use]
+    pub fn power_cut(
+        &self,
+        mut keep: impl FnMut(&LogName, usize) -> usize,
+    ) -> (Self, BTreeMap<LogName, Loss>) {
         let mut state = self.state.lock();
         state.is_closed = true;
+        let (mut logs, mut losses) = (BTreeMap::new(), BTreeMap::new());
+        for (name, log) in std::mem::take(&mut state.logs) {
+            let (log, loss) = log.after_crash(|batches| keep(&name, batches));
+            losses.insert(name.clone(), loss);
+            logs.insert(name, log);
+        }
         let found = State {
-            logs: state.logs.drain().map(|(name, log)| (name, log.after_crash())).collect(),
+            logs,
             blobs: blobs::after_crash(std::mem::take(&mut state.blobs)),
             blobs_made: state.blobs_made,
             meta: std::mem::take(&mut state.meta),
             ..State::default()
         };
-        Self { state: Arc::new(Mutex::new(found)) }
+        (Self { state: Arc::new(Mutex::new(found)) }, losses)
     }
 
     /// Later operations are refused as closed.
@@ -126,6 +143,15 @@ impl Store {
         state.is_closed = true;
         state.logs.values_mut().for_each(MemoryLog::close);
     }
+}
+
+/// What a power cut did to a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// Where the log ends now.
+    pub end: Offset,
+    /// Where it ended as far as fsync had vouched for it. Above `end` only where fsync lied.
+    pub told: Offset,
 }
 
 /// Makes a memory store fail.

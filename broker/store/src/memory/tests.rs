@@ -100,3 +100,19 @@ fn damage_and_lost_metadata() {
     store.close();
     assert!(matches!(block_on(store.meta().get(b"k")), Err(MetaError::Closed)));
 }
+
+#[test]
+fn a_power_cut_may_leave_what_was_written_and_not_synced() {
+    let store = Store::new();
+    append(&store, "a").unwrap();
+    store.faults().set_lying_sync(true);
+    append(&store, "b").unwrap();
+    append(&store, "c").unwrap();
+    let (found, losses) = store.power_cut(|_, batches| {
+        assert_eq!(batches, 2);
+        1
+    });
+    assert_eq!(losses[&scans()], Loss { end: Offset(2), told: Offset(3) });
+    assert_eq!(length(&found), 2);
+    assert_eq!(append(&found, "d").unwrap(), 2);
+}
