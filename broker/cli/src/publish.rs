@@ -3,12 +3,15 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use hilum_client::{Ack, Publisher, Record};
 use hilum_core::FlowName;
 use hilum_core::limits::INLINE_BODY_OCTETS_MAX;
+use hilum_core::Timestamp;
 use hilum_core::record::TraceContext;
+use hilum_server::config::units;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::AsyncReadExt as _;
 
@@ -35,6 +38,12 @@ pub struct Args {
     /// An attribute of the records; may be given more than once
     #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
     attributes: Vec<(String, String)>,
+    /// How long the records are of use: later nobody gets them. A whole number and `ms`, `s`, `m`, `h` or `d`
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    ttl: Option<Duration>,
+    /// Nobody gets the records before then: a time such as 2026-11-23T22:00:00+01:00, or a duration from now, such as 10m
+    #[arg(long, value_name = "TIME|DURATION", value_parser = due)]
+    deliver_after: Option<Due>,
     /// A W3C `traceparent` that the records belong to
     #[arg(long, env = "TRACEPARENT", value_parser = traceparent)]
     traceparent: Option<TraceContext>,
@@ -48,6 +57,20 @@ pub struct Args {
 fn attribute(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// When a record may be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    At(Timestamp),
+    In(Duration),
+}
+
+fn due(text: &str) -> Result<Due, String> {
+    let at = units::time(text).map(Due::At);
+    at.or_else(|_| units::duration(text).map(Due::In)).map_err(|_| {
+        "write a time, such as 2026-11-23T22:00:00+01:00, or a duration from now, such as 10m".to_owned()
+    })
 }
 
 /// Reads a `traceparent` header (W3C Trace Context, section 3.2).
@@ -101,7 +124,9 @@ impl Args {
             if size > INLINE_BODY_OCTETS_MAX as u64 {
                 let progress = progress(size, file);
                 let head = self.record(Vec::new()).head;
-                let ack = publisher.publish_large(head, size, progress.wrap_async_read(opened)).await?;
+                let ack = publisher
+                    .publish_large_watched(head, size, opened, |octets| progress.set_position(octets))
+                    .await?;
                 progress.finish_and_clear();
                 return Ok((ack, size));
             }
@@ -115,6 +140,14 @@ impl Args {
         let mut record = Record::new(&self.content_type, body.into());
         record.head.key.clone_from(&self.record_key);
         record.head.trace = self.traceparent;
+        if let Some(duration) = self.ttl {
+            record = record.with_time_to_live(duration);
+        }
+        record = match self.deliver_after {
+            None => record,
+            Some(Due::At(at)) => record.with_deliver_after(at),
+            Some(Due::In(delay)) => record.with_delay(delay),
+        };
         for (name, value) in &self.attributes {
             record = record.with_attribute(name, value);
         }
@@ -152,6 +185,13 @@ pub fn progress(size: u64, what: &Path) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_when_a_record_is_due() {
+        assert_eq!(due("10m"), Ok(Due::In(Duration::from_secs(600))));
+        assert_eq!(due("1970-01-01T00:00:01Z"), Ok(Due::At(Timestamp(1000))));
+        assert!(due("soon").is_err());
+    }
 
     #[test]
     fn reads_a_traceparent() {

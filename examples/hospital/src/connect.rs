@@ -36,7 +36,7 @@ pub async fn publish(publisher: &Publisher, record: Record) -> Result<Ack, Publi
         return publisher.publish(record).await;
     }
     let Record { head, body } = record;
-    publisher.publish_large(head, body.len() as u64, &body[..]).await
+    publisher.publish_large(head, body.len() as u64, std::io::Cursor::new(&body)).await
 }
 
 /// The whole body of a delivery.

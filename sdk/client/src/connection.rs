@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hilum_core::session::{ControlClient, Violation};
@@ -23,8 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT_MILLISECONDS: u32 = 30_000;
 /// How often a silent connection says that it is alive.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(8);
-/// Octets that may be on their way on one stream, either way.
-const STREAM_WINDOW_OCTETS: u32 = 8 << 20;
+/// Octets that may be on their way to us on one stream: so few that four large bodies leave most of the connection's to others.
+const STREAM_WINDOW_OCTETS: u32 = 2 << 20;
 /// Octets that may be on their way on one connection, either way.
 const CONNECTION_WINDOW_OCTETS: u32 = 32 << 20;
 /// Sent as the name of the server where none is configured; the broker is verified by its SPIFFE ID.
@@ -84,8 +84,17 @@ pub struct Client {
     inner: Arc<Inner>,
 }
 
+/// What it takes to connect again, and the connection that came of it last.
+#[derive(Debug)]
+struct Renewal {
+    config: Config,
+    endpoint: Option<Endpoint>,
+    newest: tokio::sync::Mutex<Weak<Inner>>,
+}
+
 #[derive(Debug)]
 struct Inner {
+    renewal: Arc<Renewal>,
     endpoint: Endpoint,
     connection: Connection,
     welcome: Welcome,
@@ -113,6 +122,12 @@ impl Client {
     }
 
     async fn connect_with(config: Config, endpoint: Option<Endpoint>) -> Result<Self, ConnectError> {
+        let newest = tokio::sync::Mutex::default();
+        Self::establish(Arc::new(Renewal { config, endpoint, newest })).await
+    }
+
+    async fn establish(renewal: Arc<Renewal>) -> Result<Self, ConnectError> {
+        let Renewal { config, endpoint, .. } = &*renewal;
         let check_host = config.server_name.is_some();
         let tls =
             tls::configure(&config.hospital, check_host, &config.ca_pem, &config.cert_pem, &config.key_pem)?;
@@ -122,7 +137,7 @@ impl Client {
         let mut quinn_config = quinn::ClientConfig::new(Arc::new(quic));
         quinn_config.transport_config(Arc::new(transport()));
 
-        let (endpoint, connection) = reach(&config, endpoint, quinn_config, &tls).await?;
+        let (endpoint, connection) = reach(config, endpoint.as_ref(), quinn_config, &tls).await?;
         let introduced = introduce(&connection, &config.agent, &tls.own_name);
         let introduced = tokio::time::timeout(CONNECT_TIMEOUT, introduced).await;
         let (welcome, stream, machine) =
@@ -130,8 +145,23 @@ impl Client {
 
         let (said, goodbye) = watch::channel(None);
         let control = tokio::spawn(listen(stream, machine, said)).abort_handle();
-        let inner = Inner { endpoint, connection, welcome, goodbye, control };
+        let inner = Inner { renewal, endpoint, connection, welcome, goodbye, control };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// This connection while it is open, otherwise the one that took its place; connects where there is none.
+    pub async fn renewed(&self) -> Result<Self, ConnectError> {
+        let is_open = |inner: &Inner| inner.connection.close_reason().is_none();
+        if is_open(&self.inner) {
+            return Ok(self.clone());
+        }
+        let mut newest = self.inner.renewal.newest.lock().await;
+        if let Some(inner) = newest.upgrade().filter(|inner| is_open(inner)) {
+            return Ok(Self { inner });
+        }
+        let client = Self::establish(self.inner.renewal.clone()).await?;
+        *newest = Arc::downgrade(&client.inner);
+        Ok(client)
     }
 
     /// What the broker said: version, who we are to it, limits.
@@ -190,7 +220,7 @@ fn transport() -> TransportConfig {
 /// Finds the broker and shakes hands. All addresses of the host are tried in turn, those of IPv4 first.
 async fn reach(
     config: &Config,
-    given: Option<Endpoint>,
+    given: Option<&Endpoint>,
     quinn_config: quinn::ClientConfig,
     tls: &Tls,
 ) -> Result<(Endpoint, Connection), ConnectError> {
@@ -199,7 +229,7 @@ async fn reach(
     addresses.sort_by_key(SocketAddr::is_ipv6);
     let mut last = unresolved(std::io::ErrorKind::NotFound.into());
     for address in addresses {
-        let endpoint = match &given {
+        let endpoint = match given {
             Some(endpoint) => endpoint.clone(),
             None => Endpoint::client(unspecified(address)).map_err(ConnectError::Socket)?,
         };

@@ -176,6 +176,14 @@ pub enum PublishError {
         /// Why.
         source: StreamError,
     },
+    /// The connection was lost, and there is no other one. The record may be stored or not.
+    #[error("publishing to flow `{flow}` could not go on over a new connection: {source}")]
+    Reconnect {
+        /// Where it was to go.
+        flow: FlowName,
+        /// Why not.
+        source: Box<ConnectError>,
+    },
     /// The body could not be read.
     #[error("the body cannot be read: {0}")]
     Body(#[from] io::Error),

@@ -47,6 +47,7 @@ mod connection;
 pub mod error;
 mod large;
 mod publisher;
+mod retry;
 pub mod sealed;
 mod stream;
 mod subscription;

@@ -15,13 +15,14 @@ use hilum_core::record::{ProducerId, ProducerPosition, TraceContext};
 use hilum_core::session::{PublisherClient, PublisherClientEvent};
 use hilum_core::wire::publisher::{Durability, OpenPublisher};
 use hilum_core::{Attribute, FlowName, Head, Offset, Timestamp};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncSeek};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::connection::Client;
 use crate::error::{OpenError, PublishError, StreamError};
 use driver::{Command, Driver};
+use upload::Upload;
 
 /// Records that wait for the task that sends them. More wait in `enqueue`.
 const LINE_RECORDS_MAX: usize = 1024;
@@ -241,16 +242,31 @@ impl Publisher {
         Ok(PendingAck { pending, flow: self.flow.clone(), ended: self.ended.clone() })
     }
 
-    /// Publishes a record whose body has `size` octets and is sent as it is read, over a stream of its own. Retries are not
-    /// recognised: see [`Publisher::publish_large_at`].
+    /// Publishes a record whose body is the `size` octets that `body` has from where it stands. They are sent as they are read,
+    /// over a stream of their own. When the connection is lost, the upload goes on over another one, from the octet that
+    /// the broker then wants; after ten tries that get no further, the loss is the result. Dropping the future gives the upload
+    /// up.
     pub async fn publish_large(
         &self,
         head: Head,
         size: u64,
-        body: impl AsyncRead + Unpin,
+        body: impl AsyncRead + AsyncSeek + Unpin,
+    ) -> Result<Ack, PublishError> {
+        self.publish_large_watched(head, size, body, |_| {}).await
+    }
+
+    /// As [`Publisher::publish_large`]; `progress` hears how many octets of the body are sent, which are fewer again when the
+    /// connection was lost.
+    pub async fn publish_large_watched(
+        &self,
+        head: Head,
+        size: u64,
+        body: impl AsyncRead + AsyncSeek + Unpin,
+        progress: impl FnMut(u64),
     ) -> Result<Ack, PublishError> {
         let position = self.take_upload_position()?;
-        let ack = self.publish_large_at(position, head, size, body).await?;
+        let upload = Upload::new(&self.flow, position, head, size, body, progress).await?;
+        let ack = upload.run(&self.client).await?;
         // Only after an ack is the next number of this position free of doubt; otherwise the producer is forgotten.
         let next = ProducerPosition { sequence: position.sequence + 1, ..position };
         self.upload_positions.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(next);
@@ -267,16 +283,16 @@ impl Publisher {
         Ok(ProducerPosition { producer, sequence: 1 })
     }
 
-    /// As [`Publisher::publish_large`], at a position of the caller's, so that the same record can be sent again after a broken
-    /// connection and is stored once. The producer must not be that of a [`Publisher`], and must upload one body at a time.
+    /// As [`Publisher::publish_large`], at a position of the caller's, so that the same record can be sent again by whoever comes
+    /// after us, and is stored once. The producer must not be that of a [`Publisher`], and must upload one body at a time.
     pub async fn publish_large_at(
         &self,
         position: ProducerPosition,
         head: Head,
         size: u64,
-        body: impl AsyncRead + Unpin,
+        body: impl AsyncRead + AsyncSeek + Unpin,
     ) -> Result<Ack, PublishError> {
-        upload::run(&self.client, &self.flow, position, head, size, body).await
+        Upload::new(&self.flow, position, head, size, body, |_| {}).await?.run(&self.client).await
     }
 
     /// Sends what is in line, waits for all acks and ends the stream.

@@ -4,6 +4,8 @@
 
 mod broker;
 
+use std::io::Cursor;
+
 use broker::{Authority, Broker};
 use bytes::Bytes;
 use hilum_client::{
@@ -132,7 +134,7 @@ async fn a_large_body_goes_up_and_comes_down() {
     let publisher = client.publisher(&flow).await.unwrap();
     let body = large(3_000_000);
     let head = record("").head;
-    publisher.publish_large(head, 3_000_000, &body[..]).await.unwrap();
+    publisher.publish_large(head, 3_000_000, Cursor::new(&body)).await.unwrap();
     assert_eq!(broker.seen.lock().unwrap().large[0], body);
 
     for (name, from) in [("whole", 0), ("rest", 1_000_000)] {
@@ -157,7 +159,7 @@ async fn a_large_body_of_another_size_is_given_up() {
     let publisher = client.publisher(&"imaging".parse().unwrap()).await.unwrap();
     let body = large(1_000_000);
     for announced in [999_999, 1_000_001] {
-        let result = publisher.publish_large(record("").head, announced, &body[..]).await;
+        let result = publisher.publish_large(record("").head, announced, Cursor::new(&body)).await;
         assert!(matches!(result, Err(PublishError::BodySize { announced: a, .. }) if a == announced));
     }
     assert!(broker.seen.lock().unwrap().large.is_empty());
@@ -179,7 +181,7 @@ async fn an_upload_that_is_refused_early_says_why() {
     let client = Client::connect(broker.mri()).await.unwrap();
     let publisher = client.publisher(&"full".parse().unwrap()).await.unwrap();
     let body = large(20_000_000);
-    let error = publisher.publish_large(record("").head, 20_000_000, &body[..]).await.unwrap_err();
+    let error = publisher.publish_large(record("").head, 20_000_000, Cursor::new(&body)).await.unwrap_err();
     assert_eq!(error.to_string(), "flow `full` does not take the record: unavailable: the disk is full");
 }
 

@@ -149,7 +149,7 @@ impl Source {
             let record = make(self.number, self.acked + 1);
             let position = ProducerPosition { producer: self.producer(), sequence: self.acked + 1 };
             let size = record.body.len() as u64;
-            let sent = publisher.publish_large_at(position, record.head, size, &*record.body);
+            let sent = publisher.publish_large_at(position, record.head, size, std::io::Cursor::new(&record.body));
             if sent.await.is_err() {
                 return;
             }
@@ -164,7 +164,7 @@ impl Source {
             let record = make(self.number, self.acked + 1);
             let position = ProducerPosition { producer: self.producer(), sequence: self.acked + 1 };
             let size = record.body.len() as u64;
-            publisher.publish_large_at(position, record.head, size, &*record.body).await.unwrap();
+            publisher.publish_large_at(position, record.head, size, std::io::Cursor::new(&record.body)).await.unwrap();
             self.acked += 1;
             return;
         }
