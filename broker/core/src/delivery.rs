@@ -1,138 +1,551 @@
-//! What the broker knows of one subscription while it is read: where to read on, what is under way, and the cursor.
+//! What the broker knows of one subscription: which records are settled, under way or put off, who may get which one next.
 //!
-//! [`Deliveries`] is pure state. The broker asks [`Deliveries::next_offset`], reads that record, runs the subscription's chain,
-//! and says [`Deliveries::delivered`] or, where nothing is sent, [`Deliveries::withheld`]. The reader's settlements come in
-//! through [`Deliveries::settle`]. The [`Deliveries::cursor`] is the lowest offset that is not settled: it is what is kept, and a
-//! reader that opens the subscription again gets everything from there once more, so each record at least once.
+//! [`Deliveries`] is pure state, bounded, and knows the time only as an argument: milliseconds of a clock that never goes back.
+//!
+//! - Readers: [`Deliveries::join`] and [`Deliveries::leave`].
+//! - What a reader may get: first [`Deliveries::claim_waiting`], records that were put off and may come now; then, from
+//!   [`Deliveries::next_offset`] on, each record of the flow is given to [`Deliveries::offer`]. A claimed record is under way; it
+//!   runs through the chain, and [`Deliveries::sent`] says that it is on its way.
+//! - What a reader says: [`Deliveries::settle`], [`Deliveries::nak`], [`Deliveries::extend`]. Each names the attempt that it is about:
+//!   an answer to an earlier attempt than the last one changes nothing.
+//! - Time: [`Deliveries::next_timeout`] and [`Deliveries::handle_timeout`].
+//! - Records that were delivered too often: [`Deliveries::exhausted`], until [`Deliveries::conclude`].
+//! - What is kept: [`Deliveries::progress`]; it comes back through [`Deliveries::new`].
+//!
+//! What holds, whatever happens:
+//!
+//! - No record is given up: each is settled, under way, put off, or still to come.
+//! - Records of one key keep their order. While one of them is put off, no later one is delivered; with several readers, while
+//!   one is under way at a reader no other reader gets one of the key.
+//! - The [`Deliveries::cursor`] does not go past a record that is not settled.
 
-use std::collections::BTreeMap;
+mod backlog;
+mod progress;
+pub mod single;
 
-use crate::limits::SEQUENCE_MAX;
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::limits::{SEQUENCE_MAX, UNSETTLED_MAX};
 use crate::record::Offset;
-use crate::wire::Credit;
-use crate::wire::subscription::OffsetRange;
 
-/// The state of one subscription with one reader. Bounded by the reader's credit, which is bounded by
-/// [`crate::limits::CREDIT_RECORDS_MAX`].
-#[derive(Debug, Clone)]
-pub struct Deliveries {
-    next: u64,
-    /// Offsets delivered and not settled, with what each takes of the credit.
-    under_way: BTreeMap<u64, u64>,
-    octets: u64,
-    credit: Credit,
+use backlog::{Backlog, Late, Waiting};
+pub use progress::{Progress, ProgressError};
+
+/// How a subscription treats what its readers do not settle. Times are milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// A delivery that has no answer for so long is put off and comes again.
+    pub ack_wait: u64,
+    /// After so many deliveries a record is exhausted; 0 for no limit.
+    pub deliveries_max: u32,
+    /// How long a record waits before its second, third, ... delivery; the last one repeats. None: it comes at once.
+    pub backoff: Vec<u64>,
+    /// Records under way, over all readers.
+    pub in_flight_max: u32,
+    /// Whether several readers share the work.
+    pub shared: bool,
 }
 
-/// Why a step is not possible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DeliveryError {
-    /// Offsets go up, from the cursor on.
-    #[error("offset {offset} comes after {next}, in a subscription that reads upwards")]
-    NotNext {
-        /// The one given.
-        offset: Offset,
-        /// The lowest one that may come.
-        next: Offset,
-    },
-    /// The reader gave no more credit.
-    #[error("the reader's credit is used up")]
-    NoCredit,
-    /// The reader settles what it never got.
-    #[error("offsets {first} to {last} are not a range of delivered ones, which end before {next}")]
-    NeverDelivered {
-        /// As settled.
-        first: Offset,
-        /// As settled.
-        last: Offset,
-        /// The first one that was not delivered.
-        next: Offset,
-    },
-    /// More credit than there may be.
-    #[error("the reader's credit goes over the limit")]
-    CreditLimit,
+impl Default for Rules {
+    fn default() -> Self {
+        Self { ack_wait: 30_000, deliveries_max: 0, backoff: Vec::new(), in_flight_max: 1024, shared: false }
+    }
+}
+
+impl Rules {
+    fn is_exhausted(&self, attempts: u32) -> bool {
+        self.deliveries_max > 0 && attempts >= self.deliveries_max
+    }
+
+    fn backoff_after(&self, attempts: u32) -> u64 {
+        let at = (attempts.max(1) as usize - 1).min(self.backoff.len().saturating_sub(1));
+        self.backoff.get(at).copied().unwrap_or(0)
+    }
+}
+
+/// One reader, from its coming to its leaving. Never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReaderId(u64);
+
+/// Stands for a record's key. Two keys that stand alike only wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(u64);
+
+impl Key {
+    /// What stands for this key while the broker runs.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// A record that is under way to a reader from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Which one.
+    pub offset: Offset,
+    /// The how-manieth delivery of it this is, from 1.
+    pub attempt: u32,
+    /// Tells this claim from every other of the subscription.
+    pub serial: u64,
+}
+
+/// What becomes of the next record of the flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// It is under way to the reader.
+    Claimed(Claim),
+    /// It waits: for its time, for an earlier one of its key, or for the reader that has its key.
+    PutOff,
+    /// It was offered or settled before.
+    Known,
+    /// Nothing changed: too much is under way or put off. To be offered again later.
+    Full,
+}
+
+/// Counts of a subscription, for operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Records under way.
+    pub in_flight: usize,
+    /// Records put off.
+    pub put_off: usize,
+    /// Of those, how many were delivered too often.
+    pub exhausted: usize,
+    /// Readers.
+    pub readers: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    reader: ReaderId,
+    key: Option<Key>,
+    attempt: u32,
+    serial: u64,
+    deadline: u64,
+    is_sent: bool,
+}
+
+/// Who has the records of a key that are under way.
+#[derive(Debug, Clone, Copy)]
+struct Holder {
+    reader: ReaderId,
+    records: u32,
+}
+
+/// The state of one subscription. Bounded: there are at most [`UNSETTLED_MAX`] records under way or put off.
+#[derive(Debug, Clone)]
+pub struct Deliveries {
+    rules: Rules,
+    /// Everything before is settled, under way or put off.
+    next: u64,
+    /// Settled at `next` or later, before the broker was started: first and last.
+    settled_ahead: BTreeMap<u64, u64>,
+    /// Deliveries of records at `next` or later, before the broker was started.
+    attempts_ahead: BTreeMap<u64, u32>,
+    under_way: BTreeMap<u64, UnderWay>,
+    backlog: Backlog,
+    /// With several readers only: with one there is nobody to keep a key from.
+    holders: HashMap<Key, Holder>,
+    readers: BTreeSet<ReaderId>,
+    next_reader: u64,
+    next_serial: u64,
+    /// No deadline is earlier.
+    earliest: u64,
+    has_news: bool,
 }
 
 impl Deliveries {
-    /// A subscription that reads from `cursor` on, with a reader's first credit, which is cut to the limits.
+    /// A subscription that goes on where it was.
     #[must_use]
-    pub fn new(cursor: Offset, credit: Credit) -> Self {
-        Self { next: cursor.0, under_way: BTreeMap::new(), octets: 0, credit: credit.bounded() }
+    pub fn new(rules: Rules, progress: &Progress) -> Self {
+        Self {
+            rules,
+            next: progress.cursor.0,
+            settled_ahead: progress.settled.iter().map(|(first, last)| (first.0, last.0)).collect(),
+            attempts_ahead: progress
+                .attempts
+                .iter()
+                .map(|(offset, attempts)| (offset.0, *attempts))
+                .collect(),
+            under_way: BTreeMap::new(),
+            backlog: Backlog::default(),
+            holders: HashMap::new(),
+            readers: BTreeSet::new(),
+            next_reader: 0,
+            next_serial: 0,
+            earliest: u64::MAX,
+            has_news: false,
+        }
     }
 
-    /// The offset to read on from.
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The offset to read on from: the lowest one of which nothing is known.
     #[must_use]
     pub fn next_offset(&self) -> Offset {
-        Offset(self.next)
+        Offset(self.after_settled(self.next))
     }
 
-    /// Whether the credit allows one more record.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.credit.allows_beyond(self.in_flight())
-    }
-
-    /// Records and octets delivered and not settled.
-    #[must_use]
-    pub fn in_flight(&self) -> Credit {
-        let records = u32::try_from(self.under_way.len()).unwrap_or(u32::MAX);
-        Credit { records, octets: self.octets }
-    }
-
-    /// Whether a record is delivered and not settled.
-    #[must_use]
-    pub fn is_in_flight(&self, offset: Offset) -> bool {
-        self.under_way.contains_key(&offset.0)
+    fn after_settled(&self, offset: u64) -> u64 {
+        match self.settled_ahead.range(..=offset).next_back() {
+            Some((_, &last)) if last >= offset => last + 1,
+            _ => offset,
+        }
     }
 
     /// The lowest offset that is not settled.
     #[must_use]
     pub fn cursor(&self) -> Offset {
-        Offset(self.under_way.first_key_value().map_or(self.next, |(first, _)| *first))
+        let under_way = self.under_way.first_key_value().map(|(offset, _)| *offset);
+        let lowest = [under_way, self.backlog.first()].into_iter().flatten().min();
+        lowest.map_or_else(|| self.next_offset(), Offset)
     }
 
-    /// The record at `offset` is being sent and takes `octets` of the credit.
-    pub fn delivered(&mut self, offset: Offset, octets: u64) -> Result<(), DeliveryError> {
-        if !self.has_room() {
-            return Err(DeliveryError::NoCredit);
+    /// Records before `end` that are not settled.
+    #[must_use]
+    pub fn lag(&self, end: Offset) -> u64 {
+        let ahead = self.settled_ahead.iter().map(|(&first, &last)| {
+            let (first, last) = (first.max(self.next), last.min(end.0.saturating_sub(1)));
+            (last + 1).saturating_sub(first)
+        });
+        let to_come = end.0.saturating_sub(self.next).saturating_sub(ahead.sum());
+        to_come + (self.under_way.len() + self.backlog.len()) as u64
+    }
+
+    /// How much there is of what.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            in_flight: self.under_way.len(),
+            put_off: self.backlog.len(),
+            exhausted: self.backlog.exhausted().count(),
+            readers: self.readers.len(),
         }
-        self.advance(offset)?;
-        self.under_way.insert(offset.0, octets);
-        self.octets += octets;
-        Ok(())
     }
 
-    /// The record at `offset` is not for this reader, or there is none: it counts as settled.
-    pub fn withheld(&mut self, offset: Offset) -> Result<(), DeliveryError> {
-        self.advance(offset)
+    /// Whether somebody may get something now that could not before the last call. Forgets it.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
     }
 
-    fn advance(&mut self, offset: Offset) -> Result<(), DeliveryError> {
-        if !(self.next..SEQUENCE_MAX).contains(&offset.0) {
-            return Err(DeliveryError::NotNext { offset, next: Offset(self.next) });
+    // Readers.
+
+    /// A reader comes.
+    pub fn join(&mut self) -> ReaderId {
+        let reader = ReaderId(self.next_reader);
+        self.next_reader += 1;
+        self.readers.insert(reader);
+        reader
+    }
+
+    /// A reader goes; what it has under way comes again at once. `in_order` where it said goodbye or was sent away: then its
+    /// deliveries do not count, because it may not have looked at them.
+    pub fn leave(&mut self, reader: ReaderId, in_order: bool, now: u64) {
+        self.readers.remove(&reader);
+        let has = |(&offset, of): (&u64, &UnderWay)| (of.reader == reader).then_some(offset);
+        let offsets: Vec<u64> = self.under_way.iter().filter_map(has).collect();
+        for offset in offsets {
+            let Some(of) = self.end(offset) else { continue };
+            let attempts = if in_order || !of.is_sent { of.attempt - 1 } else { of.attempt };
+            self.put_off(offset, Waiting::new(of.key, attempts, now), now);
+        }
+        // Whoever is left alone may get what it let lapse.
+        self.has_news = true;
+    }
+
+    // What a reader may get.
+
+    /// Records that were put off and that `reader` may get now, lowest first: up to `records_max`, and as many as there is `room`
+    /// for by the reader's credit. What it let lapse itself takes no room: its credit still counts for it.
+    pub fn claim_waiting(
+        &mut self,
+        reader: ReaderId,
+        records_max: usize,
+        mut room: u32,
+        now: u64,
+    ) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        let is_alone = self.readers.len() < 2;
+        while claims.len() < records_max && self.has_space() {
+            let Some((offset, waiting)) = self.backlog.next_for(reader, is_alone, room > 0) else { break };
+            if waiting.late.is_none_or(|late| late.reader != reader) {
+                room -= 1;
+            }
+            let (key, attempt) = (waiting.key, waiting.attempts + 1);
+            self.take_out(offset, key, now);
+            claims.push(self.begin(offset, reader, key, attempt, now));
+            // The next one of its key may follow it to the same reader.
+            self.rehead(key, now);
+        }
+        claims
+    }
+
+    /// The next record of the flow, for `reader`; it may come from `due` on. Offsets go up. What is left out between them is
+    /// settled: withheld from the subscription, or not there.
+    pub fn offer(
+        &mut self,
+        reader: ReaderId,
+        offset: Offset,
+        key: Option<Key>,
+        due: u64,
+        now: u64,
+    ) -> Offered {
+        let at = offset.0;
+        if at < self.next || self.after_settled(at) > at {
+            self.pass(offset);
+            return Offered::Known;
+        }
+        if at >= SEQUENCE_MAX || self.under_way.len() + self.backlog.len() >= UNSETTLED_MAX {
+            return Offered::Full;
+        }
+        let attempts = self.attempts_ahead.get(&at).copied().unwrap_or(0);
+        let holder = key.and_then(|key| self.holders.get(&key)).map(|holder| holder.reader);
+        let waits = due > now
+            || self.rules.is_exhausted(attempts)
+            || key.is_some_and(|key| self.backlog.has(key))
+            || holder.is_some_and(|holder| holder != reader);
+        if waits {
+            self.pass(offset);
+            self.put_off(at, Waiting::new(key, attempts, due), now);
+            return Offered::PutOff;
+        }
+        if !self.has_space() {
+            return Offered::Full;
+        }
+        self.pass(offset);
+        Offered::Claimed(self.begin(at, reader, key, attempts + 1, now))
+    }
+
+    /// Goes past everything up to `offset`, which is settled as far as nothing else is known.
+    pub fn pass(&mut self, offset: Offset) {
+        if offset.0 < self.next {
+            return;
         }
         self.next = offset.0 + 1;
-        Ok(())
+        if !self.settled_ahead.is_empty() || !self.attempts_ahead.is_empty() {
+            self.attempts_ahead = self.attempts_ahead.split_off(&self.next);
+            self.settled_ahead.retain(|_, last| *last >= offset.0 + 1);
+        }
     }
 
-    /// The reader is done with a range; those settled before may be in it. How many were settled by it.
-    pub fn settle(&mut self, range: OffsetRange) -> Result<usize, DeliveryError> {
-        let OffsetRange { first, last } = range;
-        if first > last || last.0 >= self.next {
-            return Err(DeliveryError::NeverDelivered { first, last, next: Offset(self.next) });
-        }
-        let mut settled = 0;
-        while let Some((&offset, &octets)) = self.under_way.range(first.0..=last.0).next() {
-            self.under_way.remove(&offset);
-            self.octets -= octets;
-            settled += 1;
-        }
-        Ok(settled)
+    fn has_space(&self) -> bool {
+        self.under_way.len() < self.rules.in_flight_max as usize
     }
 
-    /// The reader allows more to be under way.
-    pub fn grant(&mut self, more: Credit) -> Result<(), DeliveryError> {
-        self.credit = self.credit.checked_add(more).ok_or(DeliveryError::CreditLimit)?;
-        Ok(())
+    /// A claimed record is on its way; its time runs from now on. Whether the claim still stands: otherwise it is not sent.
+    pub fn sent(&mut self, claim: Claim, now: u64) -> bool {
+        let deadline = now.saturating_add(self.rules.ack_wait);
+        let Some(of) = self.current(claim) else { return false };
+        (of.deadline, of.is_sent) = (deadline, true);
+        self.earliest = self.earliest.min(deadline);
+        true
+    }
+
+    /// Whether the record is under way by this claim, and not by another or not at all.
+    #[must_use]
+    pub fn is_current(&self, claim: Claim) -> bool {
+        self.under_way.get(&claim.offset.0).is_some_and(|of| of.serial == claim.serial)
+    }
+
+    fn current(&mut self, claim: Claim) -> Option<&mut UnderWay> {
+        self.under_way.get_mut(&claim.offset.0).filter(|of| of.serial == claim.serial)
+    }
+
+    // What a reader says, or the broker for it.
+
+    /// A record is done with: acknowledged, withheld, terminated. An attempt that lapsed still counts as long as nobody got the
+    /// record since. Whether anything was settled.
+    pub fn settle(&mut self, claim: Claim, now: u64) -> bool {
+        if self.current(claim).is_some() {
+            if let Some(of) = self.end(claim.offset.0) {
+                self.rehead(of.key, now);
+            }
+            return true;
+        }
+        let is_late = |waiting: &Waiting| {
+            waiting.late.is_some_and(|late| late.serial == claim.serial) && !waiting.is_exhausted
+        };
+        match self.backlog.get(claim.offset.0).filter(|waiting| is_late(waiting)).map(|waiting| waiting.key) {
+            Some(key) => {
+                self.take_out(claim.offset.0, key, now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The reader does not take a record now: it comes again after `delay`, or after the subscription's backoff. Whether the
+    /// claim still stood.
+    pub fn nak(&mut self, claim: Claim, delay: Option<u64>, now: u64) -> bool {
+        if self.current(claim).is_none() {
+            return false;
+        }
+        let Some(of) = self.end(claim.offset.0) else { return false };
+        let delay = delay.unwrap_or_else(|| self.rules.backoff_after(of.attempt));
+        self.put_off(claim.offset.0, Waiting::new(of.key, of.attempt, now.saturating_add(delay)), now);
+        true
+    }
+
+    /// The reader works on a record: its time begins anew. Whether the claim still stood.
+    pub fn extend(&mut self, claim: Claim, now: u64) -> bool {
+        let deadline = now.saturating_add(self.rules.ack_wait);
+        self.current(claim).map(|of| of.deadline = deadline).is_some()
+    }
+
+    // Time.
+
+    /// When to call [`Deliveries::handle_timeout`]; none where nothing waits for a time.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<u64> {
+        let deadline = (!self.under_way.is_empty()).then_some(self.earliest);
+        [deadline, self.backlog.next_due()].into_iter().flatten().min()
+    }
+
+    /// Puts off what has no answer, and readies what has waited long enough. How many deliveries lapsed.
+    pub fn handle_timeout(&mut self, now: u64) -> usize {
+        let mut lapsed = Vec::new();
+        if now >= self.earliest {
+            self.earliest = u64::MAX;
+            for (&offset, of) in &self.under_way {
+                if of.deadline <= now {
+                    lapsed.push(offset);
+                } else {
+                    self.earliest = self.earliest.min(of.deadline);
+                }
+            }
+        }
+        for &offset in &lapsed {
+            let Some(of) = self.end(offset) else { continue };
+            let due = now.saturating_add(self.rules.backoff_after(of.attempt));
+            let mut waiting = Waiting::new(of.key, of.attempt, due);
+            waiting.late = Some(Late { reader: of.reader, serial: of.serial });
+            self.put_off(offset, waiting, now);
+        }
+        while let Some(offset) = self.backlog.pop_due(now) {
+            self.place(offset, now);
+        }
+        lapsed.len()
+    }
+
+    // Records that were delivered too often.
+
+    /// Up to `records_max` exhausted records and how often they were delivered, lowest first.
+    #[must_use]
+    pub fn exhausted(&self, records_max: usize) -> Vec<(Offset, u32)> {
+        self.backlog
+            .exhausted()
+            .take(records_max)
+            .map(|(offset, attempts)| (Offset(offset), attempts))
+            .collect()
+    }
+
+    /// An exhausted record is safe somewhere else: it counts as settled.
+    pub fn conclude(&mut self, offset: Offset, now: u64) {
+        let found =
+            self.backlog.get(offset.0).filter(|waiting| waiting.is_exhausted).map(|waiting| waiting.key);
+        if let Some(key) = found {
+            self.take_out(offset.0, key, now);
+        }
+    }
+
+    // What is kept.
+
+    /// What is settled and what was tried, to go on from later. Where there is too much to say, records that are settled
+    /// count as not settled.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let under_way = self.under_way.iter().map(|(&offset, of)| (offset, of.attempt - 1));
+        let mut unsettled: Vec<_> = under_way.chain(self.backlog.attempts()).collect();
+        unsettled.sort_unstable();
+        let attempts = unsettled.iter().copied().chain(self.attempts_ahead.iter().map(|(o, a)| (*o, *a)));
+        Progress::of(
+            self.cursor(),
+            unsettled.iter().map(|(offset, _)| *offset),
+            self.next,
+            &self.settled_ahead,
+            attempts,
+        )
+    }
+
+    /// Goes on from `to`: everything before it is settled, everything from it on comes, again or for the first time. What is under
+    /// way is forgotten: answers to it change nothing.
+    pub fn seek(&mut self, to: Offset) {
+        let rules = std::mem::take(&mut self.rules);
+        *self = Self {
+            readers: std::mem::take(&mut self.readers),
+            next_reader: self.next_reader,
+            next_serial: self.next_serial,
+            has_news: true,
+            ..Self::new(rules, &Progress::from(to))
+        };
+    }
+
+    // Steps that the above are made of.
+
+    fn begin(&mut self, offset: u64, reader: ReaderId, key: Option<Key>, attempt: u32, now: u64) -> Claim {
+        let deadline = now.saturating_add(self.rules.ack_wait);
+        self.earliest = self.earliest.min(deadline);
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        self.under_way.insert(offset, UnderWay { reader, key, attempt, serial, deadline, is_sent: false });
+        if let (true, Some(key)) = (self.rules.shared, key) {
+            self.holders.entry(key).or_insert(Holder { reader, records: 0 }).records += 1;
+        }
+        Claim { offset: Offset(offset), attempt, serial }
+    }
+
+    fn end(&mut self, offset: u64) -> Option<UnderWay> {
+        self.has_news |= !self.has_space();
+        let of = self.under_way.remove(&offset)?;
+        if let (true, Some(key)) = (self.rules.shared, of.key)
+            && let Entry::Occupied(mut holder) = self.holders.entry(key)
+        {
+            holder.get_mut().records -= 1;
+            if holder.get().records == 0 {
+                holder.remove();
+            }
+        }
+        Some(of)
+    }
+
+    fn put_off(&mut self, offset: u64, mut waiting: Waiting, now: u64) {
+        waiting.is_exhausted = self.rules.is_exhausted(waiting.attempts);
+        let key = waiting.key;
+        self.backlog.insert(offset, waiting);
+        match key {
+            // It may be lower than the one that was at the head of its key.
+            Some(key) => self.rehead(Some(key), now),
+            None => self.place(offset, now),
+        }
+    }
+
+    fn take_out(&mut self, offset: u64, key: Option<Key>, now: u64) {
+        self.backlog.remove(offset);
+        self.rehead(key, now);
+    }
+
+    fn rehead(&mut self, key: Option<Key>, now: u64) {
+        if let Some(key) = key
+            && !self.backlog.is_empty()
+            && let Some(head) = self.backlog.rehead(key)
+        {
+            self.place(head, now);
+        }
+    }
+
+    fn place(&mut self, offset: u64, now: u64) {
+        let Some(key) = self.backlog.get(offset).map(|waiting| waiting.key) else { return };
+        let holder = key.and_then(|key| self.holders.get(&key)).map(|holder| holder.reader);
+        self.has_news |= self.backlog.place(offset, holder, now);
     }
 }
 

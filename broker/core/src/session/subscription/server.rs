@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use crate::delivery::{Deliveries, DeliveryError};
+use crate::delivery::single::{Deliveries, DeliveryError};
 use crate::limits;
 use crate::record::Offset;
 use crate::session::{Input, Machine, Received, Violation, put};
