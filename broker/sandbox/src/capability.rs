@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hilum_core::cose::Sealer;
 use hilum_core::record::BlobRef;
 use hilum_core::{FlowName, PrincipalId, StageName};
 use wasmtime::ResourceLimiter;
@@ -82,6 +83,8 @@ pub(crate) struct Call {
     pub(crate) state: BTreeMap<String, Overlay>,
     /// Large bodies that were finished.
     pub(crate) made: Vec<BlobRef>,
+    /// Key agreements with groups of recipients, by their names: a batch needs one for each, and the next batch new ones.
+    sealers: Vec<(Vec<String>, Sealer)>,
     /// The place of a panic, as the guest's SDK reports it.
     pub(crate) panic: Option<String>,
     /// A service that failed under the call.
@@ -100,6 +103,7 @@ impl Call {
             emitted: Vec::new(),
             state: BTreeMap::new(),
             made: Vec::new(),
+            sealers: Vec::new(),
             panic: None,
             fault: None,
         }

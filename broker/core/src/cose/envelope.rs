@@ -45,29 +45,43 @@ pub(super) fn content_iv(message: &CoseEncrypt) -> Result<[u8; NONCE_LEN], OpenE
     iv.as_slice().try_into().map_err(|_| OpenError::Unsupported("the initialisation vector"))
 }
 
-/// One recipient's wrapped copy of the content key (RFC 9053, section 6.4).
-pub(super) fn wrap(to: &RecipientKey, content_key: &SymmetricKey) -> Result<CoseRecipient, SealError> {
-    let failed = |_| SealError::Module("ECDH-ES+A256KW");
-    let ephemeral = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new()).map_err(failed)?;
-    let ephemeral_key = encode_point(ephemeral.compute_public_key().map_err(failed)?.as_ref());
-    let protected = HeaderBuilder::new().algorithm(iana::Algorithm::ECDH_ES_A256KW).build();
-    let context = kdf_context(&ProtectedHeader { original_data: None, header: protected.clone() })
-        .ok_or(SealError::Module("the key derivation context"))?;
+/// What was agreed with one recipient: the key that wraps content keys for it, and what its messages say of it.
+pub(super) struct Agreed {
+    key: SymmetricKey,
+    protected: Header,
+    unprotected: Header,
+}
 
-    let module_failed = SealError::Module("ECDH on P-256");
-    let wrapped = agreement::agree_ephemeral(ephemeral, to.unparsed(), module_failed, |secret| {
+impl Agreed {
+    /// Agrees on a key under a fresh ephemeral one (RFC 9053, section 6.4).
+    pub(super) fn with(to: &RecipientKey) -> Result<Self, SealError> {
+        let failed = |_| SealError::Module("ECDH-ES+A256KW");
+        let ephemeral = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new()).map_err(failed)?;
+        let ephemeral_key = encode_point(ephemeral.compute_public_key().map_err(failed)?.as_ref());
+        let protected = HeaderBuilder::new().algorithm(iana::Algorithm::ECDH_ES_A256KW).build();
+        let context = kdf_context(&ProtectedHeader { original_data: None, header: protected.clone() })
+            .ok_or(SealError::Module("the key derivation context"))?;
+        let module_failed = SealError::Module("ECDH on P-256");
+        let key = agreement::agree_ephemeral(ephemeral, to.unparsed(), module_failed, |secret| {
+            key_encryption_key(secret, &context).ok_or(SealError::Module("HKDF-SHA-256"))
+        })?;
+        let unprotected = Header { rest: vec![(EPHEMERAL_KEY, ephemeral_key)], ..Header::default() };
+        let unprotected = Header { key_id: to.id().to_vec(), ..unprotected };
+        Ok(Self { key, protected, unprotected })
+    }
+
+    /// The recipient's wrapped copy of one content key.
+    pub(super) fn wrap(&self, content_key: &SymmetricKey) -> Result<CoseRecipient, SealError> {
+        let failed = |_| SealError::Module("A256KW");
         let mut wrapped = [0; WRAPPED_KEY_OCTETS];
-        let key = key_encryption_key(secret, &context).ok_or(SealError::Module("HKDF-SHA-256"))?;
+        let key = AesKek::new(&AES_256, self.key.as_ref()).map_err(failed)?;
         key.wrap(content_key.as_ref(), &mut wrapped).map_err(failed)?;
-        Ok(wrapped)
-    })?;
-    let unprotected = Header { rest: vec![(EPHEMERAL_KEY, ephemeral_key)], ..Header::default() };
-    let unprotected = Header { key_id: to.id().to_vec(), ..unprotected };
-    Ok(CoseRecipientBuilder::new()
-        .protected(protected)
-        .unprotected(unprotected)
-        .ciphertext(wrapped.to_vec())
-        .build())
+        Ok(CoseRecipientBuilder::new()
+            .protected(self.protected.clone())
+            .unprotected(self.unprotected.clone())
+            .ciphertext(wrapped.to_vec())
+            .build())
+    }
 }
 
 /// The content key, where this recipient is the owner of `key`.
@@ -92,6 +106,7 @@ pub(super) fn unwrap(recipient: &CoseRecipient, key: &PrivateKey) -> Result<Symm
     agreement::agree(&key.key, peer, not_on_the_curve, |secret| {
         let mut content_key = SymmetricKey::default();
         let key = key_encryption_key(secret, &context).ok_or(OpenError::NotARecipient)?;
+        let key = AesKek::new(&AES_256, key.as_ref()).map_err(|_| OpenError::NotARecipient)?;
         key.unwrap(wrapped, content_key.as_mut()).map_err(|_| OpenError::NotARecipient)?;
         Ok(content_key)
     })
@@ -108,11 +123,11 @@ fn kdf_context(protected: &ProtectedHeader) -> Option<Vec<u8>> {
         .ok()
 }
 
-fn key_encryption_key(secret: &[u8], context: &[u8]) -> Option<AesKek> {
+fn key_encryption_key(secret: &[u8], context: &[u8]) -> Option<SymmetricKey> {
     let mut key = SymmetricKey::default();
     let derived = Salt::new(HKDF_SHA256, &[]).extract(secret);
     derived.expand(&[context], HKDF_SHA256).and_then(|expanded| expanded.fill(key.as_mut())).ok()?;
-    AesKek::new(&AES_256, key.as_ref()).ok()
+    Some(key)
 }
 
 /// A `COSE_Key` of type EC2 (RFC 9053, section 7.1.1) from an uncompressed point.

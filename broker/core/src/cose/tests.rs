@@ -96,6 +96,21 @@ fn nothing_repeats_between_two_messages() {
 }
 
 #[test]
+fn messages_of_a_sealer_share_the_agreement_and_nothing_else() {
+    let recipients = keys().map(|key| key.public().clone());
+    let sealer = Sealer::new(&recipients).unwrap();
+    let sealed = [PLAIN, b"", PLAIN].map(|plain| sealer.seal(ASSOCIATED, plain).unwrap());
+    for key in keys() {
+        assert_eq!(open(&key, ASSOCIATED, &sealed[0]).unwrap(), PLAIN);
+        assert_eq!(open(&key, ASSOCIATED, &sealed[1]).unwrap(), b"");
+    }
+    let [first, _, last] = sealed.map(|sealed| CoseEncrypt::from_tagged_slice(&sealed).unwrap());
+    assert_eq!(first.recipients[0].unprotected, last.recipients[0].unprotected);
+    assert_ne!(first.recipients[0].ciphertext, last.recipients[0].ciphertext, "each has a content key");
+    assert_ne!((first.unprotected.iv, first.ciphertext), (last.unprotected.iv, last.ciphertext));
+}
+
+#[test]
 fn other_associated_data_does_not_open() {
     let [key, _] = keys();
     assert_eq!(open(&key, b"flow=billing", &sealed_to_both()), Err(OpenError::NotAuthentic));

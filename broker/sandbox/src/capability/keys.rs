@@ -1,7 +1,7 @@
 //! `keys`: what is done under keys that no plugin ever sees.
 
 use aws_lc_rs::hmac;
-use hilum_core::cose::{self, OpenError, PLAIN_OCTETS_MAX, RecipientKey};
+use hilum_core::cose::{self, OpenError, PLAIN_OCTETS_MAX, RecipientKey, Sealer};
 use wasmtime::component::Resource;
 use wasmtime::{Result, Trap};
 
@@ -13,6 +13,8 @@ use crate::limits::PSEUDONYMS_MAX;
 
 /// Begins what is authenticated, so that no other use of the same secret gives the same octets.
 const PSEUDONYM_DOMAIN: &[u8] = b"hilum pseudonym v1\0";
+/// Groups of recipients whose key agreement is kept during one call.
+const SEALERS_MAX: usize = 8;
 /// Octets of a large body that are read at once to be sealed.
 const SEAL_CHUNK_OCTETS: usize = 1 << 20;
 
@@ -101,8 +103,16 @@ impl Host {
         associated: &[u8],
         plain: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
-        let keys = self.recipients(recipients)?;
-        cose::seal(&keys, associated, plain).map_err(|error| KeyError::Other(error.to_string()))
+        let failed = |error: cose::SealError| KeyError::Other(error.to_string());
+        if let Some((_, sealer)) = self.call.sealers.iter().find(|(names, _)| names == recipients) {
+            return sealer.seal(associated, plain).map_err(failed);
+        }
+        let sealer = Sealer::new(&self.recipients(recipients)?).map_err(failed)?;
+        let sealed = sealer.seal(associated, plain).map_err(failed)?;
+        if self.call.sealers.len() < SEALERS_MAX {
+            self.call.sealers.push((recipients.to_vec(), sealer));
+        }
+        Ok(sealed)
     }
 
     fn recipients(&mut self, names: &[String]) -> Result<Vec<RecipientKey>, KeyError> {
