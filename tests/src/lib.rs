@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "this is for tests; where something is not as it should be, they end")]
 
 mod flow;
+pub mod fuse;
 mod hospital;
 mod process;
 pub mod raw;
+pub mod sim;
 
 use std::path::Path;
 
