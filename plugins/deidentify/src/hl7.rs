@@ -14,7 +14,7 @@ use hilum_formats::hl7::{Document, Segment};
 
 use crate::{Config, LocalSegment, Pseudonyms, Refusal};
 pub(crate) use field::aggregated;
-use field::{Cleaner, year_of};
+use field::{Cleaned, Cleaner, year_of};
 use table::TABLE;
 
 /// De-identifies one message, several, or a batch file.
@@ -26,13 +26,14 @@ pub fn deidentify(input: &[u8], config: &Config, keys: &dyn Pseudonyms) -> Resul
     check_character_sets(input, &document)?;
     let mut edits = Edits::new();
     let mut message_year = None;
+    let mut cleaned = Vec::new();
     for segment in document.segments() {
         if segment.name() == "MSH" {
             let sent = segment.field(7).unwrap_or_default();
             message_year = year_of(sent.component(1, &segment.delimiters()).text);
         }
         let cleaner = Cleaner { config, keys, message_year, segment };
-        clean_segment(&cleaner, segment, &mut edits)?;
+        clean_segment(&cleaner, segment, &mut cleaned, &mut edits)?;
     }
     let output = edits.apply(input).map_err(|error| Refusal::new("internal", error.to_string()))?;
     parse(&output)?;
@@ -43,7 +44,13 @@ fn parse(text: &[u8]) -> Result<Document<'_>, Refusal> {
     Document::parse(text).map_err(|error| Refusal::new("invalid-hl7", error.to_string()))
 }
 
-fn clean_segment(cleaner: &Cleaner<'_>, segment: &Segment<'_>, edits: &mut Edits) -> Result<(), Refusal> {
+/// `cleaned` is room to work in, whatever is in it.
+fn clean_segment(
+    cleaner: &Cleaner<'_>,
+    segment: &Segment<'_>,
+    cleaned: &mut Vec<u8>,
+    edits: &mut Edits,
+) -> Result<(), Refusal> {
     let Some(rules) = TABLE.get(segment.name()) else {
         match cleaner.config.local_segments.get(segment.name()).filter(|_| segment.name().starts_with('Z')) {
             Some(LocalSegment::Keep) => {}
@@ -56,9 +63,10 @@ fn clean_segment(cleaner: &Cleaner<'_>, segment: &Segment<'_>, edits: &mut Edits
         if field.is_empty() || field.is_null() {
             continue;
         }
-        let cleaned = cleaner.clean(rules.action(number), &field)?;
-        if let Some(cleaned) = cleaned.filter(|cleaned| cleaned != field.text) {
-            edits.replace(field.span(), cleaned);
+        cleaned.clear();
+        let outcome = cleaner.clean(rules.action(number), &field, cleaned)?;
+        if outcome == Cleaned::Written && cleaned != field.text {
+            edits.replace(field.span(), cleaned.as_slice());
         }
     }
     Ok(())

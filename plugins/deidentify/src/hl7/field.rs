@@ -29,117 +29,202 @@ pub(super) struct Cleaner<'a> {
 }
 
 impl Cleaner<'_> {
-    /// What stands for a field; none to leave it as it is.
-    pub(super) fn clean(&self, action: Action, field: &Part<'_>) -> Result<Option<Vec<u8>>, Refusal> {
-        let delimiters = self.segment.delimiters();
-        let each = |clean: &dyn Fn(&Part<'_>) -> Result<Vec<u8>, Refusal>| {
-            let cleaned: Result<Vec<_>, _> =
-                field.repetitions(&delimiters).map(|part| clean(&part)).collect();
-            Ok::<_, Refusal>(Some(join(&cleaned?, delimiters.repetition)))
-        };
+    /// Writes what stands for a field, or says that it may stay as it is.
+    pub(super) fn clean(
+        &self,
+        action: Action,
+        field: &Part<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Cleaned, Refusal> {
+        let delimiters = &self.segment.delimiters();
+        let tokens = |keeps: bool| if keeps { Cleaned::Kept } else { Cleaned::Written };
         match action {
-            Action::Keep => Ok(None),
-            Action::Empty => Ok(Some(Vec::new())),
-            Action::Token if are_tokens(field, &delimiters) => Ok(None),
-            Action::Token => Ok(Some(Vec::new())),
-            Action::MessageType => each(&|part| Ok(message_type(part, &delimiters))),
-            Action::Code => each(&|part| Ok(code(part, &delimiters, false))),
-            Action::Service => each(&|part| Ok(code(part, &delimiters, true))),
-            Action::Year => each(&|part| Ok(self.years(part, &delimiters))),
-            Action::Birth => Ok(Some(self.birth(field, &delimiters))),
-            Action::Patient => each(&|part| self.patient(part, &delimiters)),
-            Action::Identifier(domain) => each(&|part| self.identifier(domain, part, &delimiters)),
-            Action::Name => Ok(Some(pseudo_name(&delimiters))),
-            Action::Region => each(&|part| Ok(region(part, &delimiters))),
-            Action::Staff if self.config.staff == Staff::Keep => Ok(None),
-            Action::Staff => each(&|part| self.staff(part, &delimiters)),
-            Action::Unit => each(&|part| Ok(unit(part, &delimiters))),
-            Action::Value => self.value(field, &delimiters),
-            Action::Range => Ok(only(field, b"0123456789.<>=+- ^")),
+            Action::Keep => return Ok(Cleaned::Kept),
+            Action::Token => return Ok(tokens(are_tokens(field, delimiters))),
+            Action::Range => return Ok(tokens(has_only(field, b"0123456789.<>=+- ^"))),
+            Action::Staff if self.config.staff == Staff::Keep => return Ok(Cleaned::Kept),
+            Action::Value => return self.value(field, delimiters, out),
+            Action::Empty => return Ok(Cleaned::Written),
+            Action::Birth => self.birth(field, delimiters, out),
+            Action::Name => pseudo_name(delimiters, out),
+            _ => {
+                for (at, part) in field.repetitions(delimiters).enumerate() {
+                    if at > 0 {
+                        out.push(delimiters.repetition);
+                    }
+                    self.repetition(action, &part, delimiters, out)?;
+                }
+            }
         }
+        Ok(Cleaned::Written)
+    }
+
+    /// Writes what stands for one repetition of a field.
+    fn repetition(
+        &self,
+        action: Action,
+        part: &Part<'_>,
+        delimiters: &Delimiters,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        match action {
+            Action::MessageType => message_type(part, delimiters, out),
+            Action::Code => code(part, delimiters, false, out),
+            Action::Service => code(part, delimiters, true, out),
+            Action::Year => self.years(part, delimiters, out),
+            Action::Patient => self.patient(part, delimiters, out)?,
+            Action::Identifier(domain) => self.identifier(domain, part, delimiters, out)?,
+            Action::Region => region(part, delimiters, out),
+            Action::Staff => self.staff(part, delimiters, out)?,
+            Action::Unit => unit(part, delimiters, out),
+            // These concern the field as a whole; nothing of it goes on from here.
+            Action::Keep
+            | Action::Empty
+            | Action::Token
+            | Action::Birth
+            | Action::Name
+            | Action::Value
+            | Action::Range => {}
+        }
+        Ok(())
     }
 
     /// The year of each component: DT, TS and DTM have one, DR two. No year is so long ago that it must be a birth's.
-    fn years(&self, part: &Part<'_>, delimiters: &Delimiters) -> Vec<u8> {
-        let year = |component: Part<'_>| {
-            let year = year_of(component.text)?;
-            Some(self.message_year.map_or(year, |now| aggregated(year, now)).to_string().into_bytes())
-        };
-        let years = part.components(delimiters).map(|component| year(component).unwrap_or_default());
-        join_used(years.collect(), delimiters.component)
+    fn years(&self, part: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) {
+        let mut years = Joined::new(out, delimiters.component);
+        for component in part.components(delimiters) {
+            let year = year_of(component.text);
+            let year = year.map(|year| self.message_year.map_or(year, |now| aggregated(year, now)));
+            years.push(year.map(digits).as_ref().map_or(&[], <[u8; 4]>::as_slice));
+        }
+        years.end();
     }
 
-    fn birth(&self, field: &Part<'_>, delimiters: &Delimiters) -> Vec<u8> {
+    fn birth(&self, field: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) {
         let year = year_of(field.component(1, delimiters).text);
-        let (Some(year), Some(now)) = (year, self.message_year) else { return Vec::new() };
-        aggregated(year, now).to_string().into_bytes()
+        if let (Some(year), Some(now)) = (year, self.message_year) {
+            out.extend_from_slice(&digits(aggregated(year, now)));
+        }
     }
 
     /// A patient's pseudonym and the type of the identifier (CX.5); whose it was does not go on.
-    fn patient(&self, part: &Part<'_>, delimiters: &Delimiters) -> Result<Vec<u8>, Refusal> {
+    fn patient(&self, part: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) -> Result<(), Refusal> {
         if self.config.patient_id == PatientId::Empty {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let identifier = patient(self.keys, &part.component(1, delimiters).decode(delimiters))?;
-        let kind = Some(part.component(5, delimiters)).filter(is_identifier_type);
-        let mut cleaned = vec![Vec::new(); 5];
-        cleaned[4] =
-            kind.filter(|_| !identifier.is_empty()).map(|kind| kind.text.to_vec()).unwrap_or_default();
-        cleaned[0] = identifier.into_bytes();
-        Ok(join_used(cleaned, delimiters.component))
+        let kind = part.component(5, delimiters);
+        out.extend_from_slice(identifier.as_bytes());
+        if !identifier.is_empty() && is_identifier_type(&kind) && !kind.is_empty() {
+            out.extend([delimiters.component; 4]);
+            out.extend_from_slice(kind.text);
+        }
+        Ok(())
     }
 
-    fn identifier(&self, domain: &str, part: &Part<'_>, delimiters: &Delimiters) -> Result<Vec<u8>, Refusal> {
+    fn identifier(
+        &self,
+        domain: &str,
+        part: &Part<'_>,
+        delimiters: &Delimiters,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
         let identifier = part.component(1, delimiters).decode(delimiters);
-        Ok(short(self.keys, domain, &identifier)?.into_bytes())
+        out.extend_from_slice(short(self.keys, domain, &identifier)?.as_bytes());
+        Ok(())
     }
 
     /// A pseudonym of the number or, without one, of the name.
-    fn staff(&self, part: &Part<'_>, delimiters: &Delimiters) -> Result<Vec<u8>, Refusal> {
+    fn staff(&self, part: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let number = part.component(1, delimiters).decode(delimiters);
         let known_by = if trim(&number).is_empty() { part.text } else { &number };
-        if known_by.iter().all(|octet| *octet == delimiters.component || *octet == b' ') {
-            return Ok(Vec::new());
+        if known_by.iter().any(|octet| *octet != delimiters.component && *octet != b' ') {
+            out.extend_from_slice(short(self.keys, STAFF, known_by)?.as_bytes());
         }
-        Ok(short(self.keys, STAFF, known_by)?.into_bytes())
+        Ok(())
     }
 
     /// OBX-5, by OBX-2 (HL7 table 0125): coded and numerical values go on, text and everything else does not.
-    fn value(&self, field: &Part<'_>, delimiters: &Delimiters) -> Result<Option<Vec<u8>>, Refusal> {
+    fn value(
+        &self,
+        field: &Part<'_>,
+        delimiters: &Delimiters,
+        out: &mut Vec<u8>,
+    ) -> Result<Cleaned, Refusal> {
         let kind = self.segment.field(2).unwrap_or_default();
-        match kind.text {
-            b"NM" if self.is_age() && is_over_age_max(field.text) => Ok(Some(Vec::new())),
-            b"NM" if !are_tokens(field, delimiters) => Ok(Some(Vec::new())),
-            b"NM" => Ok(only(field, b"0123456789.+-eE")),
-            b"SN" if self.is_age() => Ok(Some(Vec::new())),
-            b"SN" if are_tokens(field, delimiters) => Ok(only(field, b"0123456789.<>=+-/:^")),
-            b"CE" | b"CWE" | b"CNE" | b"CF" => self.clean(Action::Code, field),
-            b"ID" | b"IS" | b"MO" | b"CP" | b"SI" => self.clean(Action::Token, field),
-            b"DT" | b"TS" | b"DTM" | b"DR" => self.clean(Action::Year, field),
-            _ => Ok(Some(Vec::new())),
-        }
+        let keeps = match kind.text {
+            b"NM" => {
+                has_only(field, b"0123456789.+-eE")
+                    && are_tokens(field, delimiters)
+                    && !(self.is_age() && is_over_age_max(field.text))
+            }
+            b"SN" => {
+                has_only(field, b"0123456789.<>=+-/:^") && are_tokens(field, delimiters) && !self.is_age()
+            }
+            b"CE" | b"CWE" | b"CNE" | b"CF" => return self.clean(Action::Code, field, out),
+            b"ID" | b"IS" | b"MO" | b"CP" | b"SI" => return self.clean(Action::Token, field, out),
+            b"DT" | b"TS" | b"DTM" | b"DR" => return self.clean(Action::Year, field, out),
+            _ => false,
+        };
+        Ok(if keeps { Cleaned::Kept } else { Cleaned::Written })
     }
 
     /// Whether OBX-3 says that the value is an age.
     fn is_age(&self) -> bool {
-        let delimiters = self.segment.delimiters();
         let observation = self.segment.field(3).unwrap_or_default();
-        let text = observation.text.to_ascii_lowercase();
-        let mut words = text.split(|octet| !octet.is_ascii_alphanumeric());
-        AGES.contains(&observation.component(1, &delimiters).text) || words.any(|word| word == b"age")
+        let mut words = observation.text.split(|octet| !octet.is_ascii_alphanumeric());
+        words.any(|word| word.eq_ignore_ascii_case(b"age"))
+            || AGES.contains(&observation.component(1, &self.segment.delimiters()).text)
+    }
+}
+
+/// What became of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cleaned {
+    /// It may stay as it is.
+    Kept,
+    /// What was written stands for it, which may be nothing.
+    Written,
+}
+
+/// Components being written, without the empty ones at the end.
+struct Joined<'o> {
+    out: &'o mut Vec<u8>,
+    start: usize,
+    delimiter: u8,
+    is_first: bool,
+}
+
+impl<'o> Joined<'o> {
+    fn new(out: &'o mut Vec<u8>, delimiter: u8) -> Self {
+        Self { start: out.len(), out, delimiter, is_first: true }
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        if !std::mem::take(&mut self.is_first) {
+            self.out.push(self.delimiter);
+        }
+        self.out.extend_from_slice(part);
+    }
+
+    fn end(self) {
+        while self.out.len() > self.start && self.out.last() == Some(&self.delimiter) {
+            self.out.pop();
+        }
     }
 }
 
 /// The components of a message type that have its form; free text there would reach every reader.
-fn message_type(part: &Part<'_>, delimiters: &Delimiters) -> Vec<u8> {
+fn message_type(part: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) {
     let is_code = |text: &[u8]| {
         text.len() <= MESSAGE_TYPE_OCTETS_MAX
             && text.iter().all(|o| o.is_ascii_uppercase() || o.is_ascii_digit() || *o == b'_')
     };
-    let components = part.components(delimiters);
-    let kept = components
-        .map(|component| if is_code(component.text) { component.text.to_vec() } else { Vec::new() });
-    join_used(kept.collect(), delimiters.component)
+    let mut kept = Joined::new(out, delimiters.component);
+    for component in part.components(delimiters) {
+        kept.push(if is_code(component.text) { component.text } else { &[] });
+    }
+    kept.end();
 }
 
 /// The year that a date begins with, if it is a date.
@@ -154,6 +239,12 @@ pub(super) fn year_of(date: &[u8]) -> Option<u16> {
     (1800..2200).contains(&year).then_some(year)
 }
 
+/// The four digits of a year.
+fn digits(year: u16) -> [u8; 4] {
+    let digit = |unit: u16| b'0' + u8::try_from(year / unit % 10).unwrap_or_default();
+    [digit(1000), digit(100), digit(10), digit(1)]
+}
+
 /// A year of birth that shows no age over 89: who is or may be ninety is born ninety years before.
 pub(crate) fn aggregated(birth: u16, now: u16) -> u16 {
     birth.max(now.saturating_sub(AGE_MAX))
@@ -166,49 +257,55 @@ fn is_over_age_max(value: &[u8]) -> bool {
 
 /// Code, text and code system, twice (CE, CWE, CNE). Without a system the text is anybody's, so only the code goes on,
 /// and only if it is no word or words are expected.
-fn code(part: &Part<'_>, delimiters: &Delimiters, words: bool) -> Vec<u8> {
-    let parts: Vec<Part<'_>> = part.components(delimiters).take(6).collect();
-    let mut cleaned = Vec::with_capacity(6);
-    for triplet in parts.chunks(3) {
+fn code(part: &Part<'_>, delimiters: &Delimiters, words: bool, out: &mut Vec<u8>) {
+    let (mut parts, mut count) = ([Part::default(); 6], 0);
+    for (place, component) in parts.iter_mut().zip(part.components(delimiters)) {
+        *place = component;
+        count += 1;
+    }
+    let mut cleaned = Joined::new(out, delimiters.component);
+    for triplet in parts[..count].chunks(3) {
         let system = triplet.get(2).is_some_and(|system| is_code(system, delimiters));
         match triplet {
             [code, rest @ ..] if is_code(code, delimiters) && (system || words || !is_word(code)) => {
-                cleaned.push(code.text.to_vec());
-                cleaned.extend(rest.iter().map(|part| if system { part.text.to_vec() } else { Vec::new() }));
+                cleaned.push(code.text);
+                rest.iter().for_each(|part| cleaned.push(if system { part.text } else { &[] }));
             }
-            triplet => cleaned.extend(triplet.iter().map(|_| Vec::new())),
+            triplet => triplet.iter().for_each(|_| cleaned.push(&[])),
         }
     }
-    join_used(cleaned, delimiters.component)
+    cleaned.end();
 }
 
 /// State or province and country (XAD.4 and XAD.6), as the short codes that they are.
-fn region(part: &Part<'_>, delimiters: &Delimiters) -> Vec<u8> {
+fn region(part: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) {
     let short = |component: &Part<'_>| {
         component.text.len() <= 3 && component.text.iter().all(u8::is_ascii_alphabetic)
     };
-    let cleaned = (1..).zip(part.components(delimiters).take(6)).map(|(number, component)| {
-        if matches!(number, 4 | 6) && short(&component) { component.text.to_vec() } else { Vec::new() }
-    });
-    join_used(cleaned.collect(), delimiters.component)
+    let mut cleaned = Joined::new(out, delimiters.component);
+    for (number, component) in (1..).zip(part.components(delimiters).take(6)) {
+        cleaned.push(if matches!(number, 4 | 6) && short(&component) { component.text } else { &[] });
+    }
+    cleaned.end();
 }
 
 /// The first component of a location: point of care, without room and bed.
-fn unit(part: &Part<'_>, delimiters: &Delimiters) -> Vec<u8> {
+fn unit(part: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) {
     let unit = part.component(1, delimiters);
-    if is_token(&unit, delimiters) { unit.text.to_vec() } else { Vec::new() }
+    if is_token(&unit, delimiters) {
+        out.extend_from_slice(unit.text);
+    }
 }
 
 /// `^^^^^^S`: a coded pseudo-name that stands for nobody in particular (HL7 table 0200).
-fn pseudo_name(delimiters: &Delimiters) -> Vec<u8> {
-    let mut name = vec![delimiters.component; 6];
-    name.push(b'S');
-    name
+fn pseudo_name(delimiters: &Delimiters, out: &mut Vec<u8>) {
+    out.extend([delimiters.component; 6]);
+    out.push(b'S');
 }
 
-/// None, which keeps the field, if it has no octets but these; otherwise nothing.
-fn only(field: &Part<'_>, octets: &[u8]) -> Option<Vec<u8>> {
-    (!field.text.iter().all(|octet| octets.contains(octet))).then(Vec::new)
+/// Whether a field has no octets but these.
+fn has_only(field: &Part<'_>, octets: &[u8]) -> bool {
+    field.text.iter().all(|octet| octets.contains(octet))
 }
 
 /// Whether every subcomponent of a field is empty or a token.
@@ -243,16 +340,4 @@ fn is_word(part: &Part<'_>) -> bool {
 /// Whether a part is a type of identifier (HL7 table 0203), e.g. `MR`.
 fn is_identifier_type(part: &Part<'_>) -> bool {
     part.text.len() <= 5 && part.text.iter().all(u8::is_ascii_uppercase)
-}
-
-fn join(parts: &[Vec<u8>], delimiter: u8) -> Vec<u8> {
-    parts.join(&delimiter)
-}
-
-/// Joined without the empty ones at the end.
-fn join_used(mut parts: Vec<Vec<u8>>, delimiter: u8) -> Vec<u8> {
-    while parts.last().is_some_and(Vec::is_empty) {
-        parts.pop();
-    }
-    join(&parts, delimiter)
 }
