@@ -14,12 +14,16 @@ pub const GROUP_OCTETS_MAX: usize = 16 << 20;
 /// Octets of a segment between two entries of its index in memory.
 pub const INDEX_STEP_OCTETS: u64 = 256 << 10;
 
-/// Threads that read, and that write large bodies.
+/// Threads that read logs and metadata.
 pub const IO_THREADS: usize = 4;
+/// Threads that read and write large bodies, so that none of those keeps a reader of a log waiting.
+pub const BLOB_THREADS: usize = 2;
 /// Operations that wait for such a thread before more are refused as overload.
 pub const IO_OPERATIONS_MAX: usize = 1 << 14;
 /// Octets that one blob writer holds that are not yet written.
 pub const BLOB_AHEAD_OCTETS_MAX: usize = 8 << 20;
+/// Octets that one blob writer writes before it syncs them.
+pub const BLOB_DIRTY_OCTETS_MAX: usize = 4 << 20;
 
 /// Octets of a key of [`Meta`](crate::Meta).
 pub const META_KEY_OCTETS_MAX: usize = 1024;

@@ -43,7 +43,7 @@ use self::log::SegmentLog;
 use self::meta::SledMeta;
 use self::pool::Pool;
 use self::writer::Writer;
-use crate::limits::{IO_THREADS, META_CACHE_OCTETS, SEGMENT_OCTETS};
+use crate::limits::{BLOB_THREADS, IO_THREADS, META_CACHE_OCTETS, SEGMENT_OCTETS};
 use crate::{Blobs, IoFault, Log, MasterKey, Meta};
 
 pub(crate) use self::log::measure;
@@ -55,7 +55,7 @@ pub(crate) use self::trim::remove;
 pub struct Settings {
     /// Octets of a segment file, after which a log goes on in a new one. [`SEGMENT_OCTETS`] unless set.
     pub segment_octets: u64,
-    /// Threads that read, and that write large bodies. [`IO_THREADS`] unless set.
+    /// Threads that read logs and metadata. [`IO_THREADS`] unless set.
     pub io_threads: usize,
     /// Octets of memory for sled's cache. [`META_CACHE_OCTETS`] unless set.
     pub meta_cache_octets: u64,
@@ -118,6 +118,7 @@ pub struct Store {
     blobs: Arc<FileBlobs>,
     meta: Arc<SledMeta>,
     pool: Arc<Pool>,
+    blob_pool: Arc<Pool>,
     lock: Mutex<Option<File>>,
 }
 
@@ -154,6 +155,7 @@ impl Store {
         let logs: HashMap<_, _> = logs.into_iter().map(|log| (log.name.clone(), Arc::new(log))).collect();
         let start = |error| IoFault::new("start threads for", dir, error);
         let pool = Arc::new(Pool::start(settings.io_threads).map_err(start)?);
+        let blob_pool = Arc::new(Pool::start(BLOB_THREADS).map_err(start)?);
         let writer = Writer::start(disk.clone(), keyring.clone()).map_err(start)?;
         let log = Arc::new(SegmentLog {
             dir: log_dir,
@@ -163,10 +165,10 @@ impl Store {
             pool: pool.clone(),
             segment_octets: settings.segment_octets,
         });
-        let blobs = Arc::new(FileBlobs::new(disk, blobs_dir, keyring, pool.clone(), log.clone()));
+        let blobs = Arc::new(FileBlobs::new(disk, blobs_dir, keyring, blob_pool.clone(), log.clone()));
         let meta =
             SledMeta::open(&dir.join("meta"), MetaKey::new(key), settings.meta_cache_octets, pool.clone())?;
-        Ok(Self { log, blobs, meta: Arc::new(meta), pool, lock: Mutex::new(Some(lock)) })
+        Ok(Self { log, blobs, meta: Arc::new(meta), pool, blob_pool, lock: Mutex::new(Some(lock)) })
     }
 
     /// The logs.
@@ -194,6 +196,7 @@ impl Store {
 
     fn shut(&self) {
         self.log.writer.close();
+        self.blob_pool.close();
         self.pool.close();
         self.meta.close();
         self.lock.lock().take();

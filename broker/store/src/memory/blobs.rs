@@ -134,6 +134,12 @@ impl BlobWriter for Writer {
         ready(checked)
     }
 
+    fn park(&mut self) -> Pending<u64, BlobError> {
+        let checked =
+            if self.has_failed { Err(BlobError::WriterFailed) } else { Ok(self.octets.len() as u64) };
+        ready(checked)
+    }
+
     fn finish(self: Box<Self>) -> Pending<BlobRef, BlobError> {
         let checked = self.check(0);
         let Self { state, log, since, octets, .. } = *self;

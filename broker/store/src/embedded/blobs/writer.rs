@@ -22,7 +22,7 @@ use super::super::keyring::{Purpose, SaveError};
 use super::super::pool::{Pool, Refusal};
 use super::super::trim::remove;
 use super::{Chunk, Files, Header, INCOMING, STAGED};
-use crate::limits::BLOB_AHEAD_OCTETS_MAX;
+use crate::limits::{BLOB_AHEAD_OCTETS_MAX, BLOB_DIRTY_OCTETS_MAX};
 use crate::{BlobError, BlobWriter, IoFault, Pending};
 
 /// The front: queues.
@@ -48,6 +48,7 @@ struct Queue {
 
 enum Operation {
     Write(Bytes, oneshot::Sender<Result<(), BlobError>>),
+    Park(oneshot::Sender<Result<u64, BlobError>>),
     Finish(oneshot::Sender<Result<BlobRef, BlobError>>),
     Abandon,
 }
@@ -70,6 +71,12 @@ impl BlobWriter for FileWriter {
     fn write(&mut self, octets: Bytes) -> Pending<(), BlobError> {
         let (reply, result) = oneshot::channel();
         let queued = self.strand.push(Operation::Write(octets, reply));
+        answer(queued, result)
+    }
+
+    fn park(&mut self) -> Pending<u64, BlobError> {
+        let (reply, result) = oneshot::channel();
+        let queued = self.strand.push(Operation::Park(reply));
         answer(queued, result)
     }
 
@@ -133,6 +140,7 @@ impl Strand {
             // Nobody may be waiting for an answer any more.
             match operation {
                 Operation::Write(octets, reply) => drop(reply.send(body.write(&octets))),
+                Operation::Park(reply) => drop(reply.send(body.park())),
                 Operation::Finish(reply) => drop(reply.send(body.finish())),
                 Operation::Abandon => body.abandon(),
             }
@@ -163,7 +171,10 @@ struct Body {
     chunk: Vec<u8>,
     index: u64,
     size: u64,
+    /// Of the chunks before `index`.
     hasher: Hasher,
+    /// Octets written since the file was last synced.
+    dirty: usize,
 }
 
 impl Body {
@@ -188,7 +199,8 @@ impl Body {
             return Err(fault("write")(error).into());
         }
         let chunk = Vec::with_capacity(BLOB_CHUNK_OCTETS + TAG_OCTETS);
-        Ok(Self { files, path, id, key, file: Some(file), chunk, index: 0, size: 0, hasher: Hasher::new() })
+        let (file, hasher) = (Some(file), Hasher::new());
+        Ok(Self { files, path, id, key, file, chunk, index: 0, size: 0, hasher, dirty: 0 })
     }
 
     fn write(&mut self, octets: &[u8]) -> Result<(), BlobError> {
@@ -207,7 +219,9 @@ impl Body {
         if self.size > BLOB_OCTETS_MAX {
             return Err(BlobError::TooLarge { limit: BLOB_OCTETS_MAX });
         }
-        self.hasher.update(octets);
+        if self.chunk.capacity() == 0 {
+            self.chunk.reserve_exact(BLOB_CHUNK_OCTETS + TAG_OCTETS);
+        }
         while !octets.is_empty() {
             if self.chunk.len() == BLOB_CHUNK_OCTETS {
                 self.flush(false)?;
@@ -219,8 +233,10 @@ impl Body {
         Ok(())
     }
 
-    /// Seals the chunk and writes it.
+    /// Hashes the chunk, seals it and writes it. What is written goes to the disk in small portions: the fsync of a log has to
+    /// wait for whatever of the file system's is on its way there.
     fn flush(&mut self, is_last: bool) -> Result<(), BlobError> {
+        self.hasher.update(&self.chunk);
         let chunk = Chunk { blob: self.id, index: self.index, is_last };
         let sealed =
             self.key.seal_in_place_append_tag(chunk.nonce(), chunk.associated_data(), &mut self.chunk);
@@ -228,9 +244,23 @@ impl Body {
         sealed.map_err(|_| fault(io::Error::other("the cryptographic library failed")))?;
         let file = self.file.as_mut().ok_or(BlobError::WriterFailed)?;
         write_all_at(file.as_mut(), &mut [IoSlice::new(&self.chunk)], chunk.position()).map_err(fault)?;
+        self.dirty += self.chunk.len();
+        if self.dirty >= BLOB_DIRTY_OCTETS_MAX {
+            file.sync().map_err(|error| IoFault::new("fsync", &self.path, error))?;
+            self.dirty = 0;
+        }
         self.chunk.clear();
         self.index += 1;
         Ok(())
+    }
+
+    fn park(&mut self) -> Result<u64, BlobError> {
+        if self.file.is_none() {
+            return Err(BlobError::WriterFailed);
+        }
+        self.chunk = Vec::new();
+        self.size = self.index * BLOB_CHUNK_OCTETS as u64;
+        Ok(self.size)
     }
 
     fn finish(&mut self) -> Result<BlobRef, BlobError> {
