@@ -9,7 +9,7 @@ use hilum_core::wire::{CloseCode, Refusal, RefusalCode};
 use hilum_core::{FlowName, Offset, SubscriptionName};
 use parking_lot::Mutex;
 
-use super::{Session, Stream, StreamError};
+use super::{LARGE_BODY_PRIORITY, Session, Stream, StreamError};
 
 /// What names a part of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,6 +45,10 @@ pub(super) async fn serve(
     mut stream: Stream,
 ) -> Result<(), StreamError> {
     machine.check_silence()?;
+    // Further ones wait here, before they hold anything.
+    let _slot = session.downloading.acquire().await.expect("the semaphore is never closed");
+    // It fails only where the stream has ended, which writing will tell.
+    let _ = stream.send.set_priority(LARGE_BODY_PRIORITY);
     let request = machine.request().clone();
     let key = PartKey {
         flow: request.flow,

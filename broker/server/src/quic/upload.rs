@@ -1,5 +1,7 @@
 //! The broker's end of an upload: policy first, then the body into the store, then the record's ordinary way.
 
+mod staging;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,16 +10,20 @@ use hilum_core::record::{Admitted, BlobId, Body, Draft, Head};
 use hilum_core::session::UploadServer;
 use hilum_core::wire::large::UploadAck;
 use hilum_core::wire::publisher::Durability;
-use hilum_core::wire::{Refusal, RefusalCode};
-use hilum_core::{Digest, LogName, limits};
-use hilum_store::{BlobError, BlobWriter};
+use hilum_core::wire::{CloseCode, Refusal, RefusalCode};
+use hilum_core::{Digest, LogName};
+use hilum_store::BlobError;
+use quinn::ReadError;
 
-use super::{Session, Stream, StreamError, read, refusal};
+use self::staging::{Staging, Turn, UploadKey};
+use super::{Session, Stream, StreamError, close_code, read, refusal};
 use crate::broker::About;
 use crate::ingest::{Closed, Item, Lane, Settled};
 use crate::telemetry::RecordSpan;
 
-/// A client that sends nothing of a body for so long has given it up.
+pub(super) use self::staging::Uploads;
+
+/// A client that sends nothing of a body for so long has given it up, or lost its connection.
 const STALL_TIME: Duration = Duration::from_secs(60);
 
 /// Serves the stream to its end.
@@ -27,6 +33,8 @@ pub(super) async fn serve(
     mut stream: Stream,
 ) -> Result<(), StreamError> {
     machine.check_silence()?;
+    // Further ones wait here, before they hold anything.
+    let _slot = session.uploading.acquire().await.expect("the semaphore is never closed");
     match receive(session, &mut machine, &mut stream).await? {
         Ok(ack) => machine.ack(ack),
         Err(refused) => machine.refuse(refused),
@@ -43,82 +51,142 @@ async fn receive(
     stream: &mut Stream,
 ) -> Result<Result<UploadAck, Refusal>, StreamError> {
     let request = machine.request().clone();
+    let permit = match permit(session, machine).await {
+        Ok(permit) => permit,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let Some(flow) = session.flows.by_name.get(&request.flow) else {
+        return Ok(Err(Refusal::new(RefusalCode::UnknownFlow, "there is no such flow")));
+    };
+    let (principal, position) = (session.principal.id.clone(), request.position);
+    let key = UploadKey { principal, flow: request.flow.clone(), position };
+    let Some((turn, staged)) = session.uploads.take(&key, request.size).await else {
+        return Ok(Err(Refusal::retryable(RefusalCode::Busy, "another stream has this upload")));
+    };
+    if flow.lane.last_settled(position.producer) >= position.sequence {
+        return Ok(Ok(UploadAck { durability: Durability::Fsynced, offset: None }));
+    }
+    let staging = match staged {
+        Some(staging) => staging,
+        None => {
+            let (blobs, log) = (&*session.flows.shared.blobs, LogName::Flow(request.flow));
+            match Staging::new(blobs, &log, &session.principal.id, request.size).await {
+                Ok(staging) => staging,
+                Err(error) => return Ok(Err(unavailable(&error))),
+            }
+        }
+    };
+    machine.ready(staging.received());
+    machine.poll_transmit(&mut stream.out);
+    let (digest, staging) = match body(machine, stream, &turn, staging).await {
+        Came::Whole(digest, staging) => (digest, staging),
+        Came::Refused(refused) => return Ok(Err(refused)),
+        Came::Broken(staging, how) => {
+            turn.park(staging).await;
+            return how;
+        }
+        Came::GivenUp(error) => return Err(error),
+    };
+    // Until the record is settled, the upload is under way: a newer stream waits for what becomes of it.
+    let submitted = submit(session, machine, &flow.lane, &permit, (staging, digest)).await;
+    drop(turn);
+    Ok(submitted)
+}
+
+/// Policy first. Then what would make the body useless, which may be long.
+async fn permit(session: &Session, machine: &UploadServer) -> Result<Permit, Refusal> {
+    let request = machine.request();
     let permit = match session.flows.policy.admit(&session.principal, &request.flow) {
         Ok(permit) => permit,
         Err(denial) => {
-            let about = About { flow: Some(request.flow), ..About::default() };
-            return Ok(Err(session.denied(about, &denial).await));
+            let about = About { flow: Some(request.flow.clone()), ..About::default() };
+            return Err(session.denied(about, &denial).await);
         }
     };
-    if request.size > session.flows.body_octets_max {
-        let reason =
-            format!("the body has {} octets, the limit is {}", request.size, session.flows.body_octets_max);
-        return Ok(Err(Refusal::new(RefusalCode::InvalidRecord, &reason)));
+    let limit = session.flows.body_octets_max;
+    if request.size > limit {
+        let reason = format!("the body has {} octets, the limit is {limit}", request.size);
+        return Err(Refusal::new(RefusalCode::InvalidRecord, &reason));
     }
-    // Before the body, which may be long, and which a bad head would make useless.
-    if let Err(refused) = draft(machine, request.head.clone(), Body::Inline(Bytes::new())) {
-        return Ok(Err(refused));
+    draft(machine, request.head.clone(), Body::Inline(Bytes::new())).map(|_| permit)
+}
+
+/// How much of a body came.
+enum Came {
+    /// All of it, and its digest as the client computed it.
+    Whole(Digest, Staging),
+    /// Something of it that is of no use.
+    Refused(Refusal),
+    /// A part of it; what to do with the stream.
+    Broken(Staging, Result<Result<UploadAck, Refusal>, StreamError>),
+    /// A part of it that nobody will go on with.
+    GivenUp(StreamError),
+}
+
+async fn body(machine: &mut UploadServer, stream: &mut Stream, turn: &Turn, mut staging: Staging) -> Came {
+    if let Err(error) = stream.write_out().await {
+        return Came::Broken(staging, Err(error));
     }
-    let log = LogName::Flow(request.flow.clone());
-    let mut sink = match Sink::new(session, &log, request.size).await {
-        Ok(sink) => sink,
-        Err(error) => return Ok(Err(unavailable(&error))),
-    };
-    machine.ready(0);
-    machine.poll_transmit(&mut stream.out);
-    stream.write_out().await?;
-    let mut chunk = Some(Bytes::new());
-    while let Some(octets) = chunk {
-        let octets = match machine.handle_chunk(octets) {
-            Ok(octets) => octets,
-            Err(refused) => return Ok(Err(refused)),
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            () = turn.asked_to_leave() => {
+                let refused = Refusal::retryable(RefusalCode::Busy, "another stream took this upload over");
+                return Came::Broken(staging, Ok(Err(refused)));
+            }
+            chunk = tokio::time::timeout(STALL_TIME, read(&mut stream.recv)) => chunk,
         };
-        if let Err(error) = sink.write(octets).await {
-            return Ok(Err(unavailable(&error)));
-        }
-        chunk = match tokio::time::timeout(STALL_TIME, read(&mut stream.recv)).await {
-            Ok(chunk) => chunk?,
+        let octets = match chunk {
+            Ok(Ok(Some(octets))) => octets,
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) if is_given_up(&error) => return Came::GivenUp(error.into()),
+            Ok(Err(error)) => return Came::Broken(staging, Err(error.into())),
             Err(_) => {
-                return Ok(Err(Refusal::retryable(RefusalCode::BodySize, "nothing more of the body came")));
+                let refused = Refusal::retryable(RefusalCode::BodySize, "nothing more of the body came");
+                return Came::Broken(staging, Ok(Err(refused)));
             }
         };
+        match machine.handle_chunk(octets) {
+            Ok(octets) if octets.is_empty() => {}
+            Ok(octets) => {
+                if let Err(error) = staging.write(octets).await {
+                    return Came::Refused(unavailable(&error));
+                }
+            }
+            Err(refused) => return Came::Refused(refused),
+        }
     }
-    let digest = match machine.handle_finish() {
-        Ok(digest) => digest,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    Ok(submit(session, machine, &permit, sink, digest).await)
+    match machine.handle_finish() {
+        Ok(digest) => Came::Whole(digest, staging),
+        Err(refused) => Came::Refused(refused),
+    }
+}
+
+/// Whether the client says that it will not come back with it.
+fn is_given_up(error: &ReadError) -> bool {
+    matches!(error, ReadError::Reset(code) if *code == close_code(CloseCode::Cancelled))
 }
 
 /// The record's way from draft to stored.
 async fn submit(
     session: &Session,
     machine: &UploadServer,
+    lane: &Lane,
     permit: &Permit,
-    sink: Sink,
-    digest: Digest,
+    (staging, announced): (Staging, Digest),
 ) -> Result<UploadAck, Refusal> {
     let request = machine.request();
-    let lane: &Lane = match session.flows.by_name.get(&request.flow) {
-        Some(flow) => &flow.lane,
-        None => return Err(Refusal::new(RefusalCode::UnknownFlow, "there is no such flow")),
-    };
     let mut head = request.head.clone();
     let span = RecordSpan::begin(&request.flow, head.trace.as_ref(), request.size);
     if let Some(span) = &span {
         head.trace = Some(span.context());
     }
-    let body = sink.finish().await.map_err(|error| unavailable(&error))?;
+    let (body, digest) = staging.finish().await.map_err(|error| unavailable(&error))?;
     let staged = if let Body::Blob(blob) = &body { Some(blob.id) } else { None };
-    let received = match &body {
-        Body::Inline(octets) => Digest::of(octets),
-        Body::Blob(blob) => blob.digest,
-    };
-    if received != digest {
-        if let Some(Err(error)) = delete(session, staged).await {
-            tracing::warn!(flow = %request.flow, %error, "a refused body could not be deleted yet");
-        }
-        return Err(Refusal::retryable(RefusalCode::BodyDigest, "the body is not the one that was sent"));
+    if digest != announced {
+        delete(session, machine, staged).await;
+        let reason = "the body that came is not the one that its sender read: their digests differ";
+        return Err(Refusal::retryable(RefusalCode::BodyDigest, reason));
     }
     let settled = match admit(session, machine, permit, head, body) {
         Ok(record) => lane.submit(vec![Item { record, span }]).await.map_err(|Closed| {
@@ -130,9 +198,7 @@ async fn submit(
         Ok(answer) => answer.await,
         Err(refused) => {
             // The flow never heard of the body, so nobody else lets go of it.
-            if let Some(Err(error)) = delete(session, staged).await {
-                tracing::warn!(flow = %request.flow, %error, "a refused body could not be deleted yet");
-            }
+            delete(session, machine, staged).await;
             return Err(refused);
         }
     };
@@ -149,8 +215,12 @@ async fn submit(
     }
 }
 
-async fn delete(session: &Session, staged: Option<BlobId>) -> Option<Result<(), BlobError>> {
-    Some(session.flows.shared.blobs.delete(staged?).await)
+async fn delete(session: &Session, machine: &UploadServer, staged: Option<BlobId>) {
+    let Some(blob) = staged else { return };
+    if let Err(error) = session.flows.shared.blobs.delete(blob).await {
+        let flow = &machine.request().flow;
+        tracing::warn!(%flow, %blob, %error, "a refused body could not be deleted yet");
+    }
 }
 
 fn draft(machine: &UploadServer, head: Head, body: Body) -> Result<Draft, Refusal> {
@@ -171,37 +241,6 @@ fn admit(
         .attest(session.principal.clone())
         .admit(permit)
         .map_err(|error| Refusal::new(RefusalCode::Denied, &error.to_string()))
-}
-
-/// Where an upload's octets go: into memory if they fit into a record, otherwise into the store.
-enum Sink {
-    Inline(Vec<u8>),
-    Blob(Box<dyn BlobWriter>),
-}
-
-impl Sink {
-    async fn new(session: &Session, log: &LogName, size: u64) -> Result<Self, BlobError> {
-        if size <= limits::INLINE_BODY_OCTETS_MAX as u64 {
-            return Ok(Self::Inline(Vec::new()));
-        }
-        Ok(Self::Blob(session.flows.shared.blobs.create(log, &session.principal.id).await?))
-    }
-
-    async fn write(&mut self, octets: Bytes) -> Result<(), BlobError> {
-        match self {
-            // The machine counts: no more comes than was announced.
-            Self::Inline(body) => body.extend_from_slice(&octets),
-            Self::Blob(writer) => writer.write(octets).await?,
-        }
-        Ok(())
-    }
-
-    async fn finish(self) -> Result<Body, BlobError> {
-        match self {
-            Self::Inline(body) => Ok(Body::Inline(body.into())),
-            Self::Blob(writer) => Ok(Body::Blob(writer.finish().await?)),
-        }
-    }
 }
 
 fn unavailable(error: &BlobError) -> Refusal {
