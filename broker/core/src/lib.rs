@@ -6,7 +6,7 @@
 //! 1. [`name`] and [`identity`]: what things are called, and who somebody is.
 //! 2. [`record`]: a record's way from [`record::Draft`] to [`record::Stored`]; each step consumes the one before.
 //! 3. [`entry`] and [`quarantine`]: what a log takes, and where refused records go.
-//! 4. [`policy`]: who may publish and read; the only source of a [`policy::Permit`].
+//! 4. [`policy`]: who may publish and read; the only source of a [`policy::Permit`]. [`filter`]: what a reader wants to have.
 //! 5. [`chain`]: plans of plugin stages and the receipts that their runs leave.
 //! 6. [`audit`]: what is written down about decisions; [`control`]: operators' decisions that outlive the process.
 //! 7. [`cose`]: end-to-end encryption to named recipients.
@@ -21,6 +21,7 @@ pub mod cose;
 pub mod delivery;
 pub mod digest;
 pub mod entry;
+pub mod filter;
 pub mod identity;
 pub mod limits;
 pub mod name;
@@ -34,5 +35,5 @@ pub mod wire;
 pub use digest::Digest;
 pub use entry::{Entry, LogName};
 pub use identity::{Principal, PrincipalId};
-pub use name::{FlowName, Label, RoleName, StageName, StakeholderName, SubscriptionName, ZoneName};
+pub use name::{FlowName, Label, ReasonCode, RoleName, StageName, StakeholderName, SubscriptionName, ZoneName};
 pub use record::{Attribute, Body, Head, Offset, Timestamp};
