@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hilum_client::sealed::{is_sealed, open_sealed};
-use hilum_client::{Credit, Delivery, DeliveryBody, FlowName, SubscriptionName};
+use hilum_client::{Credit, Delivery, DeliveryBody, FlowName, Subscription, SubscriptionName};
 use hilum_core::cose::PrivateKey;
 
 use crate::connect::Connection;
@@ -71,8 +71,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         };
         let Ok(next) = next else { break };
         let Some(delivery) = next? else { break };
-        let taken = args.take(&delivery, key.as_ref()).await;
-        let line = taken.with_context(|| format!("offset {}", delivery.offset()))?;
+        let offset = delivery.offset();
+        let taken = args.take(&mut subscription, delivery, key.as_ref()).await;
+        let (delivery, line) = taken.with_context(|| format!("offset {offset}"))?;
         println!("{line}");
         if !args.peek {
             delivery.ack();
@@ -92,14 +93,35 @@ struct Taken {
 }
 
 impl Args {
-    /// Puts a delivery where it belongs and gives its line.
-    async fn take(&self, delivery: &Delivery, key: Option<&PrivateKey>) -> anyhow::Result<String> {
-        let head = delivery.head();
-        let file = self.out.as_ref().map(|folder| {
-            let (part, parts) = delivery.part();
-            let part = if parts > 1 { format!("-{part}") } else { String::new() };
-            folder.join(format!("{}{part}", delivery.offset()))
-        });
+    /// Puts a delivery where it belongs, and gives it back with its line.
+    async fn take(
+        &self,
+        subscription: &mut Subscription,
+        delivery: Delivery,
+        key: Option<&PrivateKey>,
+    ) -> anyhow::Result<(Delivery, String)> {
+        let is_opened = key.is_some() && is_sealed(delivery.head());
+        if let (DeliveryBody::Large { size, .. }, false) = (delivery.body(), is_opened) {
+            let (octets, file) = (*size, self.file(&delivery));
+            let delivery = download(subscription, delivery, octets, file.as_deref()).await?;
+            let content_type = delivery.head().content_type.clone();
+            let line = self.line(&delivery, &Taken { content_type, octets, file });
+            return Ok((delivery, line));
+        }
+        let line = self.take_whole(&delivery, key).await?;
+        Ok((delivery, line))
+    }
+
+    /// Where the body goes.
+    fn file(&self, delivery: &Delivery) -> Option<PathBuf> {
+        let (part, parts) = delivery.part();
+        let part = if parts > 1 { format!("-{part}") } else { String::new() };
+        Some(self.out.as_ref()?.join(format!("{}{part}", delivery.offset())))
+    }
+
+    /// A delivery whose body is taken into memory.
+    async fn take_whole(&self, delivery: &Delivery, key: Option<&PrivateKey>) -> anyhow::Result<String> {
+        let (head, file) = (delivery.head(), self.file(delivery));
         let taken = match (delivery.body(), key.filter(|_| is_sealed(head))) {
             (DeliveryBody::Inline(octets), Some(key)) => {
                 let opened = open_sealed(key, &self.flow, head, octets)?;
@@ -110,17 +132,14 @@ impl Args {
                 write(file.as_deref(), octets).await?;
                 Taken { content_type: head.content_type.clone(), octets: octets.len() as u64, file }
             }
-            (DeliveryBody::Large { .. }, Some(key)) => {
+            (DeliveryBody::Large { .. }, key) => {
                 // COSE authenticates the whole at once, and the plugin seals no more than 64 MiB.
                 let mut sealed = Vec::new();
                 delivery.open_large(0).await?.write_to(&mut sealed).await?;
+                let key = key.context("the body is sealed")?;
                 let opened = open_sealed(key, &self.flow, head, &sealed)?;
                 write(file.as_deref(), &opened.body).await?;
                 Taken { content_type: opened.content_type, octets: opened.body.len() as u64, file }
-            }
-            (DeliveryBody::Large { size, .. }, None) => {
-                download(delivery, *size, file.as_deref()).await?;
-                Taken { content_type: head.content_type.clone(), octets: *size, file }
             }
         };
         Ok(self.line(delivery, &taken))
@@ -163,17 +182,25 @@ async fn write(file: Option<&Path>, octets: &[u8]) -> anyhow::Result<()> {
 }
 
 /// Streams a large body into its file. It is read, and its digest checked, even where it is kept nowhere.
-async fn download(delivery: &Delivery, size: u64, file: Option<&Path>) -> anyhow::Result<()> {
-    let body = delivery.open_large(0).await?;
+async fn download(
+    subscription: &mut Subscription,
+    delivery: Delivery,
+    size: u64,
+    file: Option<&Path>,
+) -> anyhow::Result<Delivery> {
     let Some(file) = file else {
-        body.write_to(&mut tokio::io::sink()).await?;
-        return Ok(());
+        delivery.open_large(0).await?.write_to(&mut tokio::io::sink()).await?;
+        return Ok(delivery);
     };
     let bar = progress(size, file);
-    let out =
+    let mut out =
         tokio::fs::File::create(file).await.with_context(|| format!("cannot write {}", file.display()))?;
-    let mut out = bar.wrap_async_write(out);
-    body.write_to(&mut out).await?;
+    let fetched = subscription.fetch_large(delivery, &mut out, |octets| bar.set_position(octets)).await;
+    let delivery = fetched?;
+    // The body may have become another and smaller one when the connection broke.
+    if let DeliveryBody::Large { size, .. } = delivery.body() {
+        out.set_len(*size).await.with_context(|| format!("cannot write {}", file.display()))?;
+    }
     bar.finish_and_clear();
-    Ok(())
+    Ok(delivery)
 }

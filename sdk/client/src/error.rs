@@ -210,6 +210,16 @@ pub enum ReadError {
         /// Why.
         source: StreamError,
     },
+    /// The connection was lost, and there is no other one.
+    #[error("reading subscription `{subscription}` of flow `{flow}` could not go on over a new connection: {source}")]
+    Reconnect {
+        /// The flow.
+        flow: FlowName,
+        /// The subscription.
+        subscription: hilum_core::SubscriptionName,
+        /// Why not.
+        source: Box<ConnectError>,
+    },
     /// A large body could not be read.
     #[error("reading the body of offset {offset} in flow `{flow}` failed: {source}")]
     Body {

@@ -1,16 +1,24 @@
-//! Large bodies from the broker, as a stream whose size and digest are checked.
+//! Large bodies from the broker, as a stream whose size and digest are checked, and that goes on after a lost connection.
+
+use std::io::SeekFrom;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hilum_core::limits::BLOB_CHUNK_OCTETS;
-use hilum_core::session::{DownloadClient, DownloadEvent};
+use hilum_core::session::{DownloadClient, DownloadEvent, Partial};
 use hilum_core::wire::CloseCode;
 use hilum_core::wire::large::{DownloadStart, OpenDownload};
 use hilum_core::{Digest, FlowName, Offset};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncSeek, AsyncSeekExt, AsyncWrite, AsyncWriteExt};
 
 use crate::connection::Client;
 use crate::error::{ReadError, StreamError};
+use crate::retry::{Retries, is_break, may_connect_later};
 use crate::stream::Stream;
+use crate::subscription::{Delivery, Subscription};
+
+/// How long a delivery may take to come again after its connection was lost.
+const REDELIVERY_TIME: Duration = Duration::from_secs(60);
 
 /// A large body being read. Dropping it gives the stream up.
 #[derive(Debug)]
@@ -24,31 +32,58 @@ pub struct LargeBody {
     complete: bool,
 }
 
+/// How a body begins.
+enum Begun {
+    Started(Stream, DownloadClient, DownloadStart),
+    /// It is another body than the one that a part is here of.
+    Changed,
+}
+
 impl LargeBody {
     pub(crate) async fn open(client: &Client, open: OpenDownload) -> Result<Self, ReadError> {
-        let (flow, offset) = (open.flow.clone(), open.offset);
-        let opened = Self::begin(client, open).await;
-        let (stream, machine, start) = opened.map_err(|source| {
-            let source = client.closing_on_violation(source);
-            ReadError::Body { flow: flow.clone(), offset, source }
-        })?;
-        Ok(Self { client: client.clone(), flow, offset, stream, machine, start, complete: false })
+        Self::open_after(client, open, None).await
     }
 
-    async fn begin(
+    /// Opens a body after the part that is here of it, or from `open.from` on where there is none, or the part is of another body.
+    pub(crate) async fn open_after(
         client: &Client,
         open: OpenDownload,
-    ) -> Result<(Stream, DownloadClient, DownloadStart), StreamError> {
+        partial: Option<Partial>,
+    ) -> Result<Self, ReadError> {
+        let (flow, offset) = (open.flow.clone(), open.offset);
+        let machine = match partial {
+            Some(partial) => DownloadClient::resuming(open.clone(), partial),
+            None => DownloadClient::new(open.clone()),
+        };
+        let begun = match Self::begin(client, machine).await {
+            Ok(Begun::Changed) => Self::begin(client, DownloadClient::new(open)).await,
+            begun => begun,
+        };
+        let source = match begun {
+            Ok(Begun::Started(stream, machine, start)) => {
+                let client = client.clone();
+                return Ok(Self { client, flow, offset, stream, machine, start, complete: false });
+            }
+            Ok(Begun::Changed) => StreamError::Finished,
+            Err(source) => client.closing_on_violation(source),
+        };
+        Err(ReadError::Body { flow, offset, source })
+    }
+
+    async fn begin(client: &Client, mut machine: DownloadClient) -> Result<Begun, StreamError> {
         let mut stream = client.open_stream().await?;
-        let mut machine = DownloadClient::new(open);
         let mut out = BytesMut::new();
         machine.poll_transmit(&mut out);
         stream.send.write_chunk(out.freeze()).await?;
         stream.send.finish().map_err(|_| StreamError::Finished)?;
         match next_event(&mut stream, &mut machine).await? {
-            DownloadEvent::Started(start) => Ok((stream, machine, start)),
+            DownloadEvent::Started(start) => Ok(Begun::Started(stream, machine, start)),
+            DownloadEvent::Changed => {
+                stream.abandon(CloseCode::Cancelled);
+                Ok(Begun::Changed)
+            }
             DownloadEvent::Refused(refusal) => Err(refusal.into()),
-            DownloadEvent::Octets(_) | DownloadEvent::Complete | DownloadEvent::Changed => Err(StreamError::Finished),
+            DownloadEvent::Octets(_) | DownloadEvent::Complete => Err(StreamError::Finished),
         }
     }
 
@@ -76,7 +111,9 @@ impl LargeBody {
                 self.complete = true;
                 return Ok(None);
             }
-            Ok(DownloadEvent::Started(_) | DownloadEvent::Changed | DownloadEvent::Refused(_)) => StreamError::Finished,
+            Ok(DownloadEvent::Started(_) | DownloadEvent::Changed | DownloadEvent::Refused(_)) => {
+                StreamError::Finished
+            }
             Err(error) => self.client.closing_on_violation(error),
         };
         Err(ReadError::Body { flow: self.flow.clone(), offset: self.offset, source })
@@ -110,6 +147,111 @@ async fn next_event(stream: &mut Stream, machine: &mut DownloadClient) -> Result
         match stream.recv.read_chunk(BLOB_CHUNK_OCTETS, true).await? {
             Some(chunk) => machine.handle_chunk(chunk.bytes),
             None => machine.handle_finish(),
+        }
+    }
+}
+
+/// A body on its way into `out`.
+struct Fetch<'a, O, P> {
+    out: &'a mut O,
+    /// Where the body's first octet goes in `out`.
+    base: u64,
+    /// What is written.
+    partial: Option<Partial>,
+    progress: P,
+    retries: Retries,
+}
+
+impl Subscription {
+    /// Writes the large body of a delivery to `out`, from where that stands, and gives the delivery back to be acked. `progress`
+    /// hears how many octets are written.
+    ///
+    /// When the connection is lost, this subscription is opened again over another one; when the delivery has come again, its body goes
+    /// on after the octets that are written, if it is the same body still, and otherwise from the first. As always after a loss,
+    /// other deliveries that were not acked come again too. After ten tries that get no further, the loss is the
+    /// result. A body that became another and smaller one leaves old octets behind its end.
+    pub async fn fetch_large<O: AsyncWrite + AsyncSeek + Unpin>(
+        &mut self,
+        mut delivery: Delivery,
+        out: &mut O,
+        progress: impl FnMut(u64),
+    ) -> Result<Delivery, ReadError> {
+        let base = out.stream_position().await?;
+        let mut fetch = Fetch { out, base, partial: None, progress, retries: Retries::default() };
+        loop {
+            let source = match fetch.attempt(&delivery).await {
+                Ok(()) => return Ok(delivery),
+                Err(ReadError::Body { source, .. }) if is_break(&source) => source,
+                Err(error) => return Err(error),
+            };
+            delivery = self.redelivered(&delivery, &mut fetch.retries, source).await?;
+        }
+    }
+
+    /// Opens the subscription again and waits until a delivery has come again.
+    async fn redelivered(
+        &mut self,
+        lost: &Delivery,
+        retries: &mut Retries,
+        source: StreamError,
+    ) -> Result<Delivery, ReadError> {
+        while retries.wait().await {
+            match self.reopen().await {
+                Ok(()) => {}
+                Err(ReadError::Reconnect { source, .. }) if may_connect_later(&source) => continue,
+                Err(ReadError::Stream { source, .. }) if is_break(&source) => continue,
+                Err(error) => return Err(error),
+            }
+            match tokio::time::timeout(REDELIVERY_TIME, self.find(lost)).await {
+                Ok(Ok(Some(delivery))) => return Ok(delivery),
+                Ok(Err(ReadError::Stream { source, .. })) if is_break(&source) => {}
+                Ok(Err(error)) => return Err(error),
+                // It went to another reader, or nowhere.
+                Ok(Ok(None)) | Err(_) => break,
+            }
+        }
+        let flow = lost.flow().clone();
+        Err(ReadError::Body { flow, offset: lost.offset(), source })
+    }
+
+    /// The same delivery among those that come. The others are kept for `next`.
+    async fn find(&mut self, lost: &Delivery) -> Result<Option<Delivery>, ReadError> {
+        let mut others = std::collections::VecDeque::new();
+        let found = loop {
+            match self.next().await {
+                Ok(Some(delivery)) if (delivery.offset(), delivery.part()) == (lost.offset(), lost.part()) => {
+                    break Ok(Some(delivery));
+                }
+                // Credit bounds how many these are.
+                Ok(Some(delivery)) => others.push_back(delivery),
+                other => break other,
+            }
+        };
+        self.keep_for_next(others);
+        found
+    }
+}
+
+impl<O: AsyncWrite + AsyncSeek + Unpin, P: FnMut(u64)> Fetch<'_, O, P> {
+    async fn attempt(&mut self, delivery: &Delivery) -> Result<(), ReadError> {
+        let mut body = delivery.open_large_after(self.partial.clone()).await?;
+        let mut written = body.machine.partial().map_or(0, |partial| partial.received());
+        self.out.seek(SeekFrom::Start(self.base + written)).await?;
+        (self.progress)(written);
+        loop {
+            match body.next_chunk().await {
+                Ok(Some(octets)) => {
+                    self.out.write_all(&octets).await?;
+                    written += octets.len() as u64;
+                    self.retries.progressed();
+                    (self.progress)(written);
+                }
+                Ok(None) => return Ok(self.out.flush().await?),
+                Err(error) => {
+                    self.partial = body.machine.partial();
+                    return Err(error);
+                }
+            }
         }
     }
 }

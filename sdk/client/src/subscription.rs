@@ -2,9 +2,11 @@
 
 mod driver;
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use hilum_core::chain::Receipt;
-use hilum_core::session::{SubscriptionClient, SubscriptionClientEvent};
+use hilum_core::session::{Partial, SubscriptionClient, SubscriptionClientEvent};
 use hilum_core::wire::Credit;
 use hilum_core::wire::large::OpenDownload;
 use hilum_core::wire::subscription::{self as wire, DeliveredBody, OpenSubscription};
@@ -27,7 +29,11 @@ pub struct Subscription {
     client: Client,
     flow: FlowName,
     subscription: SubscriptionName,
+    /// As it was asked for when it was opened.
+    credit: Credit,
     cursor: Offset,
+    /// Taken from `arrived`, and not given yet.
+    kept: VecDeque<Delivery>,
     arrived: mpsc::Receiver<wire::Delivery>,
     commands: mpsc::UnboundedSender<Command>,
     /// None once its result was given.
@@ -67,7 +73,8 @@ impl Client {
         let driver = Driver::new(self.clone(), stream, machine, deliver, commanded);
         let task = Some(tokio::spawn(driver.run()));
         let (client, cursor) = (self.clone(), opened.cursor);
-        Ok(Subscription { client, flow, subscription, cursor, arrived, commands, task })
+        let kept = VecDeque::new();
+        Ok(Subscription { client, flow, subscription, credit, cursor, kept, arrived, commands, task })
     }
 }
 
@@ -78,8 +85,30 @@ impl Subscription {
         self.cursor
     }
 
+    /// Opens the subscription again, over this connection or, where it was lost, over the one that took its place. Everything
+    /// that was not acked comes again; acks of deliveries of before are of no effect.
+    pub async fn reopen(&mut self) -> Result<(), ReadError> {
+        let (flow, subscription) = (self.flow.clone(), self.subscription.clone());
+        let client = self.client.renewed().await.map_err(|source| ReadError::Reconnect {
+            flow: flow.clone(),
+            subscription: subscription.clone(),
+            source: Box::new(source),
+        })?;
+        let opened = client.open_subscription(flow, subscription, self.credit).await;
+        *self = opened.map_err(|source| self.error(source))?;
+        Ok(())
+    }
+
+    /// Puts deliveries before those that come.
+    pub(crate) fn keep_for_next(&mut self, deliveries: VecDeque<Delivery>) {
+        self.kept.extend(deliveries);
+    }
+
     /// The next delivery; none when the broker ended the stream in good order. Losing this future loses no delivery.
     pub async fn next(&mut self) -> Result<Option<Delivery>, ReadError> {
+        if let Some(delivery) = self.kept.pop_front() {
+            return Ok(Some(delivery));
+        }
         if let Some(delivery) = self.arrived.recv().await {
             return Ok(Some(self.deliver(delivery)));
         }
@@ -207,12 +236,24 @@ impl Delivery {
         &self.receipt
     }
 
-    /// Opens a large body from octet `from` on. Its digest is checked at the end where `from` is 0. An inline body is refused
+    /// Opens a large body from octet `from` on; see [`Subscription::fetch_large`] for one that goes on after a lost connection. Its digest is checked at the end where `from` is 0. An inline body is refused
     /// by the broker.
     pub async fn open_large(&self, from: u64) -> Result<LargeBody, ReadError> {
-        let Source { client, flow, subscription } = self.source.clone();
-        let (offset, part) = (self.offset, self.part);
-        LargeBody::open(&client, OpenDownload { flow, subscription, offset, part, from }).await
+        LargeBody::open(&self.source.client, self.request(from)).await
+    }
+
+    /// Opens a large body after the part that is here of it.
+    pub(crate) async fn open_large_after(&self, partial: Option<Partial>) -> Result<LargeBody, ReadError> {
+        LargeBody::open_after(&self.source.client, self.request(0), partial).await
+    }
+
+    fn request(&self, from: u64) -> OpenDownload {
+        let Source { flow, subscription, .. } = self.source.clone();
+        OpenDownload { flow, subscription, offset: self.offset, part: self.part, from }
+    }
+
+    pub(crate) fn flow(&self) -> &FlowName {
+        &self.source.flow
     }
 
     /// The reader is done with it. A record is settled when all its parts are acked.

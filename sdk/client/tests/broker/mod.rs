@@ -155,6 +155,7 @@ async fn serve_stream(
         Accepted::Subscription(machine) => subscription(machine, send, recv, &seen).await,
         Accepted::Upload(machine) => upload(machine, &mut send, recv, &seen).await,
         Accepted::Download(machine) => download(machine, send, &seen).await,
+        Accepted::Admin(_) => {}
     }
 }
 
