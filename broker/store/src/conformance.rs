@@ -74,7 +74,7 @@ pub(crate) fn scans() -> LogName {
     LogName::Quarantine("scans".parse().unwrap())
 }
 
-fn event(number: u64) -> Entry {
+pub(crate) fn event(number: u64) -> Entry {
     let reason = number.to_string();
     let event = Event {
         time: Timestamp(number),

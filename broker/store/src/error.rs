@@ -10,18 +10,51 @@ use std::sync::Arc;
 use hilum_core::record::BlobId;
 use hilum_core::{LogName, Offset};
 
-/// A part of a log that cannot be trusted. Nothing in it is served, and the log takes no appends.
+/// A part of a log that cannot be trusted. Nothing from it on is served, and the log takes no appends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("log `{log}` is corrupt from offset {first} {}: {what}", Until(*.end))]
+#[error("log `{log}` is corrupt from offset {first} {}: {kind}: {what}", Until(*.end))]
 pub struct Corruption {
     /// The log.
     pub log: LogName,
+    /// In which way.
+    pub kind: DamageKind,
     /// The first offset that is lost or in doubt.
     pub first: Offset,
     /// The first offset after it that is intact; none where that is not known.
     pub end: Option<Offset>,
     /// What was found, with the file and the position in it.
     pub what: Arc<str>,
+}
+
+/// How what is found differs from what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DamageKind {
+    /// Octets are there, and others than were written, e.g. a flipped bit.
+    Altered,
+    /// A block that was durable reads as zeros.
+    ZeroFilled,
+    /// The file ends before what was durable.
+    Truncated,
+    /// A block lies where another one belongs.
+    Reordered,
+    /// A whole file is gone.
+    Missing,
+    /// The checksums are right and the seal is not: made by someone without the key, or moved from elsewhere.
+    NotAuthentic,
+}
+
+impl fmt::Display for DamageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Altered => "altered",
+            Self::ZeroFilled => "zero-filled",
+            Self::Truncated => "truncated",
+            Self::Reordered => "reordered",
+            Self::Missing => "missing",
+            Self::NotAuthentic => "not authentic",
+        })
+    }
 }
 
 struct Until(Option<Offset>);
@@ -80,7 +113,9 @@ pub enum AppendError {
         cause: IoFault,
     },
     /// The log is damaged, so that what follows in it would follow a gap.
-    #[error("{0}; restore it from a replica or move its directory aside")]
+    #[error(
+        "{0}; stop the broker, look with `hilum log verify`, then restore it or give it up with `hilum log repair`"
+    )]
     Corrupt(#[from] Corruption),
     /// The batch holds an entry that was made for another log.
     #[error("an entry for log `{entry}` cannot be appended to log `{log}`")]
@@ -124,7 +159,9 @@ impl AppendError {
 #[non_exhaustive]
 pub enum ReadError {
     /// What was asked for is damaged.
-    #[error("{0}; restore it from a replica or move its directory aside")]
+    #[error(
+        "{0}; stop the broker, look with `hilum log verify`, then restore it or give it up with `hilum log repair`"
+    )]
     Corrupt(#[from] Corruption),
     /// The entry names a data key that the keys file does not hold.
     #[error(

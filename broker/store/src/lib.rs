@@ -19,7 +19,7 @@ pub mod limits;
 pub mod memory;
 pub mod probe;
 
-pub use error::{AppendError, BlobError, Corruption, IoFault, MetaError, ReadError};
+pub use error::{AppendError, BlobError, Corruption, DamageKind, IoFault, MetaError, ReadError};
 pub use key::{KeyFileError, KeyTextError, MasterKey};
 
 use std::future::Future;
@@ -66,7 +66,8 @@ pub trait Log: Send + Sync + 'static {
     /// end of the log, and for a log that nothing was appended to. Refused from where the log is damaged.
     fn read(&self, log: &LogName, from: Offset, octets_max: usize) -> Pending<Vec<LogEntry>, ReadError>;
 
-    /// The first offset that is still there and the one after the last durable entry. Refused where the log is damaged.
+    /// The first offset that is still there and the one after the last durable entry that is served: that of a damaged log
+    /// is where the damage begins.
     fn bounds(&self, log: &LogName) -> Pending<Range<u64>, ReadError>;
 
     /// Lets go of entries before `before`. What is not yet given back to the disk may still be read.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::IoFault;
-use crate::embedded::remove;
+use crate::embedded::remove_file;
 
 /// Records between two fsyncs.
 pub const RECORDS_PER_SYNC: usize = 256;
@@ -36,7 +36,7 @@ impl DiskRate {
 pub fn raw_disk_rate(dir: &Path, record_octets: usize, records: usize) -> Result<DiskRate, IoFault> {
     let path = dir.join(format!("probe-{}", std::process::id()));
     let measured = measure(&path, record_octets, records);
-    let removed = remove(&path);
+    let removed = remove_file(&path);
     let elapsed = measured?;
     removed?;
     Ok(DiskRate { records, record_octets, elapsed })

@@ -11,8 +11,9 @@
 //! | 3, 4 | zeros, CRC32C of all above |
 //! | chunks | [`BLOB_CHUNK_OCTETS`] plain octets each but for the last, sealed with AES-256-GCM |
 //!
-//! The nonce of a chunk is its index; associated data are the blob's id, the index and whether it is the last one. So
-//! chunks that were cut off, moved or exchanged do not open (the STREAM construction of Hoang et al., CRYPTO 2015).
+//! The nonce of a chunk is its index; associated data are the header (with the blob's id, its log and its data key), the
+//! index and whether it is the last one. So chunks that were cut off, moved or exchanged do not open (the STREAM construction
+//! of Hoang et al., CRYPTO 2015), and no field of the header can be changed unnoticed.
 
 mod writer;
 
@@ -30,7 +31,7 @@ use hilum_core::record::{BlobId, BlobRef};
 use hilum_core::{LogName, Offset};
 
 use self::writer::FileWriter;
-use super::disk::Disk;
+use super::disk::{Disk, remove};
 use super::frame::{TAG_OCTETS, u32_at, u64_at};
 use super::keyring::{Keyring, Purpose};
 use super::log::SegmentLog;
@@ -40,7 +41,7 @@ use crate::{BlobError, BlobWriter, Blobs, IoFault, Pending, StagedBlob};
 
 const HEADER_OCTETS: usize = 128;
 const MAGIC: [u8; 8] = *b"HILUMBLB";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NAME_AT: usize = 41;
 const CRC_AT: usize = HEADER_OCTETS - 4;
 const INCOMING: &str = "incoming";
@@ -100,7 +101,6 @@ impl Header {
 /// Where a chunk is, and whether it is the last one.
 #[derive(Clone, Copy)]
 struct Chunk {
-    blob: BlobId,
     index: u64,
     is_last: bool,
 }
@@ -116,11 +116,11 @@ impl Chunk {
         Nonce::assume_unique_for_key(octets)
     }
 
-    fn associated_data(&self) -> Aad<[u8; 25]> {
-        let mut octets = [0; 25];
-        octets[..16].copy_from_slice(&self.blob.0);
-        octets[16..24].copy_from_slice(&self.index.to_le_bytes());
-        octets[24] = u8::from(self.is_last);
+    fn associated_data(&self, header: &[u8; HEADER_OCTETS]) -> Aad<[u8; HEADER_OCTETS + 9]> {
+        let mut octets = [0; HEADER_OCTETS + 9];
+        octets[..HEADER_OCTETS].copy_from_slice(header);
+        octets[HEADER_OCTETS..HEADER_OCTETS + 8].copy_from_slice(&self.index.to_le_bytes());
+        octets[HEADER_OCTETS + 8] = u8::from(self.is_last);
         Aad::from(octets)
     }
 }
@@ -132,7 +132,7 @@ pub(super) fn make_dirs(disk: &dyn Disk, dir: &Path) -> Result<(), IoFault> {
     }
     disk.sync_dir(dir).map_err(|error| IoFault::new("fsync", dir, error))?;
     for (path, _) in list(&dir.join(INCOMING))? {
-        super::trim::remove(&path)?;
+        remove(disk, &path)?;
     }
     Ok(())
 }
@@ -187,7 +187,7 @@ impl Files {
     /// Moves a body to its next state, durably. False if it is not in the first one.
     fn advance(&self, blob: BlobId, from: &str, to: &str) -> Result<bool, BlobError> {
         let path = self.path(from, blob);
-        match std::fs::rename(&path, self.path(to, blob)) {
+        match self.disk.rename(&path, &self.path(to, blob)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(IoFault::new("rename", &path, error).into()),
             Ok(()) => {}
@@ -208,7 +208,7 @@ impl Files {
         for part in [STAGED, COMMITTED] {
             let path = self.path(part, blob);
             if path.exists() {
-                super::trim::remove(&path)?;
+                remove(self.disk.as_ref(), &path)?;
                 self.sync_dir(part)?;
             }
         }
@@ -251,9 +251,9 @@ impl Files {
             what: format!("{what} in {}", path.display()).into(),
         };
         let fault = |error| IoFault::new("read", &path, error);
-        let mut header = [0; HEADER_OCTETS];
-        let whole = read_exact_at(&file, &mut header, 0).map_err(fault)?;
-        let header = Header::decode(&header)
+        let mut head = [0; HEADER_OCTETS];
+        let whole = read_exact_at(&file, &mut head, 0).map_err(fault)?;
+        let header = Header::decode(&head)
             .filter(|header| whole && header.id == blob.id)
             .ok_or_else(|| corrupt("a damaged header"))?;
         let chunks = blob.size.div_ceil(BLOB_CHUNK_OCTETS as u64).max(1);
@@ -266,12 +266,12 @@ impl Files {
         let mut next = from;
         while next < blob.size && octets.len() < octets_max {
             let index = next / BLOB_CHUNK_OCTETS as u64;
-            let chunk = Chunk { blob: blob.id, index, is_last: index + 1 == chunks };
+            let chunk = Chunk { index, is_last: index + 1 == chunks };
             let start = index * BLOB_CHUNK_OCTETS as u64;
             let plain = blob.size.min(start + BLOB_CHUNK_OCTETS as u64) - start;
             let mut sealed = vec![0; to_usize(plain) + TAG_OCTETS];
             let whole = read_exact_at(&file, &mut sealed, chunk.position()).map_err(fault)?;
-            let opened = key.open_in_place(chunk.nonce(), chunk.associated_data(), &mut sealed);
+            let opened = key.open_in_place(chunk.nonce(), chunk.associated_data(&head), &mut sealed);
             if !whole || opened.is_err() {
                 return Err(corrupt(&format!("chunk {index} is not authentic")));
             }

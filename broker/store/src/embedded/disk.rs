@@ -3,7 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::IoFault;
 
 /// Slices that one `pwritev` takes (`IOV_MAX` of Linux).
 const SLICES_MAX: usize = 1024;
@@ -14,6 +16,10 @@ pub(super) trait Disk: Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens a file to write into it.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Gives a file another name, in place of the one that has it now.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Deletes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the entries of a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 }
@@ -50,6 +56,44 @@ pub(super) fn write_all_at(
     Ok(())
 }
 
+/// Deletes a file, if it is there.
+pub(super) fn remove(disk: &dyn Disk, path: &Path) -> Result<(), IoFault> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(IoFault::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), IoFault> {
+    disk.sync_dir(dir).map_err(|error| IoFault::new("fsync", dir, error))
+}
+
+/// Puts a small file in the place of another, so that at any time one of them is there whole.
+pub(super) fn replace(disk: &dyn Disk, path: &Path, octets: &[u8]) -> Result<(), IoFault> {
+    let new = new_name(path);
+    let io = |operation| move |error| IoFault::new(operation, path, error);
+    remove(disk, &new)?;
+    let written = disk.create(&new).and_then(|mut file| {
+        write_all_at(file.as_mut(), &mut [IoSlice::new(octets)], 0)?;
+        file.sync()
+    });
+    if let Err(error) = written {
+        // What is left of it would be removed the next time.
+        let _ = disk.remove(&new);
+        return Err(IoFault::new("write", &new, error));
+    }
+    disk.rename(&new, path).map_err(io("replace"))?;
+    sync_dir(disk, path.parent().unwrap_or(path))
+}
+
+/// What a file is called until it takes the place of the one at `path`.
+pub(super) fn new_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
 /// The file system of the operating system.
 pub(super) struct RealDisk;
 
@@ -61,6 +105,14 @@ impl Disk for RealDisk {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(RealFile(OpenOptions::new().write(true).open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

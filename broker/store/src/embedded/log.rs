@@ -15,6 +15,8 @@ use hilum_core::{Entry, LogName, Offset};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
+use super::ends::{self, Ends};
+use super::erase;
 use super::frame::{Builder, Frame};
 use super::keyring::{Keyring, Purpose};
 use super::pool::Pool;
@@ -48,6 +50,12 @@ impl View {
     /// The first offset that is still there.
     pub(super) fn start(&self) -> u64 {
         self.segments.first().map_or(self.end, |segment| segment.base)
+    }
+
+    /// The offset after the last entry that is served.
+    pub(super) fn sound_end(&self) -> u64 {
+        let damage = self.corruption.as_ref().map_or(u64::MAX, |corruption| corruption.first.0);
+        self.end.min(damage.max(self.start()))
     }
 }
 
@@ -90,6 +98,30 @@ impl LogState {
         appender.active = tail.map(|(segment, octets)| Active { segment, octets, keys: HashMap::new() });
     }
 
+    /// The segment that the next batch goes to, if one is open.
+    pub(super) fn active(&self) -> Option<Arc<Segment>> {
+        self.appender.lock().active.as_ref().map(|active| active.segment.clone())
+    }
+
+    /// Ends the segment that is being written, if there is one, and waits for that: what is in the view is then never
+    /// written to again. The next batch begins a new one.
+    pub(super) fn roll(self: &Arc<Self>, writer: &Writer) -> Result<(), ReadError> {
+        let rolled = {
+            let mut appender = self.appender.lock();
+            if appender.active.take().is_none() {
+                return Ok(());
+            }
+            // Queued while the lock is held: behind every batch for the segment, and before any for the next.
+            writer.roll(self.clone())
+        };
+        match rolled.blocking_recv() {
+            Ok(Ok(())) => Ok(()),
+            // Poisoned: nothing more is written either.
+            Ok(Err(AppendError::Poisoned { cause, .. })) => Err(cause.into()),
+            _ => Err(ReadError::Closed),
+        }
+    }
+
     /// Takes no appends from now on.
     pub(super) fn refuse(&self, error: AppendError) {
         let mut appender = self.appender.lock();
@@ -124,13 +156,14 @@ impl Appender {
         let (entries, plain_octets) = measure(&log.name, batch)?;
         let fault = |operation| move |_| sealing_fault(operation, &log.dir);
         if self.active.as_ref().is_none_or(|active| active.octets >= segment_octets) {
-            let segment = Segment::plan(&log.dir, self.next).map_err(fault("draw a salt for"))?;
+            let segment =
+                Segment::plan(&log.dir, &log.name, self.next, 0).map_err(fault("draw a salt for"))?;
             let octets = segment::HEADER_OCTETS as u64;
             self.active = Some(Active { segment: Arc::new(segment), octets, keys: HashMap::new() });
         }
         let active = self.active.as_mut().expect("set above");
         let nonce = active.segment.take_nonces(entries);
-        let mut builder = Builder::new(self.next, nonce, entries, plain_octets);
+        let mut builder = Builder::new(&active.segment.binding, self.next, nonce, entries, plain_octets);
         let mut of_last: Option<(&PrincipalId, u32, Arc<LessSafeKey>)> = None;
         for entry in batch {
             let (source, id, key) = match of_last {
@@ -196,15 +229,35 @@ pub(super) struct SegmentLog {
     pub(super) dir: PathBuf,
     pub(super) logs: RwLock<HashMap<LogName, Arc<LogState>>>,
     pub(super) keyring: Arc<Keyring>,
-    pub(super) writer: Writer,
+    pub(super) writer: Arc<Writer>,
     pub(super) pool: Arc<Pool>,
     pub(super) segment_octets: u64,
+    /// What the `ends` file says.
+    pub(super) ends: Mutex<Ends>,
 }
 
 impl SegmentLog {
     /// The offset after the last durable entry.
     pub(super) fn end(&self, log: &LogName) -> u64 {
         self.find(log).map_or(0, |log| log.view.read().end)
+    }
+
+    /// Writes down how far the logs are durable, and no less than was known before. A full disk is no harm.
+    pub(super) fn keep_ends(&self) -> Result<(), IoFault> {
+        let mut ends = self.ends.lock();
+        for (name, log) in self.logs.read().iter() {
+            let view = log.view.read();
+            let before = ends.get(name).map_or(0, |range| range.end);
+            ends.insert(name.clone(), view.start()..view.end.max(before));
+        }
+        let path = self.dir.with_file_name("ends");
+        match ends::write(self.writer.disk().as_ref(), &path, &ends) {
+            Err(fault) if fault.is_disk_full() => {
+                tracing::warn!("{fault}");
+                Ok(())
+            }
+            written => written,
+        }
     }
 
     fn find(&self, log: &LogName) -> Option<Arc<LogState>> {
@@ -272,24 +325,21 @@ impl Log for SegmentLog {
     fn bounds(&self, log: &LogName) -> Pending<Range<u64>, ReadError> {
         let bounds = self.find(log).map_or(Ok(0..0), |log| {
             let view = log.view.read();
-            match &view.corruption {
-                Some(corruption) => Err(corruption.clone().into()),
-                None => Ok(view.start()..view.end),
-            }
+            Ok(view.start()..view.sound_end())
         });
         Box::pin(std::future::ready(bounds))
     }
 
     fn trim(&self, log: &LogName, before: Offset) -> Pending<(), ReadError> {
         let Some(log) = self.find(log) else { return Box::pin(std::future::ready(Ok(()))) };
-        let disk = self.writer.disk();
-        self.pool.run(move || trim::trim(&log, disk.as_ref(), before.0))
+        let (disk, writer) = (self.writer.disk(), self.writer.clone());
+        self.pool.run(move || trim::trim(&log, disk.as_ref(), &writer, before.0))
     }
 
-    fn erase(&self, log: &LogName, _offsets: Vec<Offset>) -> Pending<(), ReadError> {
-        let error = std::io::Error::from(std::io::ErrorKind::Unsupported);
-        let fault = IoFault::new("erase from", &self.dir.join(log.to_string()), error);
-        Box::pin(std::future::ready(Err(fault.into())))
+    fn erase(&self, log: &LogName, offsets: Vec<Offset>) -> Pending<(), ReadError> {
+        let Some(log) = self.find(log) else { return Box::pin(std::future::ready(Ok(()))) };
+        let (disk, writer, keyring) = (self.writer.disk(), self.writer.clone(), self.keyring.clone());
+        self.pool.run(move || erase::erase(&log, &keyring, disk.as_ref(), &writer, &offsets))
     }
 
     fn usage(&self, log: &LogName) -> Pending<Usage, ReadError> {

@@ -17,10 +17,10 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::OpenError;
+use super::disk::{RealDisk, remove};
 use super::frame::{Salt, TAG_OCTETS};
 use super::keyring::MetaKey;
 use super::pool::Pool;
-use super::trim::remove;
 use crate::limits::{META_KEY_OCTETS_MAX, META_SCAN_ENTRIES_MAX, META_VALUE_OCTETS_MAX};
 use crate::{IoFault, Meta, MetaError, Pending};
 
@@ -97,7 +97,7 @@ fn move_aside(dir: &Path) -> Result<PathBuf, IoFault> {
     if aside.is_dir() {
         std::fs::remove_dir_all(&aside).map_err(|error| IoFault::new("remove", &aside, error))?;
     }
-    remove(&aside)?;
+    remove(&RealDisk, &aside)?;
     std::fs::rename(dir, &aside).map_err(|error| IoFault::new("move aside", dir, error))?;
     Ok(aside)
 }

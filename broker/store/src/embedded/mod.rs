@@ -3,7 +3,9 @@
 //! ```text
 //! DIR/lock                    held while a broker uses DIR
 //! DIR/keys                    wrapped data keys                                keyring
-//! DIR/log/<log>/<offset>.seg  frames of sealed entries                         frame, segment, writer, reader, recovery, trim
+//! DIR/ends                    how far each log is known to be durable          ends
+//! DIR/log/<log>/<offset>.seg  frames of sealed entries                         frame, segment, writer, reader, recovery, tear,
+//!                                                                              trim, erase
 //! DIR/blobs/{incoming,staged,committed}/<id>   sealed chunks                   blobs
 //! DIR/meta                    sled: may be lost                                meta
 //! ```
@@ -13,6 +15,8 @@
 
 mod blobs;
 mod disk;
+mod ends;
+mod erase;
 mod frame;
 mod keyring;
 mod log;
@@ -21,6 +25,7 @@ mod pool;
 mod reader;
 mod recovery;
 mod segment;
+mod tear;
 #[cfg(test)]
 mod tests;
 mod trim;
@@ -48,7 +53,6 @@ use crate::{Blobs, IoFault, Log, MasterKey, Meta};
 
 pub(crate) use self::log::measure;
 pub(crate) use self::meta::check_key_and_value;
-pub(crate) use self::trim::remove;
 
 /// What may be tuned.
 #[derive(Debug, Clone)]
@@ -151,12 +155,13 @@ impl Store {
         disk.sync_dir(dir).map_err(|error| IoFault::new("fsync", dir, error))?;
         let is_new = is_empty(&log_dir)? && blobs::is_empty(&blobs_dir)?;
         let keyring = Arc::new(Keyring::open(disk.as_ref(), &dir.join("keys"), key, is_new)?);
-        let logs = recovery::open_logs(disk.as_ref(), &log_dir, settings.segment_octets)?;
+        let known = ends::read(&dir.join("ends"))?;
+        let logs = recovery::open_logs(disk.as_ref(), &log_dir, settings.segment_octets, &known)?;
         let logs: HashMap<_, _> = logs.into_iter().map(|log| (log.name.clone(), Arc::new(log))).collect();
         let start = |error| IoFault::new("start threads for", dir, error);
         let pool = Arc::new(Pool::start(settings.io_threads).map_err(start)?);
         let blob_pool = Arc::new(Pool::start(BLOB_THREADS).map_err(start)?);
-        let writer = Writer::start(disk.clone(), keyring.clone()).map_err(start)?;
+        let writer = Arc::new(Writer::start(disk.clone(), keyring.clone()).map_err(start)?);
         let log = Arc::new(SegmentLog {
             dir: log_dir,
             logs: RwLock::new(logs),
@@ -164,7 +169,9 @@ impl Store {
             writer,
             pool: pool.clone(),
             segment_octets: settings.segment_octets,
+            ends: known.into(),
         });
+        log.keep_ends()?;
         let blobs = Arc::new(FileBlobs::new(disk, blobs_dir, keyring, blob_pool.clone(), log.clone()));
         let meta =
             SledMeta::open(&dir.join("meta"), MetaKey::new(key), settings.meta_cache_octets, pool.clone())?;
@@ -199,6 +206,12 @@ impl Store {
         self.blob_pool.close();
         self.pool.close();
         self.meta.close();
+        // The lock is there until the first time.
+        if self.lock.lock().is_some()
+            && let Err(fault) = self.log.keep_ends()
+        {
+            tracing::warn!("{fault}");
+        }
         self.lock.lock().take();
     }
 }
@@ -207,6 +220,11 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.shut();
     }
+}
+
+/// Deletes a file of the operating system, if it is there.
+pub(crate) fn remove_file(path: &Path) -> Result<(), IoFault> {
+    disk::remove(&RealDisk, path)
 }
 
 fn make_dirs(dir: &Path) -> Result<(), IoFault> {

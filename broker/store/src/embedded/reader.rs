@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use super::frame::{self, Header, Row};
 use super::keyring::{Keyring, Purpose};
 use super::log::{LogState, View};
 use super::segment::Segment;
-use crate::{Corruption, IoFault, LogEntry, ReadError};
+use super::tear::{Piece, Walk};
+use crate::{Corruption, DamageKind, IoFault, LogEntry, ReadError};
 
 /// Entries from `from` on, or from the log's start where that is later.
 pub(super) fn read(
@@ -26,8 +28,8 @@ pub(super) fn read(
     while let Some(step) = pass.step()? {
         match pass.read_segment(&step) {
             Ok(()) => {}
-            // Trimmed after the view was looked at: the next look finds the new start.
-            Err(ReadError::Io(fault)) if is_missing(&fault) && pass.is_trimmed(&step.segment) => {}
+            // Trimmed or written anew after the view was looked at: the next look finds what is there now.
+            Err(ReadError::Io(fault)) if is_missing(&fault) && pass.is_gone(&step.segment) => {}
             // What was read before the damage is good.
             Err(ReadError::Corrupt(_)) if !pass.entries.is_empty() => break,
             Err(error) => return Err(error),
@@ -75,8 +77,9 @@ impl Pass<'_> {
         Ok(Some(step_at(&view, self.next)))
     }
 
-    fn is_trimmed(&self, segment: &Segment) -> bool {
-        self.log.view.read().start() > segment.base
+    /// Whether the file was given back, or written anew, since the view was looked at.
+    fn is_gone(&self, segment: &Arc<Segment>) -> bool {
+        !self.log.view.read().segments.iter().any(|found| Arc::ptr_eq(found, segment))
     }
 
     fn read_segment(&mut self, step: &Step) -> Result<(), ReadError> {
@@ -88,25 +91,22 @@ impl Pass<'_> {
         while self.next < step.stop && (self.octets_left > 0 || self.entries.is_empty()) {
             let mut octets = [0; frame::HEADER_OCTETS];
             let whole = read_exact_at(&file, &mut octets, position).map_err(fault("read"))?;
-            let header =
-                Header::decode(&segment.salt, &octets).filter(|header| whole && header.first <= self.next);
+            let header = Header::decode(&segment.salt, &octets)
+                .filter(|header| whole && header.position == position && header.first <= self.next);
             let Some(header) = header else {
-                return Err(self.damage(
-                    segment,
-                    position,
-                    self.next..step.stop,
-                    "a frame's header is damaged",
-                ));
+                position = self.look_beyond(segment, position, step.stop)?;
+                continue;
             };
             segment.note(header.first, position);
             if header.end() > self.next {
-                let mut payload = vec![0; header.payload_octets as usize];
+                let mut payload = vec![0; header.payload_octets as usize + frame::END_OCTETS];
                 let at = position + frame::HEADER_OCTETS as u64;
                 let whole = read_exact_at(&file, &mut payload, at).map_err(fault("read"))?;
                 if !whole || !header.matches(&payload) {
-                    let lost = header.first..header.end();
-                    return Err(self.damage(segment, position, lost, "a frame's checksum is wrong"));
+                    position = self.look_beyond(segment, position, step.stop)?;
+                    continue;
                 }
+                payload.truncate(header.payload_octets as usize);
                 self.take(&header, payload, &mut keys, position)?;
             }
             position += header.frame_octets();
@@ -122,12 +122,24 @@ impl Pass<'_> {
         keys: &mut Keys<'_>,
         position: u64,
     ) -> Result<(), ReadError> {
-        let lost = header.first..header.end();
+        let segment = keys.segment;
+        let forged = |pass: &Self| {
+            let lost = header.first..header.end();
+            pass.damage(segment, DamageKind::NotAuthentic, position, lost)
+        };
+        if header.kind.is_gap() {
+            let key_id = frame::gap_key(&payload).unwrap_or(0);
+            let binding = &segment.binding;
+            let key = keys.key(key_id, header.first)?;
+            if !frame::is_authentic_gap(key, binding, header, &payload) {
+                return Err(forged(self));
+            }
+            self.next = header.end();
+            return Ok(());
+        }
         let mut plain = Vec::with_capacity(header.entries as usize);
         let rows: Option<Vec<Row>> = frame::rows(header, &payload).collect();
-        let Some(rows) = rows else {
-            return Err(self.damage(keys.segment, position, lost, "a frame's table is damaged"));
-        };
+        let Some(rows) = rows else { return Err(forged(self)) };
         for row in rows.iter().filter(|row| row.offset >= self.next) {
             let octets = row.sealed.len() - frame::TAG_OCTETS;
             let is_first = self.entries.is_empty() && plain.is_empty();
@@ -135,8 +147,9 @@ impl Pass<'_> {
                 self.octets_left = 0;
                 break;
             }
-            let Ok(range) = frame::open(keys.key(row)?, row, &mut payload) else {
-                return Err(self.damage(keys.segment, position, lost, "an entry is not authentic"));
+            let key = keys.key(row.key_id, row.offset)?;
+            let Ok(range) = frame::open(key, &segment.binding, row, &mut payload) else {
+                return Err(forged(self));
             };
             self.octets_left = self.octets_left.saturating_sub(octets);
             plain.push((row.offset, range));
@@ -148,12 +161,37 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn damage(&self, segment: &Segment, position: u64, lost: std::ops::Range<u64>, what: &str) -> ReadError {
+    /// There is no whole frame at a position. Where only a mark is damaged, nothing is lost: the position of the frame that
+    /// is looked for. Otherwise what is lost, from the whole file.
+    fn look_beyond(&self, segment: &Segment, position: u64, stop: u64) -> Result<u64, ReadError> {
+        let octets =
+            std::fs::read(&segment.path).map_err(|error| IoFault::new("read", &segment.path, error))?;
+        for piece in Walk::new(segment, &octets, stop) {
+            match piece {
+                Piece::Frame(at, header)
+                    if at as u64 > position && header.end() > self.next && header.first <= self.next =>
+                {
+                    tracing::warn!("{} has a damaged mark before octet {at}", segment.path.display());
+                    return Ok(at as u64);
+                }
+                Piece::Damage(found) if !found.is_harmless() => {
+                    let lost = found.first..found.end.unwrap_or(stop);
+                    return Err(self.damage(segment, found.kind, found.position as u64, lost));
+                }
+                _ => {}
+            }
+        }
+        // The file is whole now, and was not when it was read a moment ago.
+        Err(self.damage(segment, DamageKind::Altered, position, self.next..stop))
+    }
+
+    fn damage(&self, segment: &Segment, kind: DamageKind, position: u64, lost: Range<u64>) -> ReadError {
         let corruption = Corruption {
             log: self.log.name.clone(),
+            kind,
             first: Offset(lost.start),
             end: Some(Offset(lost.end)),
-            what: format!("{what} at octet {position} of {}", segment.path.display()).into(),
+            what: format!("at octet {position} of {}", segment.path.display()).into(),
         };
         self.log.mark_corrupt(&corruption);
         corruption.into()
@@ -167,28 +205,26 @@ fn step_at(view: &View, next: u64) -> Step {
     Step { segment: view.segments[after - 1].clone(), stop }
 }
 
-/// The keys of one segment that were derived in this call.
-struct Keys<'a> {
-    keyring: &'a Keyring,
-    log: &'a LogState,
-    segment: &'a Segment,
-    derived: Vec<(u32, LessSafeKey)>,
+/// The keys of one segment that were derived so far.
+pub(super) struct Keys<'a> {
+    pub(super) keyring: &'a Keyring,
+    pub(super) log: &'a LogState,
+    pub(super) segment: &'a Segment,
+    pub(super) derived: Vec<(u32, LessSafeKey)>,
 }
 
 impl Keys<'_> {
-    fn key(&mut self, row: &Row) -> Result<&LessSafeKey, ReadError> {
-        if let Some(at) = self.derived.iter().position(|(id, _)| *id == row.key_id) {
+    /// The key with a number, for what is at an offset.
+    pub(super) fn key(&mut self, key_id: u32, offset: u64) -> Result<&LessSafeKey, ReadError> {
+        if let Some(at) = self.derived.iter().position(|(id, _)| *id == key_id) {
             return Ok(&self.derived[at].1);
         }
-        let missing = || ReadError::KeyMissing {
-            log: self.log.name.clone(),
-            offset: Offset(row.offset),
-            key: row.key_id,
-        };
+        let missing =
+            || ReadError::KeyMissing { log: self.log.name.clone(), offset: Offset(offset), key: key_id };
         let data_key =
-            self.keyring.by_id(row.key_id).filter(|key| key.log == self.log.name).ok_or_else(missing)?;
+            self.keyring.by_id(key_id).filter(|key| key.log == self.log.name).ok_or_else(missing)?;
         let key = data_key.derive(Purpose::Segment, &self.segment.salt).map_err(|_| missing())?;
-        self.derived.push((row.key_id, key));
+        self.derived.push((key_id, key));
         Ok(&self.derived.last().expect("pushed above").1)
     }
 }

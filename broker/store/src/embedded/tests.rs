@@ -8,7 +8,7 @@ mod secrecy;
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::conformance::{block_on, entry, pattern, read_all, scans, source, suite, write_blob};
+use crate::conformance::{block_on, entry, event, pattern, read_all, scans, source, suite, write_blob};
 use crate::{AppendError, BlobError, Durability, MetaError, ReadError};
 use hilum_core::Offset;
 
@@ -143,7 +143,18 @@ fn trimming_deletes_whole_segments_for_good() {
     assert_eq!(block_on(store.log().bounds(&scans())).unwrap(), bounds);
     assert_eq!(contents(&store).unwrap().len() as u64, bounds.end - bounds.start);
     block_on(store.log().trim(&scans(), Offset(u64::MAX))).unwrap();
-    assert_eq!(segment_files(dir.path()).len(), 1, "the last one stays");
+    assert_eq!(segment_files(dir.path()).len(), 0, "an idle log gives everything back");
+    assert_eq!(block_on(store.log().usage(&scans())).unwrap(), crate::Usage::default());
+    assert_eq!(block_on(store.log().bounds(&scans())).unwrap(), 40..40);
+    store.close();
+    let store = open(&dir);
+    assert_eq!(append(&store, &["on"]).unwrap(), 40, "offsets are not used again");
+    append(&store, &["and on"]).unwrap();
+    block_on(store.log().trim(&scans(), Offset(41))).unwrap();
+    assert_eq!(contents(&store).unwrap(), plain(&["on", "and on"]), "a segment with a younger entry stays");
+    block_on(store.log().trim(&scans(), Offset(42))).unwrap();
+    assert_eq!(segment_files(dir.path()).len(), 0, "not even the one being written stays");
+    assert_eq!(append(&store, &["on"]).unwrap(), 42);
 }
 
 #[test]

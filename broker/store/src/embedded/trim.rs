@@ -1,25 +1,41 @@
 //! Gives whole segments back to the disk. The new start is durable before the first file goes, so that a segment missing
 //! at open is either before the start, or lost.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::disk::{Disk, write_all_at};
+use super::disk::{Disk, remove, replace, sync_dir};
 use super::frame::{u32_at, u64_at};
 use super::log::LogState;
 use super::segment::Segment;
+use super::writer::Writer;
 use crate::{IoFault, ReadError};
 
 const START_FILE: &str = "start";
 const START_OCTETS: usize = 12;
 
-/// Deletes the segments whose entries are all before `before`; never the last one.
-pub(super) fn trim(log: &LogState, disk: &dyn Disk, before: u64) -> Result<(), ReadError> {
+/// Deletes the segments whose entries are all before `before`.
+pub(super) fn trim(
+    log: &Arc<LogState>,
+    disk: &dyn Disk,
+    writer: &Writer,
+    before: u64,
+) -> Result<(), ReadError> {
     let _alone = log.trimming.lock();
+    if before >= log.view.read().end {
+        // The last segment goes too, so nothing more may be written into it.
+        log.roll(writer)?;
+    }
     let (gone, start) = {
-        let view = log.view.read();
-        let spent = view.segments.windows(2).take_while(|pair| pair[1].base <= before).count();
+        let (view, active) = (log.view.read(), log.active());
+        let end_of = |number: usize| view.segments.get(number + 1).map_or(view.end, |next| next.base);
+        let is_spent = |number: &usize| {
+            let is_active =
+                active.as_ref().is_some_and(|active| Arc::ptr_eq(active, &view.segments[*number]));
+            end_of(*number) <= before && !is_active
+        };
+        let spent = (0..view.segments.len()).take_while(is_spent).count();
         let gone: Vec<Arc<Segment>> = view.segments[..spent].to_vec();
         (gone, view.segments.get(spent).map_or(view.end, |segment| segment.base))
     };
@@ -29,31 +45,15 @@ pub(super) fn trim(log: &LogState, disk: &dyn Disk, before: u64) -> Result<(), R
     write_start(disk, &log.dir, start)?;
     log.view.write().segments.drain(..gone.len());
     for segment in gone {
-        remove(&segment.path)?;
+        remove(disk, &segment.path)?;
     }
-    disk.sync_dir(&log.dir).map_err(|error| IoFault::new("fsync", &log.dir, error))?;
-    Ok(())
+    Ok(sync_dir(disk, &log.dir)?)
 }
 
-/// Deletes a file, if it is there.
-pub(crate) fn remove(path: &Path) -> Result<(), IoFault> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(IoFault::new("remove", path, error)),
-        _ => Ok(()),
-    }
-}
-
-fn write_start(disk: &dyn Disk, dir: &Path, start: u64) -> Result<(), IoFault> {
-    let (path, new) = (dir.join(START_FILE), dir.join("start.new"));
+pub(super) fn write_start(disk: &dyn Disk, dir: &Path, start: u64) -> Result<(), IoFault> {
     let mut octets = start.to_le_bytes().to_vec();
     octets.extend(crc32c::crc32c(&octets).to_le_bytes());
-    remove(&new)?;
-    let io = |operation| move |error| IoFault::new(operation, &dir.join("start.new"), error);
-    let mut file = disk.create(&new).map_err(io("create"))?;
-    write_all_at(file.as_mut(), &mut [IoSlice::new(&octets)], 0).map_err(io("write"))?;
-    file.sync().map_err(io("fsync"))?;
-    std::fs::rename(&new, &path).map_err(io("rename"))?;
-    disk.sync_dir(dir).map_err(|error| IoFault::new("fsync", dir, error))
+    replace(disk, &dir.join(START_FILE), &octets)
 }
 
 /// The offset that a log was trimmed to: 0 if it never was, none where the file is damaged.

@@ -16,12 +16,11 @@ use hilum_core::{LogName, Offset};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::disk::{Disk, DiskFile, write_all_at};
+use super::disk::{Disk, DiskFile, remove, write_all_at};
 use super::frame::{self, Frame};
 use super::keyring::{Keyring, SaveError};
 use super::log::LogState;
 use super::segment::{self, Segment};
-use super::trim::remove;
 use crate::limits::{GROUP_OCTETS_MAX, QUEUE_OCTETS_MAX};
 use crate::{AppendError, Durability, IoFault};
 
@@ -53,6 +52,26 @@ impl Job {
     }
 }
 
+/// What the writer is given to do, in order.
+enum Task {
+    Append(Job),
+    /// Ends the segment that a log is written to, so that nobody writes into it any more.
+    Roll(Arc<LogState>, oneshot::Sender<Result<(), AppendError>>),
+}
+
+impl Task {
+    fn octets(&self) -> usize {
+        if let Self::Append(job) = self { job.frame.octets().len() } else { 0 }
+    }
+
+    fn refuse(self, error: AppendError) {
+        match self {
+            Self::Append(job) => job.refuse(error),
+            Self::Roll(_, reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
 /// The writer thread's front.
 pub(super) struct Writer {
     queue: Arc<Queue>,
@@ -68,7 +87,7 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    tasks: VecDeque<Task>,
     octets: usize,
     closed: bool,
 }
@@ -102,12 +121,23 @@ impl Writer {
     }
 
     pub(super) fn push(&self, job: Job) {
+        self.queue_up(Task::Append(job));
+    }
+
+    /// Ends the segment that a log is written to, after all batches that were pushed before.
+    pub(super) fn roll(&self, log: Arc<LogState>) -> oneshot::Receiver<Result<(), AppendError>> {
+        let (reply, result) = oneshot::channel();
+        self.queue_up(Task::Roll(log, reply));
+        result
+    }
+
+    fn queue_up(&self, task: Task) {
         let mut state = self.queue.state.lock();
         if state.closed {
-            return job.refuse(AppendError::Closed);
+            return task.refuse(AppendError::Closed);
         }
-        state.octets += job.frame.octets().len();
-        state.jobs.push_back(job);
+        state.octets += task.octets();
+        state.tasks.push_back(task);
         drop(state);
         self.queue.changed.notify_one();
     }
@@ -131,29 +161,42 @@ impl Drop for Writer {
 }
 
 impl Queue {
-    /// The next group, in order; none when closed and empty.
-    fn take(&self) -> Option<Vec<Job>> {
+    /// The next group, in order; none when closed and empty. A roll is a group of its own.
+    fn take(&self) -> Option<Work> {
         let mut state = self.state.lock();
-        while state.jobs.is_empty() {
+        while state.tasks.is_empty() {
             if state.closed {
                 return None;
             }
             self.changed.wait(&mut state);
         }
-        let (mut group, mut octets) = (Vec::with_capacity(state.jobs.len()), 0);
-        while octets < GROUP_OCTETS_MAX
-            && let Some(job) = state.jobs.pop_front()
-        {
-            octets += job.frame.octets().len();
-            group.push(job);
+        let (mut group, mut octets) = (Vec::with_capacity(state.tasks.len()), 0);
+        while octets < GROUP_OCTETS_MAX {
+            match state.tasks.pop_front() {
+                Some(Task::Append(job)) => {
+                    octets += job.frame.octets().len();
+                    group.push(job);
+                }
+                Some(Task::Roll(log, reply)) if group.is_empty() => return Some(Work::Roll(log, reply)),
+                Some(roll) => {
+                    state.tasks.push_front(roll);
+                    break;
+                }
+                None => break,
+            }
         }
         state.octets -= octets;
-        Some(group)
+        Some(Work::Group(group))
     }
 
     fn is_empty(&self) -> bool {
-        self.state.lock().jobs.is_empty()
+        self.state.lock().tasks.is_empty()
     }
+}
+
+enum Work {
+    Group(Vec<Job>),
+    Roll(Arc<LogState>, oneshot::Sender<Result<(), AppendError>>),
 }
 
 /// Refuses everything should the thread end by a panic, so that no caller waits for ever.
@@ -163,16 +206,22 @@ impl Drop for CloseOnExit<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         state.closed = true;
-        state.jobs.drain(..).for_each(|job| job.refuse(AppendError::Closed));
+        state.tasks.drain(..).for_each(|task| task.refuse(AppendError::Closed));
     }
 }
 
 fn work(queue: &Queue, mut committer: Committer) {
     let _guard = CloseOnExit(queue);
-    while let Some(group) = queue.take() {
-        let touched = committer.commit(group);
-        if queue.is_empty() {
-            touched.iter().for_each(|log| committer.mark(log));
+    while let Some(work) = queue.take() {
+        match work {
+            Work::Group(group) => {
+                let touched = committer.commit(group);
+                if queue.is_empty() {
+                    touched.iter().for_each(|log| committer.mark(log));
+                }
+            }
+            // Nobody may be waiting any more.
+            Work::Roll(log, reply) => drop(reply.send(committer.roll(&log))),
         }
     }
     committer.finish();
@@ -345,6 +394,15 @@ impl Committer {
         refusal
     }
 
+    /// Ends the segment that is being written, if there is one.
+    fn roll(&mut self, log: &LogState) -> Result<(), AppendError> {
+        let end = log.view.read().end;
+        match self.tail(log).open.take().map_or(Ok(()), |mut open| open.close(end)) {
+            Ok(()) => Ok(()),
+            Err(fault) => Err(self.poison(log, fault)),
+        }
+    }
+
     /// The disk is idle: leaves word of what is durable.
     fn mark(&mut self, log: &LogState) {
         let end = log.view.read().end;
@@ -394,7 +452,7 @@ impl OpenSegment {
         };
         if let Err(fault) = begin() {
             // So that the same offset can begin a segment again.
-            return Err(remove(&segment.path).err().unwrap_or(fault));
+            return Err(remove(disk, &segment.path).err().unwrap_or(fault));
         }
         let octets = segment::HEADER_OCTETS as u64;
         segment.set_octets(octets);
@@ -408,8 +466,10 @@ impl OpenSegment {
 
     /// Writes frames at the end. Where it fails, [`OpenSegment::cut_back`] takes away what was written of them.
     fn write(&mut self, jobs: &mut [Job]) -> Result<(), IoFault> {
+        let mut position = self.octets;
         for job in &mut *jobs {
-            job.frame.stamp(&self.segment.salt, self.synced);
+            job.frame.stamp(&self.segment.salt, position, self.synced);
+            position += job.frame.header.frame_octets();
         }
         let mut slices: Vec<IoSlice<'_>> = jobs.iter().map(|job| IoSlice::new(job.frame.octets())).collect();
         write_all_at(self.file.as_mut(), &mut slices, self.octets).map_err(self.fault("write"))?;

@@ -241,9 +241,9 @@ impl Log for MemoryLogs {
     }
 
     fn bounds(&self, log: &LogName) -> Pending<Range<u64>, ReadError> {
-        ready(self.with(log, |log| match &log.corruption {
-            Some(corruption) => Err(corruption.clone().into()),
-            None => Ok(log.start..log.acked),
+        ready(self.with(log, |log| {
+            let damage = log.corruption.as_ref().map_or(u64::MAX, |corruption| corruption.first.0);
+            Ok(log.start..log.acked.min(damage.max(log.start)))
         }))
     }
 

@@ -23,7 +23,7 @@ use self::blobs::{MemoryBlob, MemoryBlobs};
 use self::log::{MemoryLog, MemoryLogs};
 use crate::embedded::check_key_and_value;
 use crate::limits::META_SCAN_ENTRIES_MAX;
-use crate::{Blobs, Corruption, IoFault, Log, Meta, MetaError, Pending};
+use crate::{Blobs, Corruption, DamageKind, IoFault, Log, Meta, MetaError, Pending};
 
 /// A store in memory.
 #[derive(Clone, Default)]
@@ -200,7 +200,8 @@ impl Faults {
     /// A log is damaged from an offset on: it serves nothing from there and takes no appends.
     pub fn corrupt(&self, log: &LogName, first: Offset) {
         let what = "a test damaged it".into();
-        let corruption = Corruption { log: log.clone(), first, end: None, what };
+        let kind = DamageKind::Altered;
+        let corruption = Corruption { log: log.clone(), kind, first, end: None, what };
         self.state.lock().logs.entry(log.clone()).or_default().corrupt(corruption);
     }
 

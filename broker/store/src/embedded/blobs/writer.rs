@@ -16,12 +16,11 @@ use hilum_core::record::{BlobId, BlobRef};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::super::disk::{DiskFile, write_all_at};
+use super::super::disk::{DiskFile, remove, write_all_at};
 use super::super::frame::TAG_OCTETS;
 use super::super::keyring::{Purpose, SaveError};
 use super::super::pool::{Pool, Refusal};
-use super::super::trim::remove;
-use super::{Chunk, Files, Header, INCOMING, STAGED};
+use super::{Chunk, Files, HEADER_OCTETS, Header, INCOMING, STAGED};
 use crate::limits::{BLOB_AHEAD_OCTETS_MAX, BLOB_DIRTY_OCTETS_MAX};
 use crate::{BlobError, BlobWriter, IoFault, Pending};
 
@@ -164,6 +163,8 @@ struct Body {
     files: Arc<Files>,
     path: PathBuf,
     id: BlobId,
+    /// What the file begins with, and every chunk is bound to.
+    header: [u8; HEADER_OCTETS],
     key: LessSafeKey,
     /// None after a failure or the end.
     file: Option<Box<dyn DiskFile>>,
@@ -195,12 +196,12 @@ impl Body {
         let mut file = files.disk.create(&path).map_err(fault("create"))?;
         let header = Header { id, key_id: data_key.id, since, log }.encode();
         if let Err(error) = write_all_at(file.as_mut(), &mut [IoSlice::new(&header)], 0) {
-            remove(&path)?;
+            remove(files.disk.as_ref(), &path)?;
             return Err(fault("write")(error).into());
         }
         let chunk = Vec::with_capacity(BLOB_CHUNK_OCTETS + TAG_OCTETS);
         let (file, hasher) = (Some(file), Hasher::new());
-        Ok(Self { files, path, id, key, file, chunk, index: 0, size: 0, hasher, dirty: 0 })
+        Ok(Self { files, path, id, header, key, file, chunk, index: 0, size: 0, hasher, dirty: 0 })
     }
 
     fn write(&mut self, octets: &[u8]) -> Result<(), BlobError> {
@@ -237,9 +238,12 @@ impl Body {
     /// wait for whatever of the file system's is on its way there.
     fn flush(&mut self, is_last: bool) -> Result<(), BlobError> {
         self.hasher.update(&self.chunk);
-        let chunk = Chunk { blob: self.id, index: self.index, is_last };
-        let sealed =
-            self.key.seal_in_place_append_tag(chunk.nonce(), chunk.associated_data(), &mut self.chunk);
+        let chunk = Chunk { index: self.index, is_last };
+        let sealed = self.key.seal_in_place_append_tag(
+            chunk.nonce(),
+            chunk.associated_data(&self.header),
+            &mut self.chunk,
+        );
         let fault = |error| IoFault::new("write", &self.path, error);
         sealed.map_err(|_| fault(io::Error::other("the cryptographic library failed")))?;
         let file = self.file.as_mut().ok_or(BlobError::WriterFailed)?;
@@ -291,7 +295,7 @@ impl Body {
         self.file = None;
         self.chunk.clear();
         for path in [self.path.clone(), self.files.path(STAGED, self.id)] {
-            if let Err(fault) = remove(&path) {
+            if let Err(fault) = remove(self.files.disk.as_ref(), &path) {
                 tracing::warn!("{fault}; it is removed when the store is opened again");
             }
         }
