@@ -8,7 +8,8 @@
 //! 3. [`entry`] and [`quarantine`]: what a log takes, and where refused records go.
 //! 4. [`policy`]: who may publish and read; the only source of a [`policy::Permit`]. [`filter`]: what a reader wants to have.
 //! 5. [`chain`]: plans of plugin stages and the receipts that their runs leave.
-//! 6. [`audit`]: what is written down about decisions; [`control`]: operators' decisions that outlive the process.
+//! 6. [`audit`]: what is written down about decisions; [`control`]: operators' decisions that outlive the process;
+//!    [`retention`]: what may be deleted, and when.
 //! 7. [`cose`]: end-to-end encryption to named recipients.
 //! 8. [`wire`], [`session`] and [`delivery`]: the frames of the wire protocol, its state machines, and what the broker knows
 //!    of a subscription while it is read.
@@ -29,6 +30,7 @@ pub mod policy;
 pub mod producers;
 pub mod quarantine;
 pub mod record;
+pub mod retention;
 pub mod session;
 pub mod wire;
 
