@@ -101,6 +101,8 @@ names! {
     RoleName, "role";
     /// What a record may reveal, such as `phi` or `payment`.
     Label, "label";
+    /// Why a reader gave a record up, such as `unknown-patient`. It is written down: a code, not a sentence about the record.
+    ReasonCode, "reason";
 }
 
 #[cfg(test)]
