@@ -165,12 +165,14 @@ fn exit(error: &anyhow::Error) -> Exit {
     } else if let Some(error) = error.downcast_ref::<PublishError>() {
         match error {
             PublishError::Refused { .. } => return Exit::Refused,
+            PublishError::Reconnect { .. } => return Exit::NotConnected,
             PublishError::Unanswered { source, .. } => Some(source),
             _ => None,
         }
     } else if let Some(error) = error.downcast_ref::<ReadError>() {
         match error {
             ReadError::Stream { source, .. } | ReadError::Body { source, .. } => Some(source),
+            ReadError::Reconnect { .. } => return Exit::NotConnected,
             ReadError::Write(_) => None,
         }
     } else {
