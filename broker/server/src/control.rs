@@ -6,7 +6,7 @@ use hilum_core::audit::{Action, Event};
 use hilum_core::control::{Decision, DecisionError, FlowHolds, Hold, Pause, State};
 use hilum_core::entry::EntryError;
 use hilum_core::{FlowName, LogName, Offset, PrincipalId, SubscriptionName, Timestamp};
-use hilum_store::{AppendError, Log, ReadError};
+use hilum_store::{AppendError, Durability, Log, ReadError};
 use parking_lot::RwLock;
 use tokio::sync::{OwnedMutexGuard, RwLockReadGuard, watch};
 
@@ -161,7 +161,9 @@ impl Shared {
         mut entries: OwnedMutexGuard<u64>,
     ) -> Result<Decision, DecideError> {
         self.audit(vec![self.event_of(&decision)]).await?;
-        self.log.append(&LogName::Control, vec![decision.to_entry(&self.identity)]).await?;
+        self.log
+            .append(&LogName::Control, vec![decision.to_entry(&self.identity)], Durability::Fsynced)
+            .await?;
         {
             let _nobody_deletes = self.control.deleting.write().await;
             self.control.state.write().apply(decision.clone());
@@ -171,7 +173,9 @@ impl Shared {
         if *entries >= SNAPSHOT_ENTRIES {
             match self.write_snapshot().await {
                 Ok(written) => *entries = written,
-                Err(error) => tracing::warn!(%error, "the log of operators' decisions could not be compacted yet"),
+                Err(error) => {
+                    tracing::warn!(%error, "the log of operators' decisions could not be compacted yet")
+                }
             }
         }
         Ok(decision)
@@ -182,7 +186,7 @@ impl Shared {
         let snapshot = self.control.state.read().snapshot(&self.identity);
         let (parts, mut first) = (snapshot.len() as u64, None);
         for part in snapshot {
-            let offset = self.log.append(&LogName::Control, vec![part]).await?;
+            let offset = self.log.append(&LogName::Control, vec![part], Durability::Fsynced).await?;
             first.get_or_insert(offset);
         }
         if let Some(first) = first
