@@ -18,10 +18,11 @@ mod operators;
 mod problem;
 mod purpose;
 mod reader;
+mod retention;
 mod stage;
 #[cfg(test)]
 mod tests;
-mod units;
+pub mod units;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -8,6 +8,7 @@ use super::emission::Emission;
 use super::model::{FlowConfig, Hospital, SubscriptionConfig};
 use super::purpose;
 use super::reader::{At, PlainName, Sink, Table, known, list, nearest};
+use super::retention;
 use super::stage::{self, Phase};
 
 /// What is known when a part of a flow is read.
@@ -36,6 +37,7 @@ pub(super) fn read(
         flow: name.as_ref().map_or("", |name| name.value.as_str()),
         zone: zone.as_ref().map(|zone| &zone.value),
     };
+    let retention = table.table_if("retention").map(retention::read).unwrap_or_default();
     let publish = table.tables("publish").into_iter().enumerate();
     let publish = publish.filter_map(|(index, rule)| read_publish(index, rule, surroundings)).collect();
     let ingress = stage::read_chain(table.tables("ingress"), Phase::Ingress, surroundings, emissions);
@@ -48,6 +50,7 @@ pub(super) fn read(
         class: class?.value.0,
         zone: zone?.value,
         labels,
+        retention,
         publish,
         ingress,
         subscriptions,

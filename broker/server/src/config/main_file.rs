@@ -10,8 +10,8 @@ use hilum_core::{Digest, Label, Principal, PrincipalId, StakeholderName, ZoneNam
 use super::directory::Directory;
 use super::model::{Hospital, KeyFile, KeyKind, Limits, PluginFile, Stakeholder};
 use super::octets_of_hex;
-use super::operators;
 use super::reader::{At, PlainName, Sink, Table, known};
+use super::{operators, retention};
 
 /// Connections that a hospital may allow at a time.
 const CONNECTIONS_MAX: u64 = 1 << 20;
@@ -34,6 +34,9 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
     let operators =
         operators.filter_map(|(index, entry)| operators::read(index, entry, &stakeholders)).collect();
     let quarantine = table.table_if("quarantine").map(operators::read_quarantine);
+    let (quarantine_octets_max, quarantine_max_age) =
+        quarantine.unwrap_or((operators::QUARANTINE_OCTETS_DEFAULT, None));
+    let audit_max_age = table.table_if("audit").and_then(retention::read_audit);
     let plugins = table.named("plugins").into_iter();
     let plugins = plugins.map(|(name, plugin)| read_plugin(name, plugin, directory)).collect();
     let keys = table.named("keys").into_iter();
@@ -49,7 +52,9 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
         stakeholders,
         identities,
         operators,
-        quarantine_octets_max: quarantine.unwrap_or(operators::QUARANTINE_OCTETS_DEFAULT),
+        quarantine_octets_max,
+        quarantine_max_age,
+        audit_max_age,
         plugins,
         keys,
         flows: BTreeMap::new(),

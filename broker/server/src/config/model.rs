@@ -8,8 +8,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hilum_core::policy::{FlowRules, Grant, OperatorGrant, Policy};
+use hilum_core::retention::Policy as Retention;
 use hilum_core::{
     Digest, FlowName, Label, Principal, PrincipalId, RoleName, StageName, StakeholderName, SubscriptionName,
     ZoneName, limits,
@@ -42,6 +44,10 @@ pub struct Hospital {
     pub operators: Vec<OperatorGrant>,
     /// Octets that the quarantine of each flow may hold.
     pub quarantine_octets_max: u64,
+    /// How long a record may stay in quarantine; for ever where none is set.
+    pub quarantine_max_age: Option<Duration>,
+    /// How long audit events are kept; for ever where none is set.
+    pub audit_max_age: Option<Duration>,
     /// Plugins, by the name that stages use.
     pub plugins: BTreeMap<String, PluginFile>,
     /// Secrets that stages may be granted, by name.
@@ -110,6 +116,8 @@ pub struct FlowConfig {
     pub zone: ZoneName,
     /// What its records may reveal as they come in.
     pub labels: Vec<Label>,
+    /// How long its records are kept.
+    pub retention: Retention,
     /// Who may publish. What plugins emit to the flow is not listed here: see [`StageConfig::emits_as`].
     pub publish: Vec<Grant>,
     /// The chain before records are stored.

@@ -1,13 +1,14 @@
 //! `[[operators]]` of `hilum.toml`: who may look after flows, and what for. And `[quarantine]`: how much it may hold.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hilum_core::policy::{Grant, OperatorGrant, Right};
 use hilum_core::{RoleName, StakeholderName};
 
 use super::model::Stakeholder;
 use super::reader::{Table, known, list};
-use super::units;
+use super::{retention, units};
 
 /// Octets that the quarantine of each flow may hold where nothing else is said.
 pub(super) const QUARANTINE_OCTETS_DEFAULT: u64 = 4 << 30;
@@ -39,9 +40,10 @@ pub(super) fn read(
     Some(OperatorGrant { to, may: may.into_iter().map(|right| right.value).collect() })
 }
 
-/// Reads `[quarantine]`: octets that the quarantine of each flow may hold.
-pub(super) fn read_quarantine(mut table: Table<'_>) -> u64 {
+/// Reads `[quarantine]`: octets that the quarantine of each flow may hold, and how old its records may get.
+pub(super) fn read_quarantine(mut table: Table<'_>) -> (u64, Option<Duration>) {
     let max = table.read_if("max_bytes", "4GiB", units::octets);
+    let max_age = retention::max_age(&mut table);
     table.finish();
-    max.map_or(QUARANTINE_OCTETS_DEFAULT, |max| max.value)
+    (max.map_or(QUARANTINE_OCTETS_DEFAULT, |max| max.value), max_age)
 }

@@ -161,7 +161,8 @@ impl<'a> Table<'a> {
         match read(&text.value) {
             Ok(value) => Some(text.map(|_| value)),
             Err(error) => {
-                self.sink.report(text.problem(error.to_string(), format!("for example `{key} = \"{example}\"`")));
+                self.sink
+                    .report(text.problem(error.to_string(), format!("for example `{key} = \"{example}\"`")));
                 None
             }
         }
@@ -199,6 +200,16 @@ impl<'a> Table<'a> {
                 None
             }
         }
+    }
+
+    /// Yes or no, that may be there.
+    pub(super) fn flag_if(&mut self, key: &'static str) -> Option<bool> {
+        let value = self.value(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            self.wrong_shape(value, self.path_of(key), "yes or no", "true` or `false");
+        }
+        flag
     }
 
     /// A table as JSON; an empty object if it is not there.

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod paths;
+mod retention;
 
 /// A hospital in which everything is right.
 const MAIN: &str = r#"[hospital]

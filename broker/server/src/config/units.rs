@@ -1,10 +1,14 @@
-//! Durations and sizes as the configuration writes them: a whole number and its unit.
+//! Durations, sizes and times as the configuration and the command line write them.
 
 use std::time::Duration;
 
-/// Why a text is not a duration or a size.
+use hilum_core::Timestamp;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Why a text is not a duration, a size or a time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum UnitError {
+pub enum UnitError {
     /// No such unit.
     #[error("this is no duration: write a whole number and its unit, one of `ms`, `s`, `m`, `h` and `d`")]
     Duration,
@@ -13,6 +17,9 @@ pub(super) enum UnitError {
         "this is no size: write a whole number and its unit, one of `KiB`, `MiB`, `GiB` and `TiB`, or octets without one"
     )]
     Size,
+    /// Not RFC 3339, or before 1970.
+    #[error("this is no time: write it as RFC 3339 has it, such as `2026-11-23T22:00:00+01:00`")]
+    Time,
     /// More than there can be.
     #[error("this is too much")]
     TooMuch,
@@ -26,13 +33,20 @@ const SIZES: [(&str, u64); 5] =
 const UNITS_MAX: u64 = (1 << 62) - 1;
 
 /// Reads e.g. `500ms`, `30s`, `5m`, `12h` or `30d`.
-pub(super) fn duration(text: &str) -> Result<Duration, UnitError> {
+pub fn duration(text: &str) -> Result<Duration, UnitError> {
     read(text, &DURATIONS, UnitError::Duration).map(Duration::from_millis)
 }
 
 /// Reads e.g. `4096`, `64KiB` or `10GiB`, as octets.
-pub(super) fn octets(text: &str) -> Result<u64, UnitError> {
+pub fn octets(text: &str) -> Result<u64, UnitError> {
     read(text, &SIZES, UnitError::Size)
+}
+
+/// Reads a time as RFC 3339, section 5.6, has it.
+pub fn time(text: &str) -> Result<Timestamp, UnitError> {
+    let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| UnitError::Time)?;
+    let milliseconds = at.unix_timestamp_nanos() / 1_000_000;
+    u64::try_from(milliseconds).map(Timestamp).map_err(|_| UnitError::Time)
 }
 
 fn read(text: &str, units: &[(&str, u64)], wrong: UnitError) -> Result<u64, UnitError> {
@@ -61,6 +75,16 @@ mod tests {
             ["4096", "64KiB", "10 GiB", "2TiB", "1MiB"].map(octets),
             [Ok(4096), Ok(65_536), Ok(10 << 30), Ok(2 << 40), Ok(1 << 20)]
         );
+    }
+
+    #[test]
+    fn reads_a_time_in_any_zone() {
+        let utc = Timestamp(1_700_000_000_500);
+        assert_eq!(time("2023-11-14T22:13:20.5Z"), Ok(utc));
+        assert_eq!(time("2023-11-14T23:13:20.500+01:00"), Ok(utc));
+        for wrong in ["", "2023-11-14", "2023-11-14T22:13:20", "1969-12-31T23:59:59Z", "tomorrow"] {
+            assert_eq!(time(wrong), Err(UnitError::Time), "{wrong}");
+        }
     }
 
     #[test]
