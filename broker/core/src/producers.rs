@@ -3,35 +3,74 @@
 //! A publisher numbers its records from 1. [`Producers`] remembers the last number that was settled, that is stored or
 //! refused for good. Where an append failed, the flow takes nothing more of that publisher until the failed records come
 //! again, in order: a later one must not hide that an earlier one is missing.
+//!
+//! What is remembered is bounded, so the publisher that was silent longest is forgotten, and a retry of its last records must
+//! not be taken for new ones. So [`Producers`] also remembers *when* the last one that it forgot was heard of
+//! ([`Producers::forgotten_through`]), and a publisher is told the broker's time when it first opens a stream. When it
+//! comes back it says that time: if it is later than what was forgotten, then it was never forgotten, and nothing of it
+//! is stored where nothing is known of it. Otherwise nobody can tell, and it is refused. A publisher with an open stream is not
+//! forgotten.
+
+mod checkpoint;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::limits::PRODUCERS_MAX;
-use crate::record::{ProducerId, ProducerPosition};
+use serde::{Deserialize, Serialize};
 
-/// The publishers of one flow. Bounded: the one that was silent longest is forgotten first.
+use crate::limits::PRODUCERS_MAX;
+use crate::record::{ProducerId, ProducerPosition, Timestamp};
+
+pub use checkpoint::CheckpointError;
+
+/// The publishers of one flow.
+///
+/// - `advance` tells the time, which never goes back.
+/// - `open` and `close` bracket a publisher's stream.
+/// - `settle` and `fail` note what became of a record; `track`, `standing` and `last_settled` tell.
+/// - `encode` and `decode` are for a checkpoint; what was stored since comes with `restore`.
 #[derive(Debug, Default)]
 pub struct Producers {
     tracks: HashMap<ProducerId, Kept>,
-    by_use: BTreeMap<u64, ProducerId>,
+    /// Those without a stream, the longest silent first.
+    idle: BTreeMap<u64, ProducerId>,
     uses: u64,
+    now: Timestamp,
+    forgotten_through: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
     track: Track,
     used: u64,
+    heard: Timestamp,
+    streams: u32,
+}
+
+/// Why a publisher's stream is not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProducerError {
+    /// It was away for so long that it may have been forgotten.
+    #[error(
+        "the broker has forgotten this producer: it was silent for longer than {PRODUCERS_MAX} others; records that were sent \
+         and not acked may or may not be stored, and what is published from now on needs a new producer"
+    )]
+    Unknown,
+    /// So many have a stream that there is no room for another.
+    #[error("the flow has {PRODUCERS_MAX} publishers at a time already")]
+    TooMany,
 }
 
 /// One publisher's numbers. A copy of it tells how the records of a group stand to each other before the group is durable.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Track {
     settled: u64,
     missing: Option<Missing>,
 }
 
 /// Numbers that were not taken and have to come again, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Missing {
     next: u64,
     last: u64,
@@ -80,6 +119,54 @@ impl Track {
 }
 
 impl Producers {
+    /// Tells the time.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// The last time that one was heard of that is forgotten now; none where nobody was forgotten.
+    #[must_use]
+    pub fn forgotten_through(&self) -> Option<Timestamp> {
+        self.forgotten_through
+    }
+
+    /// Records before these were deleted unread, so that those who published them may be unknown.
+    pub fn forget_through(&mut self, time: Timestamp) {
+        self.forgotten_through = self.forgotten_through.max(Some(time));
+    }
+
+    /// Lets a publisher open a stream. `known_since` is the broker's time at which it opened its first one; none for one that has
+    /// published nothing yet. Gives the last number that was settled. The publisher is not forgotten until [`Producers::close`].
+    pub fn open(
+        &mut self,
+        producer: ProducerId,
+        known_since: Option<Timestamp>,
+    ) -> Result<u64, ProducerError> {
+        if !self.tracks.contains_key(&producer) {
+            if let (Some(since), Some(through)) = (known_since, self.forgotten_through)
+                && since <= through
+            {
+                return Err(ProducerError::Unknown);
+            }
+            if self.tracks.len() >= PRODUCERS_MAX && self.idle.is_empty() {
+                return Err(ProducerError::TooMany);
+            }
+        }
+        let kept = self.touch(producer);
+        kept.streams = kept.streams.saturating_add(1);
+        let (used, settled) = (kept.used, kept.track.settled);
+        self.idle.remove(&used);
+        Ok(settled)
+    }
+
+    /// The stream has ended.
+    pub fn close(&mut self, producer: ProducerId) {
+        let Some(kept) = self.tracks.get_mut(&producer) else { return };
+        kept.streams = kept.streams.saturating_sub(1);
+        self.touch(producer);
+        self.forget_surplus();
+    }
+
     /// What is known of a publisher: nothing where it is unknown.
     #[must_use]
     pub fn track(&self, producer: ProducerId) -> Track {
@@ -94,12 +181,20 @@ impl Producers {
 
     /// See [`Track::settle`].
     pub fn settle(&mut self, position: ProducerPosition) {
-        self.touch(position.producer).settle(position.sequence);
+        self.touch(position.producer).track.settle(position.sequence);
+        self.forget_surplus();
     }
 
     /// See [`Track::fail`].
     pub fn fail(&mut self, position: ProducerPosition) {
-        self.touch(position.producer).fail(position.sequence);
+        self.touch(position.producer).track.fail(position.sequence);
+        self.forget_surplus();
+    }
+
+    /// A record of this publisher is in the log, and was accepted then.
+    pub fn restore(&mut self, position: ProducerPosition, accepted: Timestamp) {
+        self.advance(accepted);
+        self.settle(position);
     }
 
     /// The last number of a publisher that was settled; 0 for an unknown one.
@@ -108,79 +203,29 @@ impl Producers {
         self.track(producer).settled
     }
 
-    fn touch(&mut self, producer: ProducerId) -> &mut Track {
-        self.uses += 1;
-        let used = self.uses;
-        let is_full = !self.tracks.contains_key(&producer) && self.tracks.len() >= PRODUCERS_MAX;
-        if let Some((_, oldest)) = is_full.then(|| self.by_use.pop_first()).flatten() {
-            self.tracks.remove(&oldest);
-        }
+    fn touch(&mut self, producer: ProducerId) -> &mut Kept {
+        let now = self.now;
         let kept = self.tracks.entry(producer).or_default();
-        self.by_use.remove(&kept.used);
-        self.by_use.insert(used, producer);
-        kept.used = used;
-        &mut kept.track
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(producer: u32, sequence: u64) -> ProducerPosition {
-        let mut id = [0; 16];
-        id[..4].copy_from_slice(&producer.to_be_bytes());
-        ProducerPosition { producer: ProducerId(id), sequence }
-    }
-
-    #[test]
-    fn recognises_a_retry() {
-        let mut producers = Producers::default();
-        assert_eq!(producers.standing(at(1, 1)), Standing::Fresh);
-        producers.settle(at(1, 1));
-        assert_eq!(producers.standing(at(1, 1)), Standing::Repeat);
-        assert_eq!(producers.standing(at(1, 2)), Standing::Fresh);
-        assert_eq!(producers.standing(at(2, 1)), Standing::Fresh);
-        assert_eq!(producers.last_settled(at(1, 0).producer), 1);
-    }
-
-    #[test]
-    fn a_later_record_never_hides_a_missing_one() {
-        let mut producers = Producers::default();
-        producers.fail(at(1, 4));
-        producers.fail(at(1, 5));
-        assert_eq!(producers.standing(at(1, 6)), Standing::OutOfOrder { missing: 4 });
-        assert_eq!(producers.standing(at(1, 4)), Standing::Fresh);
-        producers.settle(at(1, 4));
-        assert_eq!(producers.standing(at(1, 4)), Standing::Repeat);
-        assert_eq!(producers.standing(at(1, 6)), Standing::OutOfOrder { missing: 5 }, "5 failed too");
-        producers.settle(at(1, 5));
-        assert_eq!(producers.standing(at(1, 6)), Standing::Fresh);
-    }
-
-    #[test]
-    fn a_failure_below_a_settled_number_is_still_missing() {
-        let mut track = Track::default();
-        track.settle(3);
-        track.fail(5);
-        track.settle(4);
-        assert_eq!(track.standing(6), Standing::OutOfOrder { missing: 5 });
-        track.settle(5);
-        assert_eq!(track, Track { settled: 5, missing: None });
-    }
-
-    #[test]
-    fn forgets_the_longest_silent_publisher_first() {
-        let mut producers = Producers::default();
-        producers.settle(at(0, 1));
-        producers.settle(at(1, 1));
-        producers.settle(at(0, 2));
-        for n in 2..=u32::try_from(PRODUCERS_MAX).unwrap() {
-            producers.settle(at(n, 1));
+        kept.heard = now;
+        // Most often it is the one that was used last: then the order stands.
+        if kept.used != self.uses || self.uses == 0 {
+            self.uses += 1;
+            self.idle.remove(&kept.used);
+            kept.used = self.uses;
         }
-        assert_eq!(producers.standing(at(1, 1)), Standing::Fresh, "forgotten");
-        assert_eq!(producers.standing(at(0, 2)), Standing::Repeat, "used since");
-        assert_eq!(producers.tracks.len(), PRODUCERS_MAX);
-        assert_eq!(producers.by_use.len(), PRODUCERS_MAX);
+        if kept.streams == 0 {
+            self.idle.insert(kept.used, producer);
+        }
+        kept
+    }
+
+    /// The one that is heard of now is the last to be forgotten, so room is made when it is there.
+    fn forget_surplus(&mut self) {
+        while self.tracks.len() > PRODUCERS_MAX {
+            let Some((_, oldest)) = self.idle.pop_first() else { return };
+            if let Some(kept) = self.tracks.remove(&oldest) {
+                self.forget_through(kept.heard);
+            }
+        }
     }
 }
