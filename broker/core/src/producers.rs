@@ -135,6 +135,14 @@ impl Producers {
         self.forgotten_through = self.forgotten_through.max(Some(time));
     }
 
+    /// Records are missing from what was read, so that nothing known before counts any more.
+    pub fn forget_all(&mut self, now: Timestamp) {
+        self.advance(now);
+        self.tracks.clear();
+        self.idle.clear();
+        self.forget_through(self.now);
+    }
+
     /// Lets a publisher open a stream. `known_since` is the broker's time at which it opened its first one; none for one that has
     /// published nothing yet. Gives the last number that was settled. The publisher is not forgotten until [`Producers::close`].
     pub fn open(

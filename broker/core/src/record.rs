@@ -39,7 +39,7 @@ use crate::policy::{Permit, ReadPermit};
 pub struct Timestamp(pub u64);
 
 /// Position of a record in its flow, from 0, without gaps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Offset(pub u64);
 
@@ -729,6 +729,12 @@ impl Delivered {
     #[must_use]
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
+    }
+
+    /// Gives what is sent to the reader.
+    #[must_use]
+    pub fn into_parts(self) -> (Head, Body, Receipt) {
+        (self.head, self.body, self.receipt)
     }
 
     /// Goes on in the delivery's own span.

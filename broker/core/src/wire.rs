@@ -121,8 +121,8 @@ pub fn record_octets(head: &Head, body: usize) -> u64 {
 
 /// No encoding of a record's head and body is longer than this: every length and tag counted at its longest.
 pub(crate) fn encoded_octets_max(head: &Head, body: usize) -> usize {
-    // Time 10, key 1 + 2, content type 2, two list lengths 1 + 1, trace 1 + 25, tag and length of the body 1 + 5.
-    const FIXED: usize = 49;
+    // Time 10, the other two times 1 + 10 each, key 1 + 2, content type 2, two list lengths 1 + 1, trace 1 + 25, tag and length of the body 1 + 5.
+    const FIXED: usize = 71;
     let attributes: usize = head.attributes.iter().map(|a| a.name.len() + a.value.len() + 5).sum();
     let labels: usize = head.labels.iter().map(|label| label.as_str().len() + 1).sum();
     FIXED + body + head.key.as_ref().map_or(0, String::len) + head.content_type.len() + attributes + labels

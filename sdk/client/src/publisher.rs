@@ -130,6 +130,8 @@ pub struct Resume {
     /// The number of the first record that will be published: that of the first one without an ack, or one after the
     /// last one with.
     pub next_sequence: u64,
+    /// [`Publisher::known_since`] of the earlier one; none if nothing was ever published with this producer.
+    pub known_since: Option<Timestamp>,
 }
 
 /// Publishes to one flow. When it is dropped, what is in line is still sent as long as the runtime lives; [`Publisher::finish`]
@@ -140,6 +142,8 @@ pub struct Publisher {
     flow: FlowName,
     producer: ProducerId,
     last_sequence: u64,
+    known_since: Timestamp,
+    durability: Durability,
     line: mpsc::Sender<Command>,
     task: JoinHandle<Result<(), StreamError>>,
     /// How the stream ended, for those who come later.
@@ -152,7 +156,7 @@ impl Client {
     /// Opens a publisher with a sequence of its own.
     pub async fn publisher(&self, flow: &FlowName) -> Result<Publisher, OpenError> {
         let producer = random_producer().map_err(|source| open_error(flow, source))?;
-        self.publisher_resuming(flow, Resume { producer, next_sequence: 1 }).await
+        self.publisher_resuming(flow, Resume { producer, next_sequence: 1, known_since: None }).await
     }
 
     /// Opens a publisher that goes on with the sequence of an earlier one.
@@ -161,9 +165,10 @@ impl Client {
     }
 
     async fn open_publisher(&self, flow: &FlowName, resume: Resume) -> Result<Publisher, StreamError> {
-        let Resume { producer, next_sequence } = resume;
+        let Resume { producer, next_sequence, known_since } = resume;
         let mut stream = self.open_stream().await?;
-        let mut machine = PublisherClient::new(OpenPublisher { flow: flow.clone(), producer }, next_sequence);
+        let open = OpenPublisher { flow: flow.clone(), producer, known_since };
+        let mut machine = PublisherClient::new(open, next_sequence);
         let opened = match stream.next_event(&mut machine).await {
             Ok(PublisherClientEvent::Opened(opened)) => opened,
             Ok(PublisherClientEvent::Refused(refusal)) => return Err(StreamError::Refused(refusal)),
@@ -179,6 +184,8 @@ impl Client {
             flow: flow.clone(),
             producer,
             last_sequence: opened.last_sequence,
+            known_since: known_since.unwrap_or(opened.known_since),
+            durability: opened.durability,
             line,
             task: tokio::spawn(driver.run()),
             ended,
@@ -220,6 +227,19 @@ impl Publisher {
     #[must_use]
     pub fn last_sequence(&self) -> u64 {
         self.last_sequence
+    }
+
+    /// The broker's time when the producer's first publisher was opened, for [`Resume`]: by it the broker tells a producer that
+    /// it has forgotten from one of which nothing is stored.
+    #[must_use]
+    pub fn known_since(&self) -> Timestamp {
+        self.known_since
+    }
+
+    /// How safe records of this flow are when they are acked.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Where the records go.
@@ -265,7 +285,7 @@ impl Publisher {
         progress: impl FnMut(u64),
     ) -> Result<Ack, PublishError> {
         let position = self.take_upload_position()?;
-        let upload = Upload::new(&self.flow, position, head, size, body, progress).await?;
+        let upload = Upload::new(&self.flow, position, None, head, size, body, progress).await?;
         let ack = upload.run(&self.client).await?;
         // Only after an ack is the next number of this position free of doubt; otherwise the producer is forgotten.
         let next = ProducerPosition { sequence: position.sequence + 1, ..position };
@@ -284,15 +304,17 @@ impl Publisher {
     }
 
     /// As [`Publisher::publish_large`], at a position of the caller's, so that the same record can be sent again by whoever comes
-    /// after us, and is stored once. The producer must not be that of a [`Publisher`], and must upload one body at a time.
+    /// after us, and is stored once: they say the time at which the first try began, as [`Publisher::known_since`] has it, and
+    /// the first one none. The producer must not be that of a [`Publisher`], and must upload one body at a time.
     pub async fn publish_large_at(
         &self,
         position: ProducerPosition,
+        known_since: Option<Timestamp>,
         head: Head,
         size: u64,
         body: impl AsyncRead + AsyncSeek + Unpin,
     ) -> Result<Ack, PublishError> {
-        Upload::new(&self.flow, position, head, size, body, |_| {}).await?.run(&self.client).await
+        Upload::new(&self.flow, position, known_since, head, size, body, |_| {}).await?.run(&self.client).await
     }
 
     /// Sends what is in line, waits for all acks and ends the stream.

@@ -88,6 +88,10 @@ codes! {
         BodyDigest = 16, "body digest";
         /// There is no such thing, e.g. in quarantine.
         NotFound = 17, "not found";
+        /// The broker may have forgotten the producer, and could not recognise its retries.
+        UnknownProducer = 18, "unknown producer";
+        /// The record had expired when it came.
+        Expired = 19, "expired";
     }
 }
 

@@ -6,7 +6,7 @@ use super::publisher::Durability;
 use super::{Refusal, head};
 use crate::digest::Digest;
 use crate::name::{FlowName, SubscriptionName};
-use crate::record::{Head, Offset, ProducerPosition};
+use crate::record::{Head, Offset, ProducerPosition, Timestamp};
 
 /// Opens an upload, or goes on with one: principal, flow, position and size say which. When the broker is ready, the raw octets
 /// from the one that it wants on follow, then the SHA-256 of all `size` octets, then the end of the stream.
@@ -17,6 +17,8 @@ pub struct OpenUpload {
     /// Its place in its publisher's sequence, so that a retry is recognised. Uploads have a producer of their own, and one
     /// producer uploads one body at a time.
     pub position: ProducerPosition,
+    /// [`UploadReady::known_since`] of the first try; none where there was none.
+    pub known_since: Option<Timestamp>,
     /// What is known without the body. A publisher sends no labels.
     #[serde(with = "head")]
     pub head: Head,
@@ -40,6 +42,8 @@ pub enum UploadAnswer {
 pub struct UploadReady {
     /// The first octet wanted: those before it are here from an earlier try.
     pub from: u64,
+    /// The broker's time, to be said with a further try: see [`Opened::known_since`](super::publisher::Opened::known_since).
+    pub known_since: Timestamp,
 }
 
 /// A large record is safe.

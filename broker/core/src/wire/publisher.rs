@@ -7,7 +7,7 @@ use super::frame::decode_borrowed;
 use super::{Credit, Frame, FrameError, Refusal, bounded, head};
 use crate::limits;
 use crate::name::FlowName;
-use crate::record::{Head, Offset, ProducerId};
+use crate::record::{Head, Offset, ProducerId, Timestamp};
 
 /// Opens a publisher stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub struct OpenPublisher {
     pub flow: FlowName,
     /// Who numbers them: chosen at random once, kept over reconnects.
     pub producer: ProducerId,
+    /// [`Opened::known_since`] of this producer's first stream; none while nothing was ever sent with it.
+    pub known_since: Option<Timestamp>,
 }
 
 /// What a publisher sends. `B` is `Bytes`, or a slice while decoding.
@@ -85,6 +87,11 @@ pub enum ToClient {
 pub struct Opened {
     /// The last number of this producer that was settled in this flow; 0 for none. Records up to it need not be sent again.
     pub last_sequence: u64,
+    /// The broker's time. A publisher keeps that of its producer's first stream and says it when it comes back, so that the
+    /// broker can tell a producer that it has forgotten from one of which nothing is stored.
+    pub known_since: Timestamp,
+    /// How safe records of this flow are when they are acked.
+    pub durability: Durability,
     /// How much may be under way.
     pub credit: Credit,
 }
@@ -94,7 +101,7 @@ pub struct Opened {
 pub enum Durability {
     /// On disk, fsynced.
     Fsynced,
-    /// In the broker's memory: only where the hospital configured a store without a disk.
+    /// Written and not yet fsynced, as the flow's `ack = "memory"` has it: a power cut may lose it, a crash of the broker not.
     Memory,
 }
 

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use super::control::{Goodbye, Hello, Limits, Welcome};
 use super::large::*;
 use super::publisher::{Ack, Durability, OpenPublisher, Publish, PublishedRecord, RecordRefused};
-use super::subscription::{Deliver, DeliveredBody, Delivery, OffsetRange, OpenSubscription, Settle};
+use super::subscription::{
+    Deliver, DeliveredBody, Delivery, DeliveryRange, Nak, OpenSubscription, Settle, Term,
+};
 use super::*;
 use crate::chain::{Receipt, StageOutcome};
 use crate::limits;
@@ -38,7 +40,8 @@ fn receipt() -> Receipt {
 pub(crate) fn delivery(offset: u64, part: u16, parts: u16, body: &'static [u8]) -> Delivery {
     let head = Head { labels: vec!["device".parse().unwrap()], trace: None, ..head() };
     let body = DeliveredBody::Inline(Bytes::from_static(body));
-    Delivery { offset: Offset(offset), part, parts, head, body, receipt: receipt() }
+    let offset = Offset(offset);
+    Delivery { number: 41, offset, attempt: 1, part, parts, head, body, receipt: receipt() }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "frames are made where they are given")]
@@ -85,9 +88,18 @@ fn publisher_examples() -> Vec<(&'static str, Bytes)> {
             Open::Publisher(OpenPublisher {
                 flow: "device".parse().unwrap(),
                 producer: ProducerId([0x5a; 16]),
+                known_since: Some(Timestamp(1_700_000_000_000)),
             }),
         ),
-        example("publisher-opened", ToClient::Opened(Opened { last_sequence: 6, credit })),
+        example(
+            "publisher-opened",
+            ToClient::Opened(Opened {
+                last_sequence: 6,
+                known_since: Timestamp(1_700_000_000_000),
+                durability: Durability::Fsynced,
+                credit,
+            }),
+        ),
         example("publish", ToBroker::Publish(Publish { first_sequence: 7, records: vec![record, second] })),
         example("ack", ToClient::Ack(ack)),
         example("record-refused", ToClient::RecordRefused(RecordRefused { sequence: 7, refusal })),
@@ -103,7 +115,7 @@ fn subscription_examples() -> Vec<(&'static str, Bytes)> {
     use subscription::{Opened, ToBroker, ToClient};
     let large = DeliveredBody::Large { size: 500 << 20, digest: Digest([0xdd; 32]) };
     let deliveries = vec![delivery(300, 0, 2, b"4.2"), Delivery { body: large, ..delivery(300, 1, 2, b"") }];
-    let range = |first, last| OffsetRange { first: Offset(first), last: Offset(last) };
+    let range = |first, last| DeliveryRange { first, last };
     vec![
         example(
             "open-subscription",
@@ -111,11 +123,27 @@ fn subscription_examples() -> Vec<(&'static str, Bytes)> {
                 flow: "device".parse().unwrap(),
                 subscription: "manufacturer".parse().unwrap(),
                 credit: Credit { records: 256, octets: 1 << 20 },
+                from: None,
+            }),
+        ),
+        example(
+            "open-subscription-from",
+            Open::Subscription(OpenSubscription {
+                flow: "device".parse().unwrap(),
+                subscription: "manufacturer".parse().unwrap(),
+                credit: Credit { records: 256, octets: 1 << 20 },
+                from: Some(admin::SeekTo::Offset(Offset(200))),
             }),
         ),
         example("subscription-opened", ToClient::Opened(Opened { cursor: Offset(298) })),
         example("deliver", ToClient::Deliver(Deliver { deliveries })),
-        example("settle", ToBroker::Settle(Settle { acked: vec![range(298, 300), range(305, 305)] })),
+        example("settle", ToBroker::Settle(Settle { acked: vec![range(38, 40), range(45, 45)] })),
+        example("nak", ToBroker::Nak(Nak { deliveries: range(41, 41), delay: Some(5000) })),
+        example(
+            "term",
+            ToBroker::Term(Term { deliveries: range(42, 42), reason: "unknown-patient".parse().unwrap() }),
+        ),
+        example("in-progress", ToBroker::InProgress(range(43, 44))),
         example("subscription-grant", ToBroker::Grant(Credit { records: 16, octets: 4096 })),
         example(
             "subscription-refused",
@@ -131,8 +159,8 @@ fn large_examples() -> Vec<(&'static str, Bytes)> {
     let ack = UploadAck { durability: Durability::Fsynced, offset: Some(Offset(12)) };
     let refusal = Refusal::new(RefusalCode::BodySize, "fewer octets");
     vec![
-        example("open-upload", Open::Upload(OpenUpload { flow, position, head: head(), size: 500 << 20 })),
-        example("upload-ready", UploadAnswer::Ready(UploadReady { from: 262_144 })),
+        example("open-upload", Open::Upload(OpenUpload { flow, position, known_since: None, head: head(), size: 500 << 20 })),
+        example("upload-ready", UploadAnswer::Ready(UploadReady { from: 262_144, known_since: Timestamp(1_700_000_000_000) })),
         example("upload-ack", UploadAnswer::Ack(ack)),
         example("upload-refused", UploadAnswer::Refused(refusal)),
         example(
@@ -318,7 +346,9 @@ fn any_delivery() -> impl Strategy<Value = Delivery> {
     ];
     (any::<u64>(), any::<u16>(), any::<u16>(), any_head(), body).prop_map(
         |(offset, part, parts, head, body)| Delivery {
+            number: offset / 2,
             offset: Offset(offset),
+            attempt: u32::from(part),
             part,
             parts,
             head,

@@ -8,7 +8,7 @@ use hilum_core::record::ProducerPosition;
 use hilum_core::session::{Machine, Outgoing, UploadClient};
 use hilum_core::wire::CloseCode;
 use hilum_core::wire::large::{OpenUpload, UploadAnswer, UploadReady};
-use hilum_core::{FlowName, Head};
+use hilum_core::{FlowName, Head, Timestamp};
 use quinn::SendStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt};
 
@@ -25,6 +25,8 @@ const UPLOAD_PRIORITY: i32 = -1;
 pub(super) struct Upload<'a, B, P> {
     flow: &'a FlowName,
     position: ProducerPosition,
+    /// The broker's time when it was first ready for it.
+    known_since: Option<Timestamp>,
     head: Head,
     size: u64,
     body: B,
@@ -61,6 +63,7 @@ impl<'a, B: AsyncRead + AsyncSeek + Unpin, P: FnMut(u64)> Upload<'a, B, P> {
     pub(super) async fn new(
         flow: &'a FlowName,
         position: ProducerPosition,
+        known_since: Option<Timestamp>,
         mut head: Head,
         size: u64,
         mut body: B,
@@ -69,7 +72,7 @@ impl<'a, B: AsyncRead + AsyncSeek + Unpin, P: FnMut(u64)> Upload<'a, B, P> {
         head.labels.clear();
         let base = body.stream_position().await?;
         let (outgoing, retries) = (Outgoing::new(size), Retries::default());
-        Ok(Self { flow, position, head, size, body, base, outgoing, progress, retries })
+        Ok(Self { flow, position, known_since, head, size, body, base, outgoing, progress, retries })
     }
 
     /// Sends it, on this connection or those that take its place.
@@ -118,11 +121,15 @@ impl<'a, B: AsyncRead + AsyncSeek + Unpin, P: FnMut(u64)> Upload<'a, B, P> {
         let mut machine = UploadClient::new(OpenUpload {
             flow: self.flow.clone(),
             position: self.position,
+            known_since: self.known_since,
             head: self.head.clone(),
             size: self.size,
         });
         let from = match stream.next_event(&mut machine).await? {
-            UploadAnswer::Ready(UploadReady { from }) => from,
+            UploadAnswer::Ready(UploadReady { from, known_since }) => {
+                self.known_since.get_or_insert(known_since);
+                from
+            }
             answer => return Ok(answer),
         };
         let Stream { send, recv, .. } = stream;

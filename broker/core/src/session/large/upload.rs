@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::super::{Input, Machine, Received, Violation, put};
 use crate::digest::{Digest, Hasher};
 use crate::limits::DIGEST_OCTETS;
+use crate::record::Timestamp;
 use crate::wire::large::{OpenUpload, UploadAck, UploadAnswer, UploadReady};
 use crate::wire::{CloseCode, Open, Refusal, RefusalCode};
 
@@ -34,7 +35,7 @@ impl UploadClient {
         }
         match answer {
             UploadAnswer::Ready(_) if self.is_ready => Err(Violation::unexpected("a second ready")),
-            UploadAnswer::Ready(UploadReady { from }) if *from > self.size => {
+            UploadAnswer::Ready(UploadReady { from, .. }) if *from > self.size => {
                 Err(Violation::new(CloseCode::Sequence, "the broker has more octets than the body"))
             }
             UploadAnswer::Ready(_) => {
@@ -179,10 +180,11 @@ impl UploadServer {
         Ok(())
     }
 
-    /// The octets before `from` are here from an earlier try; the client is to send those that follow.
-    pub fn ready(&mut self, from: u64) {
+    /// The octets before `from` are here from an earlier try; the client is to send those that follow. `now` is the broker's
+    /// time.
+    pub fn ready(&mut self, from: u64, now: Timestamp) {
         self.received = from.min(self.request.size);
-        self.ready = Some(UploadReady { from: self.received });
+        self.ready = Some(UploadReady { from: self.received, known_since: now });
     }
 
     /// Takes octets that came and gives back those of the body. Octets after body and digest are refused.

@@ -77,14 +77,14 @@ impl PublisherServer {
         &self.request
     }
 
-    /// Lets the client publish. `credit` is cut to the limits.
-    pub fn open(&mut self, last_sequence: u64, credit: Credit) {
+    /// Lets the client publish. The credit is cut to the limits.
+    pub fn open(&mut self, opened: Opened) {
         if self.state != State::Opening {
             return;
         }
         self.state = State::Open;
-        self.credit = credit.bounded();
-        self.answers.push_back(ToClient::Opened(Opened { last_sequence, credit: self.credit }));
+        self.credit = opened.credit.bounded();
+        self.answers.push_back(ToClient::Opened(Opened { credit: self.credit, ..opened }));
     }
 
     /// Does not let the client publish, or no longer. Records without an answer get none.

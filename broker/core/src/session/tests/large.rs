@@ -1,12 +1,13 @@
 //! Uploads and downloads, whole, short, broken off and gone on with.
 
 use super::*;
+use crate::record::Timestamp;
 
 const WHOLE: &[u8] = b"0123456789";
 
 fn upload(size: u64) -> (UploadClient, UploadServer) {
     let position = ProducerPosition { producer: ProducerId([2; 16]), sequence: 1 };
-    let open = OpenUpload { flow: "imaging".parse().unwrap(), position, head: head(), size };
+    let open = OpenUpload { flow: "imaging".parse().unwrap(), position, known_since: None, head: head(), size };
     let mut client = UploadClient::new(open.clone());
     let Accepted::Upload(server) = accept(&mut client) else { panic!("upload") };
     assert_eq!(server.request(), &open);
@@ -26,7 +27,7 @@ fn hear(client: &mut UploadClient, server: &mut UploadServer) -> Vec<UploadAnswe
 }
 
 fn ready(from: u64) -> UploadAnswer {
-    UploadAnswer::Ready(UploadReady { from })
+    UploadAnswer::Ready(UploadReady { from, known_since: Timestamp(9) })
 }
 
 fn trailer(body: &[u8]) -> Bytes {
@@ -36,7 +37,7 @@ fn trailer(body: &[u8]) -> Bytes {
 #[test]
 fn an_upload_is_counted_and_acked() {
     let (mut client, mut server) = upload(10);
-    server.ready(0);
+    server.ready(0, Timestamp(9));
     assert_eq!(hear(&mut client, &mut server), [ready(0)]);
     assert_eq!(server.handle_chunk(Bytes::from_static(b"01234")).unwrap(), "01234");
     // The digest may come with the last octets, and in pieces.
@@ -53,7 +54,7 @@ fn an_upload_is_counted_and_acked() {
 #[test]
 fn an_upload_goes_on_where_the_broker_says() {
     let (mut client, mut server) = upload(10);
-    server.ready(6);
+    server.ready(6, Timestamp(9));
     assert_eq!(hear(&mut client, &mut server), [ready(6)]);
     assert_eq!(server.handle_chunk(Bytes::from_static(b"6789")).unwrap(), "6789");
     server.handle_chunk(trailer(WHOLE)).unwrap();
@@ -73,7 +74,7 @@ fn a_body_of_another_size_is_refused() {
     for (body, how) in [(&b"012345678901"[..], "more octets"), (b"01234", "fewer octets"), (b"", "fewer octets")]
     {
         let (mut client, mut server) = upload(10);
-        server.ready(0);
+        server.ready(0, Timestamp(9));
         assert_eq!(hear(&mut client, &mut server), [ready(0)]);
         let sent = [body, &trailer(body)].concat();
         let taken = server.handle_chunk(sent.into()).and_then(|_| server.handle_finish());
@@ -108,7 +109,7 @@ fn answers_of_an_upload_come_in_their_order() {
 #[test]
 fn a_body_may_not_come_before_the_broker_is_ready() {
     let position = ProducerPosition { producer: ProducerId([2; 16]), sequence: 1 };
-    let open = Open::Upload(OpenUpload { flow: "imaging".parse().unwrap(), position, head: head(), size: 1 });
+    let open = Open::Upload(OpenUpload { flow: "imaging".parse().unwrap(), position, known_since: None, head: head(), size: 1 });
     let mut octets = frame(&open);
     octets.extend_from_slice(b"0");
     let Ok(Some(Accepted::Upload(server))) = accept_octets(&octets) else { panic!("upload") };
@@ -267,7 +268,7 @@ proptest! {
                 outgoing = Outgoing::new(size);
             }
             let (mut client, mut server) = upload(size);
-            server.ready(staged.len() as u64);
+            server.ready(staged.len() as u64, Timestamp(9));
             prop_assert_eq!(hear(&mut client, &mut server), [ready(staged.len() as u64)]);
             let from = staged.len() as u64;
             let begin = usize::try_from(outgoing.begin_at(from)).unwrap();

@@ -1,9 +1,11 @@
 //! Both ends of a publisher stream: frames, acks, credit, and who breaks the rules.
 
 use super::*;
+use crate::record::Timestamp;
+use crate::wire::publisher::Opened;
 
 pub(super) fn opening() -> Pair<PublisherClient, PublisherServer> {
-    let open = OpenPublisher { flow: "device".parse().unwrap(), producer: ProducerId([1; 16]) };
+    let open = OpenPublisher { flow: "device".parse().unwrap(), producer: ProducerId([1; 16]), known_since: None };
     let mut client = PublisherClient::new(open.clone(), 1);
     let Accepted::Publisher(server) = accept(&mut client) else { panic!("publisher") };
     assert_eq!(server.request(), &open);
@@ -12,7 +14,8 @@ pub(super) fn opening() -> Pair<PublisherClient, PublisherServer> {
 
 pub(super) fn opened(credit: Credit) -> Pair<PublisherClient, PublisherServer> {
     let mut pair = opening();
-    pair.server.open(0, credit);
+    let (known_since, durability) = (Timestamp(9), Durability::Fsynced);
+    pair.server.open(Opened { last_sequence: 0, known_since, durability, credit });
     let (events, _) = pair.drive().unwrap();
     assert!(matches!(events[..], [PublisherClientEvent::Opened(_)]), "{events:?}");
     pair
