@@ -1,0 +1,183 @@
+//! The disk: the memory store, whose fsyncs take virtual time and fail, lie or never come as the seed wants it.
+//!
+//! Some of the planted bugs are planted here, where the broker meets its store: see [`Plant`].
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use hilum_core::record::Stored;
+use hilum_core::{Entry, FlowName, LogName, Offset};
+use hilum_server::lifecycle::OpenStore;
+use hilum_store::memory::{Faults, Loss, Store};
+use hilum_store::{AppendError, Durability, Log, LogEntry, Pending, ReadError, Usage};
+
+use super::Plant;
+use super::history::History;
+use super::random::Random;
+
+/// What there is of the broker when its process is gone.
+#[derive(Clone)]
+pub(super) struct Disk {
+    state: Arc<Mutex<State>>,
+    /// Milliseconds that an fsync takes, at most.
+    slowness_ms: Arc<AtomicU64>,
+    /// Whether the broker is starting.
+    is_starting: Arc<AtomicBool>,
+    plant: Option<Plant>,
+    history: History,
+}
+
+struct State {
+    store: Store,
+    random: Random,
+}
+
+/// How long an fsync takes where nothing is said about it.
+const FSYNC_MS: u64 = 4;
+
+impl Disk {
+    pub(super) fn new(random: Random, plant: Option<Plant>, history: History) -> Self {
+        let store = Store::new();
+        store.faults().hold_syncs(true);
+        Self {
+            state: Arc::new(Mutex::new(State { store, random })),
+            slowness_ms: Arc::new(AtomicU64::new(FSYNC_MS)),
+            is_starting: Arc::default(),
+            plant,
+            history,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the disk")
+    }
+
+    pub(super) fn faults(&self) -> Faults {
+        self.state().store.faults()
+    }
+
+    /// Fsyncs take up to so long from now on; none: as long as they should.
+    pub(super) fn slow_down(&self, milliseconds: Option<u64>) {
+        self.slowness_ms.store(milliseconds.unwrap_or(FSYNC_MS), Ordering::Relaxed);
+    }
+
+    pub(super) fn starting(&self, is_starting: bool) {
+        self.is_starting.store(is_starting, Ordering::Relaxed);
+    }
+
+    /// What the broker gets.
+    pub(super) fn open(&self) -> OpenStore {
+        let store = self.state().store.clone();
+        let log = SimulatedLog {
+            inner: store.log(),
+            faults: store.faults(),
+            is_scheduled: Arc::default(),
+            disk: self.clone(),
+        };
+        let (blobs, meta) = (store.blobs(), store.meta());
+        let close = Box::pin(async move { store.close() });
+        OpenStore { log: Arc::new(log), blobs, meta, close }
+    }
+
+    /// What is found after a good stop: everything.
+    pub(super) fn reopen(&self) -> BTreeMap<LogName, Loss> {
+        self.replace(|_, batches| batches)
+    }
+
+    /// A power cut. Of what was written and not synced, some batches may be there.
+    pub(super) fn crash(&self) -> BTreeMap<LogName, Loss> {
+        let mut random = self.state().random.split();
+        self.replace(|_, batches| usize::try_from(random.within(0..=batches as u64)).unwrap_or(batches))
+    }
+
+    fn replace(&self, keep: impl FnMut(&LogName, usize) -> usize) -> BTreeMap<LogName, Loss> {
+        let mut state = self.state();
+        let (found, losses) = state.store.power_cut(keep);
+        found.faults().hold_syncs(true);
+        state.store = found;
+        losses
+    }
+
+    /// The records of a flow, as far as they are shown to readers.
+    pub(super) async fn records(&self, flow: &FlowName) -> Vec<Stored> {
+        let log = self.state().store.log();
+        let name = LogName::Flow(flow.clone());
+        let entries = log.read(&name, Offset(0), usize::MAX).await.expect("the simulated disk reads");
+        let decode = |entry: LogEntry| {
+            Stored::decode(flow.clone(), entry.offset, &entry.octets).unwrap_or_else(|error| {
+                self.history.violation(format_args!("{flow} offset {}: {error}", entry.offset));
+                panic!("what is stored cannot be read");
+            })
+        };
+        entries.into_iter().map(decode).collect()
+    }
+}
+
+struct SimulatedLog {
+    inner: Arc<dyn Log>,
+    faults: Faults,
+    is_scheduled: Arc<AtomicBool>,
+    disk: Disk,
+}
+
+impl SimulatedLog {
+    /// One fsync for all that waits when it comes.
+    fn schedule_sync(&self) {
+        if self.is_scheduled.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let slowness = self.disk.slowness_ms.load(Ordering::Relaxed);
+        let takes = Duration::from_millis(self.disk.state().random.within(1..=slowness));
+        let (faults, is_scheduled) = (self.faults.clone(), self.is_scheduled.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(takes).await;
+            is_scheduled.store(false, Ordering::Relaxed);
+            faults.hold_syncs(false);
+            faults.hold_syncs(true);
+        });
+    }
+}
+
+impl Log for SimulatedLog {
+    fn append(
+        &self,
+        log: &LogName,
+        batch: Vec<Entry>,
+        durability: Durability,
+    ) -> Pending<Offset, AppendError> {
+        let durability = match self.disk.plant {
+            Some(Plant::AckBeforeFsync) => Durability::Memory,
+            _ => durability,
+        };
+        let pending = self.inner.append(log, batch, durability);
+        self.schedule_sync();
+        pending
+    }
+
+    fn read(&self, log: &LogName, from: Offset, octets_max: usize) -> Pending<Vec<LogEntry>, ReadError> {
+        let is_starting = self.disk.is_starting.load(Ordering::Relaxed);
+        if self.disk.plant == Some(Plant::ForgetProducers) && is_starting && matches!(log, LogName::Flow(_)) {
+            return Box::pin(async { Ok(Vec::new()) });
+        }
+        self.inner.read(log, from, octets_max)
+    }
+
+    fn bounds(&self, log: &LogName) -> Pending<Range<u64>, ReadError> {
+        self.inner.bounds(log)
+    }
+
+    fn trim(&self, log: &LogName, before: Offset) -> Pending<(), ReadError> {
+        self.inner.trim(log, before)
+    }
+
+    fn erase(&self, log: &LogName, offsets: Vec<Offset>) -> Pending<(), ReadError> {
+        self.inner.erase(log, offsets)
+    }
+
+    fn usage(&self, log: &LogName) -> Pending<Usage, ReadError> {
+        self.inner.usage(log)
+    }
+}
