@@ -3,16 +3,22 @@
 //! Each command's module has its arguments, `Args`, and `run`, which gives an exit code. [`output`] says how results,
 //! errors and exit codes look.
 
+pub mod audit;
 pub mod bench;
 pub mod bundled;
 pub mod check;
 pub mod connect;
+pub mod flow;
+pub mod hold;
 pub mod init;
+pub mod operate;
 pub mod output;
 pub mod plugin;
 pub mod publish;
+pub mod quarantine;
 pub mod serve;
 pub mod subscribe;
+pub mod subscription;
 
 use std::process::ExitCode;
 
@@ -54,6 +60,16 @@ enum Command {
     Publish(publish::Args),
     /// Read a subscription of a flow
     Subscribe(subscribe::Args),
+    /// See how flows stand
+    Flow(flow::Args),
+    /// See how subscriptions stand; pause, resume and move them
+    Subscription(subscription::Args),
+    /// Work on what chains stopped: look at it, release it, destroy it
+    Quarantine(quarantine::Args),
+    /// Keep from deletion what a court or an investigation needs
+    Hold(hold::Args),
+    /// Read who did what, and what was refused to whom
+    Audit(audit::Args),
     /// Look at plugins and run them in the sandbox, without a broker
     Plugin(plugin::Args),
     /// Measure this machine
@@ -86,6 +102,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Subscribe(args) => subscribe::run(args).await,
+        Command::Flow(args) => flow::run(args).await,
+        Command::Subscription(args) => subscription::run(args).await,
+        Command::Quarantine(args) => quarantine::run(args).await,
+        Command::Hold(args) => hold::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Completions { shell } => completions(shell),

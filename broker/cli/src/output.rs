@@ -5,7 +5,8 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use hilum_client::{ConnectError, OpenError, PublishError, ReadError, StreamError};
+use hilum_client::admin::{AdminError, BodyError};
+use hilum_client::{ConnectError, OpenError, PublishError, ReadError, RefusalCode, StreamError};
 use hilum_server::chains::ChainsError;
 use hilum_server::config::Problems;
 use hilum_server::lifecycle::StartError;
@@ -135,6 +136,14 @@ fn help(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<InitError>() {
         return error.help().map(str::to_owned);
     }
+    let operated = match error.downcast_ref::<BodyError>() {
+        Some(BodyError::Admin(error)) => Some(error),
+        _ => error.downcast_ref::<AdminError>(),
+    };
+    if let Some(AdminError { source: StreamError::Refused(refusal), .. }) = operated {
+        let denied = refusal.code == RefusalCode::Denied;
+        return denied.then(|| "hilum.toml says in `[[operators]]`, `[[conduits]]` and `cleared` who may do what".to_owned());
+    }
     let help = match error.downcast_ref::<ConnectError>()? {
         ConnectError::Address { .. } => "write the address as HOST:PORT",
         ConnectError::Credentials { .. } => {
@@ -169,6 +178,10 @@ fn exit(error: &anyhow::Error) -> Exit {
             PublishError::Unanswered { source, .. } => Some(source),
             _ => None,
         }
+    } else if let Some(error) = error.downcast_ref::<AdminError>() {
+        Some(&error.source)
+    } else if let Some(BodyError::Admin(error)) = error.downcast_ref() {
+        Some(&error.source)
     } else if let Some(error) = error.downcast_ref::<ReadError>() {
         match error {
             ReadError::Stream { source, .. } | ReadError::Body { source, .. } => Some(source),

@@ -10,8 +10,12 @@ use crate::entry::{Entry, EntryError, LogName, decode, encode};
 use crate::identity::Principal;
 use crate::name::{FlowName, StageName, SubscriptionName};
 use crate::record::{
-    Admitted, Body, Draft, DraftError, Head, Offset, ProducerId, ProducerPosition, Stored, Timestamp,
+    Admitted, BlobRef, Body, Draft, DraftError, Head, Offset, ProducerId, ProducerPosition, Stored, Timestamp,
 };
+use crate::wire::record_octets;
+
+/// What an entry takes up besides the texts of its head and its body, about.
+const ENTRY_OCTETS: u64 = 512;
 
 /// Why a record is in quarantine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +83,25 @@ impl Quarantined {
     pub fn redraft(&self, offset: Offset, body: Body) -> Result<Draft, DraftError> {
         let position = release_position(&self.flow, offset);
         Draft::new(self.flow.clone(), self.head.clone(), body, Some(position))
+    }
+
+    /// The large body that goes when it goes. What a subscription's chain failed on is still in its flow, with its body.
+    #[must_use]
+    pub fn own_blob(&self) -> Option<&BlobRef> {
+        match (&self.body, &self.delivery) {
+            (Body::Blob(blob), None) => Some(blob),
+            _ => None,
+        }
+    }
+
+    /// Octets that it takes up, about: its own body, and what stands around it.
+    #[must_use]
+    pub fn octets(&self) -> u64 {
+        let body = match &self.body {
+            Body::Inline(octets) => octets.len() as u64,
+            Body::Blob(_) => self.own_blob().map_or(0, |blob| blob.size),
+        };
+        ENTRY_OCTETS + record_octets(&self.head, 0) + body
     }
 
     /// The stored form.

@@ -8,6 +8,8 @@ use hilum_store::{AppendError, Blobs, Durability, Log, Meta};
 
 use crate::clock::Clock;
 use crate::control::Control;
+use crate::quarantine::Quarantines;
+use crate::retention::Ledgers;
 use crate::telemetry::Instruments;
 
 /// Handed to every part of a running broker.
@@ -28,6 +30,10 @@ pub struct Shared {
     pub clock: Clock,
     /// What operators hold and paused.
     pub control: Control,
+    /// How much is in quarantine.
+    pub quarantine: Quarantines,
+    /// How much is in each flow.
+    pub ledgers: Ledgers,
 }
 
 /// An audit event under construction: who and where, before what.

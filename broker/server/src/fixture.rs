@@ -16,6 +16,8 @@ use crate::broker::Shared;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::ingest::Item;
+use crate::quarantine::Quarantines;
+use crate::retention::Ledgers;
 use crate::services::{ChainServices, Host};
 use crate::telemetry::Instruments;
 
@@ -82,6 +84,8 @@ pub(crate) fn shared(store: &memory::Store) -> Arc<Shared> {
         chain_slots: Arc::new(tokio::sync::Semaphore::new(2)),
         clock: Clock::SYSTEM,
         control: Control::default(),
+        quarantine: Quarantines::new(u64::MAX),
+        ledgers: Ledgers::default(),
     })
 }
 
@@ -117,8 +121,22 @@ pub(crate) fn bad(sequence: u64, body: Body) -> Item {
     with_attributes(sequence, body, vec![Attribute { name: "bad".into(), value: "yes".into() }])
 }
 
+/// A record whose head is changed.
+pub(crate) fn with_head(sequence: u64, change: impl FnOnce(Head) -> Head) -> Item {
+    with_attributes_and(sequence, text("x"), Vec::new(), change)
+}
+
 fn with_attributes(sequence: u64, body: Body, attributes: Vec<Attribute>) -> Item {
-    let head = Head {
+    with_attributes_and(sequence, body, attributes, |head| head)
+}
+
+fn with_attributes_and(
+    sequence: u64,
+    body: Body,
+    attributes: Vec<Attribute>,
+    change: impl FnOnce(Head) -> Head,
+) -> Item {
+    let head = change(Head {
         time: Timestamp(0),
         expires: None,
         deliver_after: None,
@@ -127,7 +145,7 @@ fn with_attributes(sequence: u64, body: Body, attributes: Vec<Attribute>) -> Ite
         attributes,
         labels: Vec::new(),
         trace: None,
-    };
+    });
     let position = ProducerPosition { producer: producer(), sequence };
     let draft = Draft::new(flow(), head, body, Some(position)).unwrap();
     let sender = principal("imaging");

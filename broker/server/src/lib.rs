@@ -22,7 +22,9 @@ pub mod holds;
 pub mod ingest;
 pub mod lifecycle;
 pub mod provision;
+pub mod quarantine;
 pub mod quic;
+pub mod retention;
 mod services;
 pub mod telemetry;
 

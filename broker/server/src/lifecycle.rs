@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use hilum_core::audit::Action;
 use hilum_core::{FlowName, SubscriptionName};
 use hilum_sandbox::Emission;
-use hilum_store::{Blobs, Log, MasterKey, Meta, embedded};
+use hilum_store::{Blobs, Durability, Log, MasterKey, Meta, embedded};
 use quinn::{Endpoint, ServerConfig};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -19,13 +19,15 @@ use crate::chains::{ChainsError, EgressChain, FlowChains, LoadedChains};
 use crate::clock::Clock;
 use crate::config::{Hospital, Problems};
 use crate::control::{Control, ControlError};
-use crate::deliver::Outlet;
+use crate::deliver::{Outlet, keeper};
 use crate::emit::Emitter;
 use crate::endpoint::{self, EndpointError, ServerIdentity};
 use crate::flows::{Flow, Flows, Seat};
 use crate::ingest::{Lane, LaneTasks, RecoverBlobsError, RecoverError, recover_blobs};
 use crate::provision::{CredentialError, read_certificates, read_private_key, read_roots, read_secret};
+use crate::quarantine::{QuarantineError, Quarantines};
 use crate::quic;
+use crate::retention::{Ledgers, Retention};
 use crate::services::Host;
 use crate::telemetry::Instruments;
 
@@ -59,6 +61,9 @@ pub enum StartError {
     /// What operators decided in former runs is not known.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// It cannot be known how much is in quarantine.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
     /// The audit log cannot be written.
     #[error("the audit log cannot be written: {0}")]
     Audit(#[from] hilum_store::AppendError),
@@ -115,6 +120,10 @@ pub struct Broker {
     serving: JoinHandle<()>,
     /// Each flow before those that its plugins emit to.
     running: Vec<RunningFlow>,
+    /// One for each subscription.
+    keepers: Vec<JoinHandle<()>>,
+    keepers_stop: watch::Sender<bool>,
+    retention: Retention,
 }
 
 struct RunningFlow {
@@ -141,6 +150,7 @@ impl Broker {
         let Parts { hospital, identity, store, clock, listen } = parts;
         let OpenStore { log, blobs, meta, close } = store;
         let control = Control::load(&*log).await?;
+        let quarantine = Quarantines::load(&*log, hospital.flows.keys(), hospital.quarantine_octets_max).await?;
         let shared = Arc::new(Shared {
             log,
             blobs,
@@ -152,6 +162,8 @@ impl Broker {
             )),
             clock,
             control,
+            quarantine,
+            ledgers: Ledgers::default(),
         });
         let host = Arc::new(Host::new(shared.clone(), &hospital)?);
         // Plugins are compiled and configured, and may ask for their state: that blocks.
@@ -182,6 +194,12 @@ impl Broker {
             RunningFlow { lane: opened.lane, emitter: tokio::spawn(emitter.run(opened.emissions)) }
         };
         let running = opened.into_iter().map(emit).collect();
+        let (keepers_stop, keepers_stopping) = watch::channel(false);
+        let outlets = flows.by_name.values().flat_map(|flow| flow.outlets.values());
+        let keep =
+            |seat: &Seat| tokio::spawn(keeper::run(seat.outlet.clone(), flows.clone(), keepers_stopping.clone()));
+        let keepers = outlets.map(keep).collect();
+        let retention = Retention::start(&shared, &hospital, &flows);
         let endpoint = listen(endpoint::server_config(identity)?)?;
         let address = endpoint
             .local_addr()
@@ -189,7 +207,7 @@ impl Broker {
         let (stopping, stop) = watch::channel(false);
         let serving = tokio::spawn(quic::serve(endpoint, flows, hospital.limits.connections_max, stop));
         tracing::info!(hospital = hospital.name, %address, flows = hospital.flows.len(), "the broker listens");
-        Ok(Self { address, close_store: close, shared, stopping, serving, running })
+        Ok(Self { address, close_store: close, shared, stopping, serving, running, keepers, keepers_stop, retention })
     }
 
     /// Where it listens.
@@ -202,7 +220,13 @@ impl Broker {
     pub async fn stop(self) {
         tracing::info!("the broker stops");
         self.stopping.send_replace(true);
+        self.retention.stop().await;
         finished("connections", self.serving).await;
+        // While the flows are open: what was delivered too often may be on its way into another one.
+        self.keepers_stop.send_replace(true);
+        for keeper in self.keepers {
+            finished("keeper", keeper).await;
+        }
         for flow in self.running {
             // When the lane is closed its emitter ends; only then may the flows that it emits to be closed.
             flow.lane.close().await;
@@ -267,10 +291,15 @@ async fn open_flows(
     for flow in emission_order(hospital) {
         let FlowChains { ingress, egress } = chains.take(&flow);
         let (emitted, emissions) = mpsc::channel(EMISSIONS_MAX);
-        let (lane, tasks) = Lane::open(shared.clone(), flow.clone(), ingress, emitted).await?;
-        let seat = |(subscription, chain): (SubscriptionName, EgressChain)| {
-            let outlet = Outlet::new(shared.clone(), flow.clone(), subscription.clone(), chain, lane.tail());
-            (subscription, Seat::new(Arc::new(outlet)))
+        let durability = hospital.flows.get(&flow).map_or_else(Durability::default, |flow| flow.ack);
+        let (lane, tasks) = Lane::open(shared.clone(), flow.clone(), ingress, emitted, durability).await?;
+        let subscriptions = hospital.flows.get(&flow).into_iter().flat_map(|flow| &flow.subscriptions);
+        let settings: BTreeMap<_, _> = subscriptions.map(|s| (s.name.clone(), s.delivery.clone())).collect();
+        let seat = |(name, chain): (SubscriptionName, EgressChain)| {
+            let settings = settings.get(&name).cloned().unwrap_or_default();
+            let outlet =
+                Outlet::new(shared.clone(), flow.clone(), name.clone(), chain, settings, lane.tail());
+            (name, Seat::new(Arc::new(outlet)))
         };
         let outlets = egress.into_iter().map(seat).collect();
         by_name.insert(flow.clone(), Flow { lane, outlets });

@@ -38,11 +38,13 @@
 //! - [`Publisher`] sends records to a flow in as few frames as possible and gives their acks; large bodies go over streams of
 //!   their own.
 //! - [`Subscription`] gives [`Delivery`]s, whose bodies are here or are read as a [`LargeBody`].
+//! - [`admin`] is for operators: quarantine, subscriptions, holds, audit.
 //! - [`sealed`] opens what the plugin `encrypt` sealed to us.
 //! - [`error`] says what went wrong, on which flow, with which certificate, and the broker's reason.
 //!
 //! The protocol itself is in [`hilum_core::session`]; this crate moves its octets.
 
+pub mod admin;
 mod connection;
 pub mod error;
 mod large;
@@ -55,8 +57,8 @@ mod tls;
 
 pub use connection::{Client, Config};
 pub use error::{ConnectError, Lost, OpenError, PublishError, ReadError, StreamError};
-pub use hilum_core::wire::{Credit, Refusal, RefusalCode, publisher::Durability};
-pub use hilum_core::{Attribute, Digest, FlowName, Head, Offset, SubscriptionName, Timestamp};
+pub use hilum_core::wire::{Credit, Refusal, RefusalCode, admin::SeekTo, publisher::Durability};
+pub use hilum_core::{Attribute, Digest, FlowName, Head, Offset, ReasonCode, SubscriptionName, Timestamp};
 pub use large::LargeBody;
 pub use publisher::{Ack, PendingAck, Publisher, Record, Resume};
 pub use subscription::{Delivery, DeliveryBody, Subscription};

@@ -293,12 +293,16 @@ pub struct SubscriptionStatus {
     pub subscription: SubscriptionName,
     /// The first record that is not settled.
     pub cursor: Offset,
-    /// Records from there to the flow's end.
+    /// Records that are not settled.
     pub lag: u64,
-    /// Deliveries that are not settled.
+    /// How long ago the broker took the first of them, in milliseconds.
+    pub oldest_milliseconds: Option<u64>,
+    /// Records that are delivered and not settled.
     pub in_flight: u64,
-    /// Who reads it now.
-    pub readers: u32,
+    /// Records that wait to come again, or for their time.
+    pub put_off: u64,
+    /// Readers now.
+    pub readers: u64,
     /// Whether it delivers nothing until it is resumed.
     pub paused: bool,
 }

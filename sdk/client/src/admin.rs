@@ -1,0 +1,292 @@
+//! What operators do: look at flows, subscriptions, the quarantine and the audit, release, destroy, pause, hold.
+//!
+//! The broker answers only those whom the hospital's configuration names as operators (`[[operators]]`), and writes down
+//! everything that is asked.
+
+use bytes::Bytes;
+use hilum_core::control::HoldId;
+use hilum_core::digest::Hasher;
+use hilum_core::policy::Right;
+use hilum_core::session::{AdminClient, Violation};
+use hilum_core::wire::CloseCode;
+use hilum_core::wire::admin::{
+    AddHold, AuditPage, Disclosed, FlowPage, FlowStatus, HoldPage, HoldStatus, ListFlows, ListHolds,
+    ListQuarantine, ListSubscriptions, OpenAdmin, QuarantineId, QuarantinePage, ReadAudit, ReadBody,
+    Released, RemoveHold, SeekSubscription, SeekTo, Short, ShowQuarantined, Shown, SubscriptionId,
+    SubscriptionPage, SubscriptionStatus, ToBroker, ToClient,
+};
+use hilum_core::{FlowName, Offset, SubscriptionName};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use crate::connection::Client;
+use crate::error::StreamError;
+use crate::stream::Stream;
+
+/// An admin stream. Its questions are answered one after the other.
+#[derive(Debug)]
+pub struct Admin {
+    client: Client,
+    stream: Stream,
+    machine: AdminClient,
+    may: Vec<Right>,
+}
+
+/// Why an operator's question has no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {purpose}: {source}")]
+pub struct AdminError {
+    /// What was wanted.
+    pub purpose: &'static str,
+    /// Why not.
+    pub source: StreamError,
+}
+
+/// Why a body in quarantine is not written out.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The broker does not give it.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// It is not what the broker said.
+    #[error("the body has {actual} octets of {announced}, or not the digest that was announced")]
+    Differs {
+        /// As announced.
+        announced: u64,
+        /// As read.
+        actual: u64,
+    },
+    /// It cannot be written.
+    #[error("the body cannot be written: {0}")]
+    Write(#[from] std::io::Error),
+}
+
+/// What came is not the answer to what was asked.
+fn wrong_answer() -> StreamError {
+    let reason = "the answer is not one to this question".to_owned();
+    StreamError::Protocol(Violation { code: CloseCode::Unexpected, reason })
+}
+
+macro_rules! asks {
+    ($self:ident, $purpose:literal, $question:expr, $answer:pat => $value:expr) => {{
+        let answer = $self.ask($question).await.and_then(|answer| match answer {
+            $answer => Ok($value),
+            _ => Err(wrong_answer()),
+        });
+        answer.map_err(|source| AdminError {
+            purpose: $purpose,
+            source: $self.client.closing_on_violation(source),
+        })
+    }};
+}
+
+impl Client {
+    /// Opens an admin stream. `note` says what for, in the operator's words: it goes to the audit with everything that is
+    /// done, and is the reason of holds and pauses.
+    pub async fn admin(&self, note: &str) -> Result<Admin, AdminError> {
+        let opened = Admin::open(self, note).await;
+        opened.map_err(|source| {
+            let source = self.closing_on_violation(source);
+            AdminError { purpose: "open an operator's stream", source }
+        })
+    }
+}
+
+impl Admin {
+    async fn open(client: &Client, note: &str) -> Result<Self, StreamError> {
+        let mut stream = client.open_stream().await?;
+        let mut machine = AdminClient::new(OpenAdmin { note: Short::new(note).0 });
+        match stream.next_event(&mut machine).await? {
+            Some(ToClient::Opened(opened)) => {
+                Ok(Self { client: client.clone(), stream, machine, may: opened.may })
+            }
+            Some(ToClient::Refused(refusal)) => Err(refusal.into()),
+            Some(_) => Err(wrong_answer()),
+            None => Err(StreamError::Finished),
+        }
+    }
+
+    /// What we may do.
+    #[must_use]
+    pub fn may(&self) -> &[Right] {
+        &self.may
+    }
+
+    /// Flows in reach, all of them, by name.
+    pub async fn flows(&mut self) -> Result<Vec<FlowStatus>, AdminError> {
+        let (mut flows, mut after): (Vec<FlowStatus>, _) = (Vec::new(), None);
+        loop {
+            let question = ToBroker::Flows(ListFlows { after });
+            let page: FlowPage = asks!(self, "list flows", question, ToClient::Flows(page) => page)?;
+            flows.extend(page.flows);
+            after = flows.last().map(|flow| flow.flow.clone());
+            if !page.more {
+                return Ok(flows);
+            }
+        }
+    }
+
+    /// Subscriptions of a flow, all of them, by name.
+    pub async fn subscriptions(&mut self, flow: &FlowName) -> Result<Vec<SubscriptionStatus>, AdminError> {
+        let (mut all, mut after): (Vec<SubscriptionStatus>, _) = (Vec::new(), None);
+        loop {
+            let question = ToBroker::Subscriptions(ListSubscriptions { flow: flow.clone(), after });
+            let page: SubscriptionPage =
+                asks!(self, "list subscriptions", question, ToClient::Subscriptions(page) => page)?;
+            all.extend(page.subscriptions);
+            after = all.last().map(|subscription| subscription.subscription.clone());
+            if !page.more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// One page of what is in a flow's quarantine.
+    pub async fn quarantine(&mut self, list: ListQuarantine) -> Result<QuarantinePage, AdminError> {
+        asks!(self, "list the quarantine", ToBroker::Quarantine(list), ToClient::Quarantine(page) => page)
+    }
+
+    /// One record in quarantine, without what may identify a patient.
+    pub async fn show(&mut self, flow: &FlowName, id: Offset) -> Result<Shown, AdminError> {
+        let of = QuarantineId { flow: flow.clone(), id };
+        let question = ToBroker::Show(ShowQuarantined { of, disclose: false });
+        asks!(self, "show a record in quarantine", question, ToClient::Shown(shown) => shown)
+    }
+
+    /// One record in quarantine with its key and attributes. Needs the right `bodies`.
+    pub async fn disclose(&mut self, flow: &FlowName, id: Offset) -> Result<(Shown, Disclosed), AdminError> {
+        let of = QuarantineId { flow: flow.clone(), id };
+        let question = ToBroker::Show(ShowQuarantined { of, disclose: true });
+        let mut shown: Shown =
+            asks!(self, "show a record in quarantine", question, ToClient::Shown(shown) => shown)?;
+        let disclosed = shown.disclosed.take();
+        let source = wrong_answer();
+        let disclosed = disclosed.ok_or(AdminError { purpose: "show a record in quarantine", source })?;
+        Ok((shown, disclosed))
+    }
+
+    /// Writes the body of a record in quarantine to `out`, and checks it. Needs the right `bodies`.
+    pub async fn write_body(
+        &mut self,
+        flow: &FlowName,
+        id: Offset,
+        out: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<u64, BodyError> {
+        let (shown, disclosed) = self.disclose(flow, id).await?;
+        let (mut from, mut hasher) = (0, Hasher::new());
+        loop {
+            let octets = self.body_part(flow, id, from).await?;
+            if octets.is_empty() {
+                break;
+            }
+            from += octets.len() as u64;
+            hasher.update(&octets);
+            out.write_all(&octets).await?;
+        }
+        out.flush().await?;
+        let announced = shown.entry.octets;
+        if from != announced || hasher.finish() != disclosed.digest {
+            return Err(BodyError::Differs { announced, actual: from });
+        }
+        Ok(from)
+    }
+
+    async fn body_part(&mut self, flow: &FlowName, id: Offset, from: u64) -> Result<Bytes, AdminError> {
+        let of = QuarantineId { flow: flow.clone(), id };
+        let question = ToBroker::Body(ReadBody { of, from });
+        asks!(self, "read the body of a record in quarantine", question, ToClient::Body(part) => part.octets)
+    }
+
+    /// Sends a record in quarantine through its flow's chain again. Needs the right `quarantine`.
+    pub async fn release(&mut self, flow: &FlowName, id: Offset) -> Result<Released, AdminError> {
+        let question = ToBroker::Release(QuarantineId { flow: flow.clone(), id });
+        asks!(self, "release a record from quarantine", question, ToClient::Released(released) => released)
+    }
+
+    /// Destroys a record in quarantine. Needs the right `quarantine`.
+    pub async fn destroy(&mut self, flow: &FlowName, id: Offset) -> Result<(), AdminError> {
+        let question = ToBroker::Destroy(QuarantineId { flow: flow.clone(), id });
+        asks!(self, "destroy a record in quarantine", question, ToClient::Done => ())
+    }
+
+    /// Delivers no more to the readers of a subscription until it is resumed. Needs the right `subscriptions` and a note.
+    pub async fn pause(
+        &mut self,
+        flow: &FlowName,
+        subscription: &SubscriptionName,
+    ) -> Result<(), AdminError> {
+        let question = ToBroker::Pause(subscription_id(flow, subscription));
+        asks!(self, "pause a subscription", question, ToClient::Done => ())
+    }
+
+    /// Lets a paused subscription go on. Needs the right `subscriptions`.
+    pub async fn resume(
+        &mut self,
+        flow: &FlowName,
+        subscription: &SubscriptionName,
+    ) -> Result<(), AdminError> {
+        let question = ToBroker::Resume(subscription_id(flow, subscription));
+        asks!(self, "resume a subscription", question, ToClient::Done => ())
+    }
+
+    /// Moves a subscription; gives where it goes on. Needs the right `subscriptions`.
+    pub async fn seek(
+        &mut self,
+        flow: &FlowName,
+        subscription: &SubscriptionName,
+        to: SeekTo,
+    ) -> Result<Offset, AdminError> {
+        let question = ToBroker::Seek(SeekSubscription { of: subscription_id(flow, subscription), to });
+        asks!(self, "move a subscription", question, ToClient::Sought(offset) => offset)
+    }
+
+    /// Legal holds in reach, all of them.
+    pub async fn holds(&mut self) -> Result<Vec<HoldStatus>, AdminError> {
+        let (mut holds, mut after): (Vec<HoldStatus>, _) = (Vec::new(), None);
+        loop {
+            let question = ToBroker::Holds(ListHolds { after });
+            let page: HoldPage = asks!(self, "list legal holds", question, ToClient::Holds(page) => page)?;
+            holds.extend(page.holds);
+            after = holds.last().map(|hold| hold.id);
+            if !page.more {
+                return Ok(holds);
+            }
+        }
+    }
+
+    /// Places a legal hold on a flow, or on its records of one key. Needs the right `holds` and a note.
+    pub async fn add_hold(&mut self, flow: &FlowName, key: Option<&str>) -> Result<HoldId, AdminError> {
+        let question = ToBroker::AddHold(AddHold { flow: flow.clone(), key: key.map(str::to_owned) });
+        asks!(self, "place a legal hold", question, ToClient::HoldAdded(id) => id)
+    }
+
+    /// Lifts a legal hold. Needs the right `holds`.
+    pub async fn remove_hold(&mut self, flow: &FlowName, id: HoldId) -> Result<(), AdminError> {
+        let question = ToBroker::RemoveHold(RemoveHold { flow: flow.clone(), id });
+        asks!(self, "lift a legal hold", question, ToClient::Done => ())
+    }
+
+    /// One page of the audit.
+    pub async fn audit(&mut self, read: ReadAudit) -> Result<AuditPage, AdminError> {
+        asks!(self, "read the audit", ToBroker::Audit(read), ToClient::Audit(page) => page)
+    }
+
+    async fn ask(&mut self, question: ToBroker) -> Result<ToClient, StreamError> {
+        self.machine.ask(question).map_err(|_| StreamError::Finished)?;
+        match self.stream.next_event(&mut self.machine).await? {
+            Some(ToClient::Refused(refusal)) => Err(refusal.into()),
+            Some(answer) => Ok(answer),
+            None => Err(StreamError::Finished),
+        }
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.machine.finish();
+        self.stream.abandon(CloseCode::Done);
+    }
+}
+
+fn subscription_id(flow: &FlowName, subscription: &SubscriptionName) -> SubscriptionId {
+    SubscriptionId { flow: flow.clone(), subscription: subscription.clone() }
+}
