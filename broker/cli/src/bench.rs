@@ -1,7 +1,14 @@
 //! `hilum bench`: how fast the broker is on this machine, beside what its disk can do.
 
 mod broker;
+mod connections;
+mod consume;
+mod fan_out;
+mod latency;
 mod publish;
+mod reader;
+mod report;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -16,11 +23,23 @@ pub struct Args {
 enum What {
     /// Publishes records and waits for their durable acks
     Publish(publish::Args),
+    /// Reads stored records and acks them
+    Consume(consume::Args),
+    /// Times records from publisher to reader, at a steady rate
+    Latency(latency::Args),
+    /// Publishes to a flow that many subscriptions read at the same time
+    FanOut(fan_out::Args),
+    /// Opens many connections and keeps them
+    Connections(connections::Args),
 }
 
 /// Runs one benchmark.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Publish(args) => publish::run(args).await,
+        What::Consume(args) => consume::run(args).await,
+        What::Latency(args) => latency::run(args).await,
+        What::FanOut(args) => fan_out::run(args).await,
+        What::Connections(args) => connections::run(args).await,
     }
 }

@@ -19,6 +19,18 @@ const TEMPLATE: [(&str, &str); 4] = [
 /// The hospital and the identity of the template.
 const HOSPITAL: &str = "bench";
 
+/// The subscription of each flow that has no chain.
+pub(super) const THROUGH: &str = "through";
+/// The subscription of the plain flow whose records are cleaned and sealed on their way out.
+pub(super) const SEALED: &str = "sealed";
+/// Connections that the template allows.
+pub(super) const CONNECTIONS_MAX: usize = 20_000;
+
+/// The name of a subscription that fans out.
+pub(super) fn fan(index: usize) -> String {
+    format!("fan-{index}")
+}
+
 /// How long the broker may take to listen: most of it is compiling plugins.
 const START_TIME: Duration = Duration::from_secs(120);
 
@@ -30,13 +42,18 @@ pub(super) struct ThrowAway {
 }
 
 impl ThrowAway {
-    /// Makes a hospital below `parent` and starts its broker.
-    pub(super) async fn start(parent: &Path) -> anyhow::Result<Self> {
+    /// Makes a hospital below `parent`, whose flows have `fans` subscriptions to fan out to, and starts its broker.
+    pub(super) async fn start(parent: &Path, fans: usize) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("hilum-bench-").tempdir_in(parent)?;
         for (path, text) in TEMPLATE {
             let path = directory.path().join(path);
             std::fs::create_dir_all(path.parent().context("a file is in a folder")?)?;
-            std::fs::write(path, text)?;
+            let fans = if path.ends_with("hilum.toml") { 0 } else { fans };
+            let subscriptions = (0..fans).map(|index| {
+                let name = fan(index);
+                format!("\n[[subscription]]\nname = \"{name}\"\nstakeholder = \"bench\"\n")
+            });
+            std::fs::write(path, text.to_owned() + &subscriptions.collect::<String>())?;
         }
         let bundled = crate::bundled::PLUGINS;
         hilum_server::provision::init(directory.path(), None, bundled, SystemTime::now())?;
@@ -60,15 +77,28 @@ impl ThrowAway {
     }
 
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(self.connecting()?).await?)
+    }
+
+    /// What a connection is made with.
+    pub(super) fn connecting(&self) -> anyhow::Result<Config> {
         let read = |path: &str| std::fs::read(self.directory.path().join(path));
-        let config = Config::new(
+        Ok(Config::new(
             &self.address,
             HOSPITAL,
             read("authority/ca.pem")?,
             read("identities/bench/cert.pem")?,
             read("identities/bench/key.pem")?,
-        );
-        Ok(Client::connect(config).await?)
+        ))
+    }
+
+    /// Memory of the broker's process that is in use (VmRSS of proc(5)).
+    pub(super) fn resident_octets(&self) -> anyhow::Result<u64> {
+        let process = self.child.id().context("the broker has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: u64 = line.context("no VmRSS")?.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
     }
 
     pub(super) fn directory(&self) -> &Path {
