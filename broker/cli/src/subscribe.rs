@@ -1,4 +1,4 @@
-//! `hilum subscribe`: what a subscription delivers, as lines or files.
+//! `hilum subscribe`: what a subscription delivers, as lines or files, and what becomes of it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hilum_client::sealed::{is_sealed, open_sealed};
-use hilum_client::{Credit, Delivery, DeliveryBody, FlowName, Subscription, SubscriptionName};
+use hilum_client::{
+    Credit, Delivery, DeliveryBody, FlowName, Offset, ReasonCode, SeekTo, Subscription, SubscriptionName,
+};
 use hilum_core::cose::PrivateKey;
+use hilum_server::config::units;
 
 use crate::connect::Connection;
 use crate::publish::progress;
@@ -18,11 +21,15 @@ const CREDIT: Credit = Credit { records: 1024, octets: 16 << 20 };
 /// What `hilum subscribe` is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A record is acknowledged when its line is printed and its file, if any, is written. What is not acknowledged comes again.
+A record is acknowledged when its line is printed and its file, if any, is written. What is not acknowledged comes again; \
+with `--nak` after a delay, with `--term` never. Which records come, how long a reader may take and how often a record comes is \
+in the flow's file: `filter`, `ack_wait`, `backoff`, `max_deliveries`.
 
 Examples:
   hilum subscribe --dir st-marys --as radiologist imaging radiology --out scans
-  hilum subscribe --dir st-marys --as insurer billing insurer --open --out claims --count 10 --wait 30")]
+  hilum subscribe --dir st-marys --as insurer billing insurer --open --out claims --count 10 --wait 30
+  hilum subscribe --dir st-marys --as radiologist imaging radiology --from 2026-11-23T08:00:00Z --json
+  hilum subscribe --dir st-marys --as radiologist imaging radiology --count 1 --term unreadable")]
 pub struct Args {
     /// The flow to read
     flow: FlowName,
@@ -40,9 +47,19 @@ pub struct Args {
     /// Stop when nothing came for so many seconds
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
+    /// Go on from another place, for everybody who reads the subscription: `start`, `end`, an offset, or a time as RFC 3339 has
+    /// it. The subscription needs `replay = true`
+    #[arg(long, value_name = "PLACE", value_parser = place)]
+    from: Option<SeekTo>,
     /// Do not acknowledge: everything comes again the next time
-    #[arg(long)]
+    #[arg(long, group = "answer")]
     peek: bool,
+    /// Give each record back: it comes again after so long, e.g. `30s`; `0s` for at once
+    #[arg(long, value_name = "DELAY", value_parser = units::duration, group = "answer")]
+    nak: Option<Duration>,
+    /// Give each record up for good, with this code for the audit, e.g. `unreadable`
+    #[arg(long, value_name = "CODE", group = "answer")]
+    term: Option<ReasonCode>,
     /// Print one JSON object for each delivery
     #[arg(long)]
     json: bool,
@@ -61,7 +78,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         None
     };
     let client = args.connection.connect().await?;
-    let mut subscription = client.subscribe(&args.flow, &args.subscription, CREDIT).await?;
+    // What is not wanted is not fetched: it would count as delivered.
+    let records = args.count.and_then(|count| u32::try_from(count).ok()).unwrap_or(u32::MAX);
+    let credit = Credit { records: CREDIT.records.min(records.max(1)), ..CREDIT };
+    let subscribed = client.subscribe_from(&args.flow, &args.subscription, credit, args.from);
+    let mut subscription = subscribed.await?;
     let mut left = args.count.unwrap_or(u64::MAX);
     let patience = args.wait.map_or(Duration::MAX, Duration::from_secs);
     while left > 0 {
@@ -75,9 +96,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let taken = args.take(&mut subscription, delivery, key.as_ref()).await;
         let (delivery, line) = taken.with_context(|| format!("offset {offset}"))?;
         println!("{line}");
-        if !args.peek {
-            delivery.ack();
-        }
+        args.answer(delivery);
         left -= 1;
     }
     subscription.close().await?;
@@ -92,7 +111,30 @@ struct Taken {
     file: Option<PathBuf>,
 }
 
+/// Where a subscription is to go on.
+fn place(text: &str) -> Result<SeekTo, String> {
+    match text {
+        "start" => Ok(SeekTo::Start),
+        "end" => Ok(SeekTo::End),
+        _ => match text.parse() {
+            Ok(offset) => Ok(SeekTo::Offset(Offset(offset))),
+            Err(_) => units::time(text)
+                .map(SeekTo::Time)
+                .map_err(|error| format!("it is none of `start`, `end` and an offset; and {error}")),
+        },
+    }
+}
+
 impl Args {
+    fn answer(&self, delivery: Delivery) {
+        match (&self.term, self.nak) {
+            (Some(reason), _) => delivery.term(reason.clone()),
+            (None, Some(delay)) => delivery.nak(Some(delay)),
+            (None, None) if self.peek => {}
+            (None, None) => delivery.ack(),
+        }
+    }
+
     /// Puts a delivery where it belongs, and gives it back with its line.
     async fn take(
         &self,
@@ -158,6 +200,7 @@ impl Args {
                 "flow": self.flow,
                 "subscription": self.subscription,
                 "offset": delivery.offset(),
+                "attempt": delivery.attempt(),
                 "part": delivery.part().0,
                 "parts": delivery.part().1,
                 "time": head.time,
@@ -172,7 +215,12 @@ impl Args {
             .to_string();
         }
         let file = file.map_or_else(String::new, |file| format!(" -> {file}"));
-        format!("offset {}: {}, {} octets{file}", delivery.offset(), taken.content_type, taken.octets)
+        let attempt = match delivery.attempt() {
+            1 => String::new(),
+            attempt => format!(", delivery {attempt}"),
+        };
+        let Taken { content_type, octets, .. } = taken;
+        format!("offset {}: {content_type}, {octets} octets{attempt}{file}", delivery.offset())
     }
 }
 

@@ -103,6 +103,12 @@ actions! {
     Sought = "sought";
     /// An operator placed or lifted a legal hold.
     Held = "held";
+    /// A record was not delivered because its time was over.
+    Expired = "expired";
+    /// A record that was delivered too often went to a dead-letter flow.
+    DeadLettered = "dead-lettered";
+    /// A reader gave a record up for good: its code is the reason.
+    Terminated = "terminated";
     /// Retention is about to delete records: which ones, and by what rule, is in the reason.
     Deleted = "deleted";
 }

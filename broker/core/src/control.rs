@@ -1,4 +1,5 @@
-//! What operators decided and what must outlive the process: legal holds, and subscriptions that are paused.
+//! What operators decided and what must outlive the process: legal holds, and subscriptions that are paused. And where
+//! subscriptions began that do not read what was there before them.
 //!
 //! Each decision is one entry of the log [`LogName::Control`], durable before it takes effect. [`State::fold`] makes the present
 //! state of the entries, in order. So that the log does not grow for ever, [`State::snapshot`] writes the whole state
@@ -17,7 +18,7 @@ use crate::entry::{Entry, EntryError, LogName, decode, encode};
 use crate::identity::PrincipalId;
 use crate::limits::{HOLDS_MAX, KEY_OCTETS_MAX, PAUSES_MAX, REASON_CHARS_MAX};
 use crate::name::{FlowName, SubscriptionName};
-use crate::record::Timestamp;
+use crate::record::{Offset, Timestamp};
 
 /// Holds, and as many pauses, of one part of a snapshot: with the longest names of principals it fits one append.
 const PART_ITEMS_MAX: usize = 256;
@@ -116,6 +117,20 @@ pub enum Decision {
         /// When.
         time: Timestamp,
     },
+    /// A new subscription begins with the records that come from now on. Not an operator's decision, but as lasting: were it
+    /// forgotten, the subscription would begin anew later and leave records out.
+    Begin {
+        /// The flow.
+        flow: FlowName,
+        /// Its subscription.
+        subscription: SubscriptionName,
+        /// Its first record.
+        offset: Offset,
+        /// The broker.
+        by: PrincipalId,
+        /// When.
+        time: Timestamp,
+    },
 }
 
 /// Why a decision cannot be taken.
@@ -157,6 +172,7 @@ struct Part {
     next_hold: u64,
     holds: Vec<Hold>,
     pauses: Vec<Pause>,
+    begins: Vec<(FlowName, SubscriptionName, Offset)>,
 }
 
 /// What is held and paused now. Bounded by [`HOLDS_MAX`] and [`PAUSES_MAX`].
@@ -165,6 +181,8 @@ pub struct State {
     next_hold: u64,
     holds: BTreeMap<HoldId, Hold>,
     pauses: BTreeMap<(FlowName, SubscriptionName), Pause>,
+    /// As many as there are subscriptions that begin with their latest record.
+    begins: BTreeMap<(FlowName, SubscriptionName), Offset>,
     /// A snapshot of which parts are still to come, and the number of the next one.
     partial: Option<(u32, Box<State>)>,
 }
@@ -183,6 +201,12 @@ impl fmt::Debug for FlowHolds {
 }
 
 impl FlowHolds {
+    /// Everything is held.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self { is_whole: true, keys: BTreeSet::new() }
+    }
+
     /// Whether the flow as a whole is held.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -289,6 +313,12 @@ impl State {
         Ok(Decision::Resume { flow, subscription, by, time })
     }
 
+    /// Where a subscription began that does not read what was there before it.
+    #[must_use]
+    pub fn begin_of(&self, flow: &FlowName, subscription: &SubscriptionName) -> Option<Offset> {
+        self.begins.get(&(flow.clone(), subscription.clone())).copied()
+    }
+
     /// Makes a decision effective. A hold is never refused here: what was written down is held.
     pub fn apply(&mut self, decision: Decision) {
         self.partial = None;
@@ -302,6 +332,9 @@ impl State {
                 self.pauses.insert((pause.flow.clone(), pause.subscription.clone()), pause);
             }
             Decision::Resume { flow, subscription, .. } => drop(self.pauses.remove(&(flow, subscription))),
+            Decision::Begin { flow, subscription, offset, .. } => {
+                self.begins.entry((flow, subscription)).or_insert(offset);
+            }
         }
     }
 
@@ -325,6 +358,8 @@ impl State {
         so_far.next_hold = so_far.next_hold.max(part.next_hold);
         part.holds.into_iter().for_each(|hold| so_far.apply(Decision::Hold(hold)));
         part.pauses.into_iter().for_each(|pause| so_far.apply(Decision::Pause(pause)));
+        let begins = part.begins.into_iter();
+        so_far.begins.extend(begins.map(|(flow, subscription, offset)| ((flow, subscription), offset)));
         if part.is_last {
             *self = *so_far;
         } else {
@@ -336,13 +371,25 @@ impl State {
     #[must_use]
     pub fn snapshot(&self, broker: &PrincipalId) -> Vec<Entry> {
         let (mut holds, mut pauses) = (self.holds.values().peekable(), self.pauses.values().peekable());
+        let mut begins = self.begins.iter().peekable();
         let mut entries = Vec::new();
         for index in 0.. {
             let holds_here = holds.by_ref().take(PART_ITEMS_MAX).cloned().collect();
             let pauses_here = pauses.by_ref().take(PART_ITEMS_MAX).cloned().collect();
-            let is_last = holds.peek().is_none() && pauses.peek().is_none();
+            let begin = |((flow, subscription), offset): (&(FlowName, SubscriptionName), &Offset)| {
+                (flow.clone(), subscription.clone(), *offset)
+            };
+            let begins_here = begins.by_ref().take(PART_ITEMS_MAX).map(begin).collect();
+            let is_last = holds.peek().is_none() && pauses.peek().is_none() && begins.peek().is_none();
             let next_hold = self.next_hold;
-            let part = Part { index, is_last, next_hold, holds: holds_here, pauses: pauses_here };
+            let part = Part {
+                index,
+                is_last,
+                next_hold,
+                holds: holds_here,
+                pauses: pauses_here,
+                begins: begins_here,
+            };
             entries.push(entry(&Event::Part(part), broker));
             if is_last {
                 break;
@@ -366,7 +413,8 @@ impl Decision {
             Self::Hold(Hold { by, .. })
             | Self::Release { by, .. }
             | Self::Pause(Pause { by, .. })
-            | Self::Resume { by, .. } => by,
+            | Self::Resume { by, .. }
+            | Self::Begin { by, .. } => by,
         }
     }
 }

@@ -21,11 +21,11 @@
 
 mod backlog;
 mod progress;
-pub mod single;
 
 use std::collections::hash_map::{Entry, HashMap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
 use crate::limits::{SEQUENCE_MAX, UNSETTLED_MAX};
 use crate::record::Offset;
@@ -221,6 +221,14 @@ impl Deliveries {
         to_come + (self.under_way.len() + self.backlog.len()) as u64
     }
 
+    /// From the lowest record that a reader has to after the highest; empty where no reader has any.
+    #[must_use]
+    pub fn under_way(&self) -> Range<Offset> {
+        let first = self.under_way.first_key_value().map_or(self.next, |(offset, _)| *offset);
+        let end = self.under_way.last_key_value().map_or(first, |(offset, _)| offset + 1);
+        Offset(first)..Offset(end)
+    }
+
     /// How much there is of what.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -304,7 +312,7 @@ impl Deliveries {
             self.pass(offset);
             return Offered::Known;
         }
-        if at >= SEQUENCE_MAX || self.under_way.len() + self.backlog.len() >= UNSETTLED_MAX {
+        if at >= SEQUENCE_MAX || self.is_full() {
             return Offered::Full;
         }
         let attempts = self.attempts_ahead.get(&at).copied().unwrap_or(0);
@@ -339,6 +347,10 @@ impl Deliveries {
 
     fn has_space(&self) -> bool {
         self.under_way.len() < self.rules.in_flight_max as usize
+    }
+
+    fn is_full(&self) -> bool {
+        self.under_way.len() + self.backlog.len() >= UNSETTLED_MAX
     }
 
     /// A claimed record is on its way; its time runs from now on. Whether the claim still stands: otherwise it is not sent.
@@ -392,6 +404,27 @@ impl Deliveries {
         let Some(of) = self.end(claim.offset.0) else { return false };
         let delay = delay.unwrap_or_else(|| self.rules.backoff_after(of.attempt));
         self.put_off(claim.offset.0, Waiting::new(of.key, of.attempt, now.saturating_add(delay)), now);
+        true
+    }
+
+    /// The reader did not get a record after all: it comes again at once, as if it had not been claimed.
+    pub fn give_back(&mut self, claim: Claim, now: u64) {
+        if self.current(claim).is_some()
+            && let Some(of) = self.end(claim.offset.0)
+        {
+            self.put_off(claim.offset.0, Waiting::new(of.key, of.attempt - 1, now), now);
+            self.rehead(of.key, now);
+        }
+    }
+
+    /// A record that was settled comes again, whatever its key. Whether it will: not where it is not settled, or too much is put off.
+    pub fn recall(&mut self, offset: Offset, now: u64) -> bool {
+        let at = offset.0;
+        let is_open = self.under_way.contains_key(&at) || self.backlog.get(at).is_some();
+        if at >= self.next || is_open || self.is_full() {
+            return false;
+        }
+        self.put_off(at, Waiting::new(None, 0, now), now);
         true
     }
 
@@ -504,7 +537,7 @@ impl Deliveries {
     }
 
     fn end(&mut self, offset: u64) -> Option<UnderWay> {
-        self.has_news |= !self.has_space();
+        self.has_news |= !self.has_space() || self.is_full();
         let of = self.under_way.remove(&offset)?;
         if let (true, Some(key)) = (self.rules.shared, of.key)
             && let Entry::Occupied(mut holder) = self.holders.entry(key)
@@ -529,6 +562,7 @@ impl Deliveries {
     }
 
     fn take_out(&mut self, offset: u64, key: Option<Key>, now: u64) {
+        self.has_news |= self.is_full();
         self.backlog.remove(offset);
         self.rehead(key, now);
     }

@@ -68,6 +68,8 @@ pub const SETTLE_RANGES_MAX: usize = 256;
 pub const UNSETTLED_MAX: usize = 65_536;
 /// Ranges of settled records, and records with earlier deliveries, that are kept of a subscription while the broker is not running.
 pub const PROGRESS_RANGES_MAX: usize = 1024;
+/// Milliseconds that a reader may put a record off.
+pub const NAK_DELAY_MS_MAX: u64 = 7 * 86_400_000;
 /// Readers that share one subscription.
 pub const READERS_MAX: usize = 256;
 /// Records that may be under way on one publisher or subscription stream.

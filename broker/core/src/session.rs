@@ -31,7 +31,7 @@ pub use publisher::{
     NotUnderWay, PublishError, PublisherClient, PublisherClientEvent, PublisherServer, PublisherServerEvent,
 };
 pub use subscription::{
-    DeliverError, SubscriptionClient, SubscriptionClientEvent, SubscriptionServer, SubscriptionServerEvent,
+    DeliverError, Delivering, SubscriptionClient, SubscriptionClientEvent, SubscriptionServer, SubscriptionServerEvent,
 };
 
 use crate::wire::{self, CloseCode, Frame, FrameDecoder, FrameError, Open};

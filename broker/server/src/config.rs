@@ -20,6 +20,7 @@ mod purpose;
 mod reader;
 mod retention;
 mod stage;
+mod subscription;
 #[cfg(test)]
 mod tests;
 pub mod units;
@@ -34,6 +35,7 @@ pub use model::{
     Stakeholder, SubscriptionConfig,
 };
 pub use problem::{Problem, Problems};
+pub use subscription::{DeadLetter, DeliveryConfig, Start};
 
 use reader::{Sink, Source};
 
@@ -69,6 +71,7 @@ fn load_into(directory: &Directory, sink: &Sink) -> Option<Hospital> {
         main.flows.insert(flow.name.clone(), flow);
     }
     emission::check(&main, &emissions, sink);
+    subscription::check(&main, sink);
     Some(main)
 }
 

@@ -155,6 +155,25 @@ impl Shared {
         self.decide(|state, now| state.resume(flow, subscription, by, now)).await.map(drop)
     }
 
+    /// Where a subscription begins that does not read what was there before it: at `end`, the end of its flow, unless that was
+    /// decided before.
+    pub async fn begin_subscription(
+        self: &Arc<Self>,
+        flow: &FlowName,
+        subscription: &SubscriptionName,
+        end: Offset,
+    ) -> Result<Offset, DecideError> {
+        if let Some(begun) = self.control.state.read().begin_of(flow, subscription) {
+            return Ok(begun);
+        }
+        let begin = |_: &State, time| {
+            let (flow, subscription, by) = (flow.clone(), subscription.clone(), self.identity.clone());
+            Ok(Decision::Begin { flow, subscription, offset: end, by, time })
+        };
+        self.decide(begin).await?;
+        Ok(self.control.state.read().begin_of(flow, subscription).unwrap_or(end))
+    }
+
     async fn carry_out(
         self: Arc<Self>,
         decision: Decision,
@@ -223,6 +242,10 @@ impl Shared {
             }
             Decision::Resume { flow, subscription, .. } => {
                 about(flow, Some(subscription)).event(now, Action::Resumed, "resumed")
+            }
+            Decision::Begin { flow, subscription, offset, .. } => {
+                let reason = format!("the subscription is new and begins at offset {offset}");
+                about(flow, Some(subscription)).event(now, Action::Sought, reason)
             }
         }
     }

@@ -1,35 +1,50 @@
 //! A record's way out of a flow: read, policy, chain, deliver.
 //!
 //! An [`Outlet`] is one subscription of a running broker. It turns stored records into deliveries, a batch at a time; the
-//! session of the reader that is attached asks for them as its credit allows and moves the cursor as the reader
-//! acknowledges. For each record one of these happens, and each leaves an audit event before the reader gets anything:
+//! sessions of the readers that are attached ask for them as their credit allows and pass on what the readers answer. Which
+//! record a reader gets is decided by [`Deliveries`], and read by `read`. For each one of these happens, and each leaves an
+//! audit event before the reader gets anything:
 //!
 //! - *delivered*: policy permits the reader what is left of the record's labels, and the chain's receipt proves its run;
 //! - *withheld*: a plugin refused it for this reader, or the reader is not cleared for it;
-//! - *quarantined*: a plugin failed on it.
+//! - *quarantined*: a plugin failed on it;
+//! - *expired*: its time is over.
+//!
+//! What goes on without a reader is the work of the `keeper`: deliveries that lapse, `dead_letter`s, keeping the `progress`.
 
-mod cursor;
+mod dead_letter;
+pub(crate) mod keeper;
+mod operate;
+mod progress;
+mod read;
+mod state;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use hilum_core::audit::{Action, Event};
+use hilum_core::delivery::{Claim, Counts, Deliveries, Progress, ReaderId};
 use hilum_core::entry::EntryError;
 use hilum_core::policy::ReadPermit;
 use hilum_core::quarantine::{Cause, Quarantined};
 use hilum_core::record::{BlobId, Body, ChainRun, Delivered, Stored};
-use hilum_core::{FlowName, LogName, Offset, Principal, SubscriptionName, limits};
+use hilum_core::{FlowName, LogName, Offset, Principal, ReasonCode, SubscriptionName, limits};
 use hilum_sandbox::{BatchRun, Chain, ChainError, Failure, Input, Ran};
 use hilum_store::{AppendError, Durability, MetaError, ReadError};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use crate::broker::{About, Shared};
 use crate::chains::{EgressChain, guarded};
+use crate::config::{DeliveryConfig, Start};
+use crate::control::DecideError;
 use crate::telemetry::DeliverySpan;
 
-pub use cursor::Cursor;
+pub use operate::Status;
+use progress::Kept;
+use read::Claimed;
+use state::State;
 
 /// One subscription of a running broker.
 pub struct Outlet {
@@ -41,10 +56,14 @@ pub struct Outlet {
     pub subscription: SubscriptionName,
     /// Its egress chain.
     pub chain: EgressChain,
+    /// How it delivers.
+    pub settings: DeliveryConfig,
     /// The end of the flow.
     pub tail: watch::Receiver<Offset>,
-    /// The records that this process put into quarantine: a reader that comes back before it acknowledged gets them
-    /// judged again, and must not fill the quarantine with copies.
+    /// What is under way and where it stands, when that is known.
+    state: OnceCell<State>,
+    /// The records that this process put into quarantine: what is judged again, because what followed failed, must not fill
+    /// the quarantine with copies.
     quarantined: Mutex<BTreeSet<Offset>>,
 }
 
@@ -69,20 +88,27 @@ pub enum OutletError {
     /// The chain's worker ended abnormally.
     #[error("the chain's worker ended abnormally")]
     Worker,
+    /// What a plugin failed on cannot be put into quarantine.
+    #[error("the flow's quarantine is full: an operator has to release or destroy records there")]
+    QuarantineFull,
+    /// Its beginning cannot be written down.
+    #[error("where the subscription begins cannot be written down: {0}")]
+    Begin(#[from] DecideError),
 }
 
-/// What became of the records from one offset to another.
+/// What became of some records.
+#[derive(Default)]
 pub struct Batch {
-    /// The offset after the last record that was read.
-    pub next: Offset,
-    /// The records that are delivered, in order.
+    /// How many there were; none where the reader may get nothing now.
+    pub records: usize,
+    /// Those that are delivered, in order.
     pub deliveries: Vec<Prepared>,
 }
 
 /// A record that is ready for its reader.
 pub struct Prepared {
-    /// Its position.
-    pub offset: Offset,
+    /// It is under way by this claim.
+    pub claim: Claim,
     /// What the chain made of it, in order; one part or more.
     pub parts: Vec<Delivered>,
     /// Large bodies that the chain made for this delivery alone.
@@ -102,6 +128,8 @@ struct Trail {
     audit: Vec<Event>,
     quarantine: Vec<Quarantined>,
     withheld: u64,
+    /// Claims of those that the reader does not get, for good.
+    settled: Vec<Claim>,
     /// The stage and code of the first of those withheld, for operators: no words of a plugin.
     first: Option<String>,
     /// Large bodies that the chain made in vain.
@@ -116,16 +144,110 @@ impl Outlet {
         flow: FlowName,
         subscription: SubscriptionName,
         chain: EgressChain,
+        settings: DeliveryConfig,
         tail: watch::Receiver<Offset>,
     ) -> Self {
-        Self { shared, flow, subscription, chain, tail, quarantined: Mutex::default() }
+        let (state, quarantined) = (OnceCell::new(), Mutex::default());
+        Self { shared, flow, subscription, chain, settings, tail, state, quarantined }
     }
 
-    /// Where the subscription stands.
-    pub async fn cursor(&self) -> Result<Cursor, OutletError> {
-        let bounds = self.shared.log.bounds(&LogName::Flow(self.flow.clone())).await?;
-        let end = Offset(bounds.end);
-        Ok(Cursor::load(&*self.shared.meta, &self.flow, &self.subscription, end).await?)
+    /// What is under way and where the subscription stands; found out when it is asked for first.
+    async fn state(&self) -> Result<&State, OutletError> {
+        self.state.get_or_try_init(|| self.open()).await
+    }
+
+    async fn open(&self) -> Result<State, OutletError> {
+        let end = Offset(self.bounds().await?.end);
+        let (kept, found) = Kept::load(&*self.shared.meta, &self.flow, &self.subscription, end).await?;
+        let progress = match found {
+            Some(progress) => progress,
+            None => Progress::from(self.beginning(end).await?),
+        };
+        Ok(State::new(Deliveries::new(self.settings.rules.clone(), &progress), kept))
+    }
+
+    /// Where the subscription begins if nothing is kept of it: it may be new, or what was kept was lost.
+    async fn beginning(&self, end: Offset) -> Result<Offset, OutletError> {
+        match self.settings.start {
+            Start::Earliest => Ok(Offset(0)),
+            Start::Time(time) => self.first_at(time).await,
+            Start::Latest => {
+                let shared = &self.shared;
+                Ok(shared.begin_subscription(&self.flow, &self.subscription, end).await?.min(end))
+            }
+        }
+    }
+
+    /// A reader comes.
+    pub async fn join(&self) -> Result<ReaderId, OutletError> {
+        Ok(self.state().await?.change(|it, _| it.join()))
+    }
+
+    /// A reader goes; `in_order` where it said goodbye or was sent away. When this comes back, what it answered is kept.
+    pub async fn leave(&self, reader: ReaderId, in_order: bool) {
+        if let Some(state) = self.state.get() {
+            state.change(|it, now| it.leave(reader, in_order, now));
+            self.keep(state).await;
+        }
+    }
+
+    /// The lowest offset that is not settled.
+    pub async fn cursor(&self) -> Result<Offset, OutletError> {
+        Ok(self.state().await?.look(Deliveries::cursor))
+    }
+
+    /// How much is under way, and by how many readers.
+    pub async fn counts(&self) -> Result<Counts, OutletError> {
+        Ok(self.state().await?.look(Deliveries::counts))
+    }
+
+    /// Changes when a reader may get something that it could not before, but for what is new in the flow.
+    pub async fn news(&self) -> Result<watch::Receiver<u64>, OutletError> {
+        Ok(self.state().await?.news.subscribe())
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Deliveries, u64) -> T) -> Option<T> {
+        self.state.get().map(|state| state.change(change))
+    }
+
+    /// Claimed records are on their way; those whose claim does not stand any more are not to be sent. Whether it stands.
+    #[must_use]
+    pub fn sent(&self, claim: Claim) -> bool {
+        self.change(|it, now| it.sent(claim, now)).unwrap_or(false)
+    }
+
+    /// The reader is done with records. Late answers change nothing.
+    pub fn settle(&self, claims: &[Claim]) {
+        self.change(|it, now| claims.iter().for_each(|claim| drop(it.settle(*claim, now))));
+    }
+
+    /// The reader does not take records now.
+    pub fn nak(&self, claims: &[Claim], delay: Option<u64>) {
+        self.change(|it, now| claims.iter().for_each(|claim| drop(it.nak(*claim, delay, now))));
+    }
+
+    /// The reader still works on records.
+    pub fn extend(&self, claims: &[Claim]) {
+        self.change(|it, now| claims.iter().for_each(|claim| drop(it.extend(*claim, now))));
+    }
+
+    /// The reader never wants to see records again: that is in the audit before they count as settled.
+    pub async fn terminate(
+        &self,
+        permit: &ReadPermit,
+        claims: &[Claim],
+        reason: &ReasonCode,
+    ) -> Result<(), OutletError> {
+        let state = self.state().await?;
+        let standing = state.look(|it| claims.iter().copied().filter(|c| it.is_current(*c)).collect::<Vec<_>>());
+        let now = self.shared.now();
+        let event = |claim: &Claim| {
+            self.about(permit, Some(claim.offset)).event(now, Action::Terminated, reason.to_string())
+        };
+        self.shared.audit(standing.iter().map(event).collect()).await?;
+        self.shared.instruments.terminated(&self.flow, &self.subscription, standing.len() as u64);
+        self.settle(&standing);
+        Ok(())
     }
 
     /// The chain that tells its plugins that `reader` receives.
@@ -138,42 +260,67 @@ impl Outlet {
         Ok(loaded.map_err(|_| OutletError::Worker)??)
     }
 
-    /// Reads from `from` on and prepares what the reader may have; nothing where the flow has nothing new. `chain` is the
-    /// reader's own, see [`Outlet::chain_for`].
+    /// Claims what `reader` may get and has `room` for, and prepares it; nothing where there is nothing now. `chain` is the
+    /// reader's own, see [`Outlet::chain_for`]. After an error the reader has to leave: that gives back what it claimed.
     pub async fn next(
         &self,
         permit: &ReadPermit,
         chain: &Arc<Chain>,
-        from: Offset,
-        octets_max: usize,
+        reader: ReaderId,
+        room: u32,
     ) -> Result<Batch, OutletError> {
-        let log = LogName::Flow(self.flow.clone());
-        let entries = self.shared.log.read(&log, from, octets_max).await?;
-        if entries.is_empty() {
-            // Nothing new, or what there was is trimmed.
-            let start = self.shared.log.bounds(&log).await?.start;
-            return Ok(Batch { next: Offset(from.0.max(start)), deliveries: Vec::new() });
+        if self.is_paused() {
+            return Ok(Batch::default());
         }
-        let mut stored = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let record = Stored::decode(self.flow.clone(), entry.offset, &entry.octets)
-                .map_err(|error| OutletError::Entry(entry.offset, error))?;
-            stored.push(record);
-        }
-        let next = stored.last().map_or(from, |record| record.offset().next());
+        let state = self.state().await?;
+        let claimed = self.claim(state, reader, room).await?;
+        let records = claimed.len();
         let mut trail = Trail::default();
-        let mut deliveries = Vec::with_capacity(stored.len());
-        for judged in self.judge(chain.clone(), stored).await? {
-            deliveries.extend(self.conclude(permit, judged, &mut trail));
+        let claimed = self.leave_out_expired(permit, claimed, &mut trail);
+        let (claims, stored): (Vec<_>, Vec<_>) = claimed.into_iter().map(|one| (one.claim, one.stored)).unzip();
+        let mut deliveries = Vec::with_capacity(claims.len());
+        for (claim, judged) in claims.into_iter().zip(self.judge(chain.clone(), stored).await?) {
+            match self.conclude(permit, claim, judged, &mut trail) {
+                Some(prepared) => deliveries.push(prepared),
+                None => trail.settled.push(claim),
+            }
         }
         self.release(std::mem::take(&mut trail.unused)).await;
+        let settled = std::mem::take(&mut trail.settled);
         match self.write(permit, &deliveries, trail).await {
-            Ok(()) => Ok(Batch { next, deliveries }),
+            Ok(()) => {
+                if !settled.is_empty() {
+                    self.settle(&settled);
+                }
+                Ok(Batch { records, deliveries })
+            }
             Err(error) => {
                 self.release(deliveries.into_iter().flat_map(|prepared| prepared.made)).await;
                 Err(error)
             }
         }
+    }
+
+    /// What is over is not delivered any more, and settled.
+    fn leave_out_expired(
+        &self,
+        permit: &ReadPermit,
+        claimed: Vec<Claimed>,
+        trail: &mut Trail,
+    ) -> Vec<Claimed> {
+        let now = self.shared.now();
+        let is_over = |one: &Claimed| one.stored.envelope().head.expires.is_some_and(|end| end <= now);
+        if !claimed.iter().any(is_over) {
+            return claimed;
+        }
+        let (expired, left): (Vec<_>, Vec<_>) = claimed.into_iter().partition(is_over);
+        for Claimed { claim, .. } in &expired {
+            let about = self.about(permit, Some(claim.offset));
+            trail.audit.push(about.event(now, Action::Expired, "its time was over before it was delivered"));
+            trail.settled.push(*claim);
+        }
+        self.shared.instruments.expired(&self.flow, &self.subscription, expired.len() as u64);
+        left
     }
 
     /// Runs the egress chain over a batch, away from the async workers.
@@ -204,7 +351,13 @@ impl Outlet {
     }
 
     /// Decides about one record: the parts to deliver, or none and why in the trail.
-    fn conclude(&self, permit: &ReadPermit, judged: Judged, trail: &mut Trail) -> Option<Prepared> {
+    fn conclude(
+        &self,
+        permit: &ReadPermit,
+        claim: Claim,
+        judged: Judged,
+        trail: &mut Trail,
+    ) -> Option<Prepared> {
         let Judged { stored, result, mut span } = judged;
         let ran = match result {
             Ok(ran) => ran,
@@ -228,7 +381,7 @@ impl Outlet {
                     parts.iter_mut().for_each(|part| part.set_trace(span.context()));
                     span.end(None);
                 }
-                Some(Prepared { offset: stored.offset(), made, parts })
+                Some(Prepared { claim, made, parts })
             }
             Err(error) => {
                 trail.unused.extend(made);
@@ -293,13 +446,13 @@ impl Outlet {
         mut trail: Trail,
     ) -> Result<(), OutletError> {
         if let (Some(first), Some(last)) = (deliveries.first(), deliveries.last()) {
-            let about = self.about(permit, Some(first.offset));
+            let about = self.about(permit, Some(first.claim.offset));
             let plan = self.chain.plan().digest();
             let reason = format!(
                 "rule `{}`, plan {plan}, {} records through offset {}",
                 permit.rule(),
                 deliveries.len(),
-                last.offset
+                last.claim.offset
             );
             trail.audit.push(about.event(self.shared.now(), Action::Delivered, reason));
         }
@@ -307,8 +460,20 @@ impl Outlet {
             let log = LogName::Quarantine(self.flow.clone());
             let offsets: Vec<Offset> =
                 trail.quarantine.iter().filter_map(|record| Some(record.delivery.as_ref()?.1)).collect();
-            let entries = trail.quarantine.into_iter().map(Quarantined::into_entry).collect();
-            self.shared.log.append(&log, entries, Durability::Fsynced).await?;
+            let mut octets = 0;
+            for (reserved, record) in (0..).zip(&trail.quarantine) {
+                if !self.shared.quarantine.reserve(&self.flow, record.octets()) {
+                    self.shared.quarantine.give_back(&self.flow, reserved, octets);
+                    return Err(OutletError::QuarantineFull);
+                }
+                octets += record.octets();
+            }
+            let entries: Vec<_> = trail.quarantine.into_iter().map(Quarantined::into_entry).collect();
+            let count = entries.len() as u64;
+            if let Err(error) = self.shared.log.append(&log, entries, Durability::Fsynced).await {
+                self.shared.quarantine.give_back(&self.flow, count, octets);
+                return Err(error.into());
+            }
             self.remember(offsets);
         }
         self.shared.audit(trail.audit).await?;

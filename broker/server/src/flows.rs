@@ -34,8 +34,8 @@ pub struct Flow {
     pub outlets: BTreeMap<SubscriptionName, Seat>,
 }
 
-/// An outlet has one reader at a time. The newest one wins: a reader that comes back after its connection broke would
-/// otherwise have to wait until the broker notices that the old connection is gone.
+/// An outlet has one reader at a time, unless it is shared. The newest one wins: a reader that comes back after its connection
+/// broke would otherwise have to wait until the broker notices that the old connection is gone.
 pub struct Seat {
     /// The subscription.
     pub outlet: Arc<Outlet>,
@@ -45,18 +45,25 @@ pub struct Seat {
 
 /// A reader's place at an outlet, until it is dropped.
 pub struct Seated {
-    leave: oneshot::Receiver<()>,
+    /// None where nobody asks: readers of a shared outlet do not take each other's place.
+    leave: Option<oneshot::Receiver<()>>,
     is_asked: bool,
-    _taken: OwnedMutexGuard<()>,
+    _taken: Option<OwnedMutexGuard<()>>,
 }
 
 impl Seated {
     /// Comes when another reader wants the place, however often it is asked. Losing this future loses nothing.
     pub async fn asked_to_leave(&mut self) {
-        if !self.is_asked {
-            // An error says that the seat itself is gone.
-            let _ = (&mut self.leave).await;
-            self.is_asked = true;
+        if self.is_asked {
+            return;
+        }
+        match &mut self.leave {
+            Some(leave) => {
+                // An error says that the seat itself is gone.
+                let _ = leave.await;
+                self.is_asked = true;
+            }
+            None => std::future::pending().await,
         }
     }
 }
@@ -68,13 +75,18 @@ impl Seat {
         Self { outlet, taken: Arc::default(), leave: Mutex::default() }
     }
 
-    /// Asks the present reader to leave and takes its place when it is gone.
+    /// Asks the present reader to leave and takes its place when it is gone; takes a place beside the others where the outlet is
+    /// shared.
     pub async fn take(&self) -> Seated {
+        if self.outlet.settings.rules.shared {
+            return Seated { leave: None, is_asked: false, _taken: None };
+        }
         let (ask, leave) = oneshot::channel();
         if let Some(present) = self.leave.lock().replace(ask) {
             // A reader that left by itself does not listen any more.
             let _ = present.send(());
         }
-        Seated { leave, is_asked: false, _taken: self.taken.clone().lock_owned().await }
+        let taken = self.taken.clone().lock_owned().await;
+        Seated { leave: Some(leave), is_asked: false, _taken: Some(taken) }
     }
 }

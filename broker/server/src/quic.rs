@@ -92,6 +92,13 @@ impl Stream {
         Ok(finished)
     }
 
+    /// Sends what the machine has to send. Whether it wants the direction to be finished after that.
+    async fn send_all(&mut self, machine: &mut impl Machine) -> Result<bool, StreamError> {
+        machine.poll_transmit(&mut self.out);
+        self.write_out().await?;
+        Ok(machine.wants_finish())
+    }
+
     async fn write_out(&mut self) -> Result<(), StreamError> {
         if !self.out.is_empty() {
             // Writing whole chunks hands the memory over instead of copying it.
@@ -146,6 +153,7 @@ fn refusal(refused: &ingest::Refusal) -> Refusal {
         RefusalKind::Chain => RefusalCode::RefusedByPlugin,
         RefusalKind::ChainFailed => RefusalCode::PluginFailed,
         RefusalKind::OutOfOrder => RefusalCode::OutOfOrder,
+        RefusalKind::Expired => RefusalCode::Expired,
         RefusalKind::Unavailable => RefusalCode::Unavailable,
     };
     if refused.kind.is_retryable() {

@@ -1,6 +1,8 @@
-//! Reading a subscription: deliveries come, are worked on, and are acked in any order.
+//! Reading a subscription: deliveries come, are worked on, and are acked, or given back, in any order.
 
 mod driver;
+
+use std::time::Duration;
 
 use std::collections::VecDeque;
 
@@ -10,7 +12,8 @@ use hilum_core::session::{Partial, SubscriptionClient, SubscriptionClientEvent};
 use hilum_core::wire::Credit;
 use hilum_core::wire::large::OpenDownload;
 use hilum_core::wire::subscription::{self as wire, DeliveredBody, OpenSubscription};
-use hilum_core::{Digest, FlowName, Head, Offset, SubscriptionName};
+use hilum_core::wire::admin::SeekTo;
+use hilum_core::{Digest, FlowName, Head, Offset, ReasonCode, SubscriptionName};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -48,7 +51,19 @@ impl Client {
         subscription: &SubscriptionName,
         credit: Credit,
     ) -> Result<Subscription, OpenError> {
-        let opened = self.open_subscription(flow.clone(), subscription.clone(), credit).await;
+        self.subscribe_from(flow, subscription, credit, None).await
+    }
+
+    /// Opens a subscription and moves it to another place first, where its configuration lets readers do that (`replay`). What is
+    /// before that place counts as settled; what comes from it on is delivered, again or for the first time.
+    pub async fn subscribe_from(
+        &self,
+        flow: &FlowName,
+        subscription: &SubscriptionName,
+        credit: Credit,
+        from: Option<SeekTo>,
+    ) -> Result<Subscription, OpenError> {
+        let opened = self.open_subscription(flow.clone(), subscription.clone(), credit, from).await;
         opened.map_err(|source| OpenError { purpose: "read from", flow: flow.clone(), source })
     }
 
@@ -57,9 +72,11 @@ impl Client {
         flow: FlowName,
         subscription: SubscriptionName,
         credit: Credit,
+        from: Option<SeekTo>,
     ) -> Result<Subscription, StreamError> {
         let mut stream = self.open_stream().await?;
-        let open = OpenSubscription { flow: flow.clone(), subscription: subscription.clone(), credit };
+        let (of, name) = (flow.clone(), subscription.clone());
+        let open = OpenSubscription { flow: of, subscription: name, credit, from };
         let mut machine = SubscriptionClient::new(open);
         let opened = match stream.next_event(&mut machine).await {
             Ok(SubscriptionClientEvent::Opened(opened)) => opened,
@@ -68,7 +85,7 @@ impl Client {
             Err(error) => return Err(self.closing_on_violation(error)),
         };
         let (deliver, arrived) = mpsc::channel(ARRIVED_DELIVERIES_MAX);
-        // Bounded by credit: there is at most one settlement for each delivery.
+        // Bounded by credit, as long as the reader does not say all the time that it is at work: there is one answer for each part.
         let (commands, commanded) = mpsc::unbounded_channel();
         let driver = Driver::new(self.clone(), stream, machine, deliver, commanded);
         let task = Some(tokio::spawn(driver.run()));
@@ -79,7 +96,7 @@ impl Client {
 }
 
 impl Subscription {
-    /// Where reading began: no delivery has a lower offset.
+    /// The lowest offset that was not settled when reading began.
     #[must_use]
     pub fn cursor(&self) -> Offset {
         self.cursor
@@ -94,7 +111,7 @@ impl Subscription {
             subscription: subscription.clone(),
             source: Box::new(source),
         })?;
-        let opened = client.open_subscription(flow, subscription, self.credit).await;
+        let opened = client.open_subscription(flow, subscription, self.credit, None).await;
         *self = opened.map_err(|source| self.error(source))?;
         Ok(())
     }
@@ -119,13 +136,15 @@ impl Subscription {
     }
 
     fn deliver(&self, delivery: wire::Delivery) -> Delivery {
-        let wire::Delivery { offset, part, parts, head, body, receipt } = delivery;
+        let wire::Delivery { number, offset, attempt, part, parts, head, body, receipt } = delivery;
         let body = match body {
             DeliveredBody::Inline(octets) => DeliveryBody::Inline(octets),
             DeliveredBody::Large { size, digest } => DeliveryBody::Large { size, digest },
         };
         Delivery {
+            number,
             offset,
+            attempt,
             part,
             parts,
             head,
@@ -192,10 +211,13 @@ impl std::fmt::Debug for DeliveryBody {
     }
 }
 
-/// One delivered record. Without an ack it comes again when the subscription is opened the next time.
+/// One delivered record. Without an answer it comes again after the subscription's `ack_wait`, or when the subscription is opened
+/// the next time. An answer after that, when the record was delivered again, changes nothing.
 #[derive(Debug)]
 pub struct Delivery {
+    number: u64,
     offset: Offset,
+    attempt: u32,
     part: u16,
     parts: u16,
     head: Head,
@@ -210,6 +232,12 @@ impl Delivery {
     #[must_use]
     pub fn offset(&self) -> Offset {
         self.offset
+    }
+
+    /// The how-manieth delivery of the record to the subscription this is, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
     }
 
     /// Which of the records that the subscription's chain made of the stored one, from 0, and how many it made.
@@ -258,7 +286,29 @@ impl Delivery {
 
     /// The reader is done with it. A record is settled when all its parts are acked.
     pub fn ack(self) {
+        self.say(Command::Ack(self.number));
+    }
+
+    /// The reader does not take the record now, with all its parts: it comes again after `delay`, or after the subscription's
+    /// own `backoff`, and before later records of its key that were not delivered yet.
+    pub fn nak(self, delay: Option<Duration>) {
+        let delay = delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+        self.say(Command::Nak(self.number, delay));
+    }
+
+    /// The reader never wants to see the record again, with all its parts. The reason is written down in the broker's audit: a
+    /// code of the reader's own, never a value of the record.
+    pub fn term(self, reason: ReasonCode) {
+        self.say(Command::Term(self.number, reason));
+    }
+
+    /// The reader still works on it: its time begins anew. To be called well within the subscription's `ack_wait`.
+    pub fn in_progress(&self) {
+        self.say(Command::InProgress(self.number));
+    }
+
+    fn say(&self, command: Command) {
         // It fails only after the end of the stream; then the record comes again.
-        let _ = self.commands.send(Command::Settle(self.offset));
+        let _ = self.commands.send(command);
     }
 }

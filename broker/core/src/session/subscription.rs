@@ -1,7 +1,7 @@
-//! The subscription stream's two sides: deliveries within credit, settled by ranges.
+//! The subscription stream's two sides: deliveries within credit, answered by number.
 
 mod client;
 mod server;
 
 pub use client::{SubscriptionClient, SubscriptionClientEvent};
-pub use server::{DeliverError, SubscriptionServer, SubscriptionServerEvent};
+pub use server::{DeliverError, Delivering, SubscriptionServer, SubscriptionServerEvent};

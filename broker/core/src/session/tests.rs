@@ -9,7 +9,7 @@ use crate::record::{Offset, ProducerId, ProducerPosition};
 use crate::wire::control::ToClient as ControlToClient;
 use crate::wire::large::{DownloadStart, OpenDownload, OpenUpload, UploadAck, UploadAnswer, UploadReady};
 use crate::wire::publisher::{Durability, OpenPublisher, Publish, ToBroker};
-use crate::wire::subscription::{OffsetRange, OpenSubscription, Settle};
+use crate::wire::subscription::{DeliveryRange, OpenSubscription, Settle};
 use crate::wire::tests::{delivery, head};
 use crate::wire::{Credit, Refusal, RefusalCode, Version};
 use crate::{Digest, PrincipalId};

@@ -1,14 +1,18 @@
-//! The subscription stream: deliveries to one reader, settled by ranges of offsets.
+//! The subscription stream: deliveries to one reader, numbered on this stream, and answered by ranges of those numbers.
+//!
+//! A number names one attempt to deliver one record. So an answer that comes late, when the record was delivered again, cannot be
+//! taken for an answer to the newer attempt, nor to another record.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::frame::decode_borrowed;
+use super::admin::SeekTo;
 use super::{Credit, Frame, FrameError, Refusal, bounded, head};
 use crate::chain::{Receipt, StageOutcome};
 use crate::digest::Digest;
 use crate::limits;
-use crate::name::{FlowName, SubscriptionName};
+use crate::name::{FlowName, ReasonCode, SubscriptionName};
 use crate::record::{Head, Offset};
 
 /// Opens a subscription stream.
@@ -20,6 +24,8 @@ pub struct OpenSubscription {
     pub subscription: SubscriptionName,
     /// How much may be delivered and not settled.
     pub credit: Credit,
+    /// Where the subscription is to go on, for everybody who reads it; where it stands, if none. Needs the subscription's leave.
+    pub from: Option<SeekTo>,
 }
 
 /// What a reader sends.
@@ -29,23 +35,47 @@ pub enum ToBroker {
     Settle(Settle),
     /// More may be under way.
     Grant(Credit),
+    /// Deliveries that the reader does not take now.
+    Nak(Nak),
+    /// Deliveries that the reader never wants to see again.
+    Term(Term),
+    /// Deliveries that the reader still works on: their time begins anew.
+    InProgress(DeliveryRange),
 }
 
-/// Offsets that the reader is done with; all parts of each.
+/// Deliveries that the reader is done with; all parts of each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settle {
     /// In any order; up to [`limits::SETTLE_RANGES_MAX`].
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::SETTLE_RANGES_MAX }>")]
-    pub acked: Vec<OffsetRange>,
+    pub acked: Vec<DeliveryRange>,
 }
 
-/// Offsets from `first` to `last`, both included.
+/// Deliveries that the reader does not take now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nak {
+    /// Which ones.
+    pub deliveries: DeliveryRange,
+    /// Milliseconds until they may come again; as the subscription has it, if none.
+    pub delay: Option<u64>,
+}
+
+/// Deliveries that the reader never wants to see again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Term {
+    /// Which ones.
+    pub deliveries: DeliveryRange,
+    /// Why, for the audit: a code of the reader's own, never a value of a record.
+    pub reason: ReasonCode,
+}
+
+/// Numbers of deliveries from `first` to `last`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OffsetRange {
+pub struct DeliveryRange {
     /// The first one.
-    pub first: Offset,
+    pub first: u64,
     /// The last one.
-    pub last: Offset,
+    pub last: u64,
 }
 
 /// What the broker sends to a reader. `B` is `Bytes`, or a slice while decoding.
@@ -63,11 +93,11 @@ pub enum ToClient<B = Bytes> {
 /// The answer to [`OpenSubscription`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
-    /// No delivery will have a lower offset.
+    /// The lowest offset that is not settled.
     pub cursor: Offset,
 }
 
-/// Deliveries in the order of their offsets and parts.
+/// Deliveries in the order of their numbers and parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(deserialize = "B: Deserialize<'de>"))]
 pub struct Deliver<B = Bytes> {
@@ -80,8 +110,12 @@ pub struct Deliver<B = Bytes> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(deserialize = "B: Deserialize<'de>"))]
 pub struct Delivery<B = Bytes> {
+    /// Of this delivery on this stream: from 1, one more with each record.
+    pub number: u64,
     /// Position of the stored record in its flow.
     pub offset: Offset,
+    /// The how-manieth delivery of the record to the subscription this is, from 1.
+    pub attempt: u32,
     /// Which of the records that were made of it, from 0.
     pub part: u16,
     /// How many were made of it; at least 1.
@@ -158,11 +192,11 @@ impl Frame for ToClient {
 impl Delivery<&[u8]> {
     /// The same with a body that shares the memory of its frame.
     fn shared(self, frame: &Bytes) -> Delivery {
-        let Self { offset, part, parts, head, body, receipt } = self;
+        let Self { number, offset, attempt, part, parts, head, body, receipt } = self;
         let body = match body {
             DeliveredBody::Inline(octets) => DeliveredBody::Inline(frame.slice_ref(octets)),
             DeliveredBody::Large { size, digest } => DeliveredBody::Large { size, digest },
         };
-        Delivery { offset, part, parts, head, body, receipt }
+        Delivery { number, offset, attempt, part, parts, head, body, receipt }
     }
 }

@@ -2,7 +2,7 @@
 
 use hilum_core::{FlowName, StageName};
 
-use super::model::Hospital;
+use super::model::{Hospital, SubscriptionConfig};
 use super::problem::Problem;
 use super::reader::{At, Sink, known};
 
@@ -27,7 +27,11 @@ pub(super) fn check(hospital: &Hospital, emissions: &[Emission], sink: &Sink) {
         }
     }
     for flow in hospital.flows.values().filter(|flow| flow.publish.is_empty()) {
-        if !known_targets.iter().any(|emission| emission.to.value == flow.name) {
+        let is_dead_letters = |s: &SubscriptionConfig| {
+            s.delivery.dead_letter.as_ref().is_some_and(|letter| letter.flow == flow.name)
+        };
+        let emits = known_targets.iter().any(|emission| emission.to.value == flow.name);
+        if !emits && !hospital.subscriptions().any(|(_, subscription)| is_dead_letters(subscription)) {
             let what = format!("nobody may publish to flow `{}`", flow.name);
             let help = "add [[publish]] with a stakeholder, or let a stage of another flow emit to it";
             sink.report(Problem::at(&flow.place, "publish", what, help));

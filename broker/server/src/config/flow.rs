@@ -3,6 +3,7 @@
 use hilum_core::limits::LABELS_MAX;
 use hilum_core::policy::Grant;
 use hilum_core::{FlowName, Label, Principal, RoleName, StakeholderName, SubscriptionName, ZoneName};
+use hilum_store::Durability;
 
 use super::emission::Emission;
 use super::model::{FlowConfig, Hospital, SubscriptionConfig};
@@ -10,6 +11,7 @@ use super::purpose;
 use super::reader::{At, PlainName, Sink, Table, known, list, nearest};
 use super::retention;
 use super::stage::{self, Phase};
+use super::subscription;
 
 /// What is known when a part of a flow is read.
 #[derive(Clone, Copy)]
@@ -32,6 +34,7 @@ pub(super) fn read(
     let zone = table.parsed::<ZoneName>("zone", "the network segment that it is in");
     let zone = zone.filter(|zone| known(zone, hospital.zones.keys(), "zone", table.sink()));
     let labels = read_labels(table, hospital);
+    let ack = table.read_if("ack", "durable", read_ack).map_or_else(Durability::default, |ack| ack.value);
     let surroundings = Surroundings {
         hospital,
         flow: name.as_ref().map_or("", |name| name.value.as_str()),
@@ -42,12 +45,13 @@ pub(super) fn read(
     let publish = publish.filter_map(|(index, rule)| read_publish(index, rule, surroundings)).collect();
     let ingress = stage::read_chain(table.tables("ingress"), Phase::Ingress, surroundings, emissions);
     let mut subscriptions: Vec<SubscriptionConfig> = Vec::new();
-    for subscription in table.tables("subscription") {
-        subscriptions.extend(read_subscription(subscription, surroundings, &subscriptions, emissions));
+    for table in table.tables("subscription") {
+        subscriptions.extend(read_subscription(table, surroundings, &subscriptions, emissions));
     }
     let name = name?;
     Some(FlowConfig {
         class: class?.value.0,
+        ack,
         zone: zone?.value,
         labels,
         retention,
@@ -57,6 +61,15 @@ pub(super) fn read(
         place: name.place,
         name: name.value,
     })
+}
+
+/// When publishers hear that a record is safe.
+fn read_ack(text: &str) -> Result<Durability, &'static str> {
+    match text {
+        "durable" => Ok(Durability::Fsynced),
+        "memory" => Ok(Durability::Memory),
+        _ => Err("an ack comes when a record is `durable`, or when it is in `memory`"),
+    }
 }
 
 fn read_labels(table: &mut Table<'_>, hospital: &Hospital) -> Vec<Label> {
@@ -103,6 +116,7 @@ fn read_subscription(
     let roles = table.parsed_list::<RoleName>("roles");
     let purpose = table.text("purpose", "what for: a code of HL7 v3 PurposeOfUse, e.g. \"TREAT\"");
     let egress = stage::read_chain(table.tables("egress"), Phase::Egress, around, emissions);
+    let delivery = subscription::read(&mut table, around, name.as_ref().map(|name| &name.value));
     table.finish();
     let purpose = purpose.and_then(|purpose| purpose::check(purpose, sink));
     if let Some(stakeholder) = &stakeholder {
@@ -121,6 +135,7 @@ fn read_subscription(
         roles: roles.into_iter().map(|role| role.value).collect(),
         purpose: purpose?,
         egress,
+        delivery,
         place: name.place,
     })
 }

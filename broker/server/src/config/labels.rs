@@ -59,6 +59,8 @@ impl Check<'_> {
             self.emissions(stage, &labels);
         }
         for subscription in &flow.subscriptions {
+            let of_letters = super::subscription::label_problems(self.hospital, subscription, labels.iter());
+            self.problems.extend(of_letters);
             let labels = self.subscription(subscription, labels.clone());
             self.received.insert((flow.name.clone(), subscription.name.clone()), labels);
         }

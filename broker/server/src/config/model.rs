@@ -16,8 +16,10 @@ use hilum_core::{
     Digest, FlowName, Label, Principal, PrincipalId, RoleName, StageName, StakeholderName, SubscriptionName,
     ZoneName, limits,
 };
+use hilum_store::Durability;
 
 use super::directory::Directory;
+use super::subscription::DeliveryConfig;
 
 /// A hospital: one directory, one trust domain, one broker.
 #[derive(Debug, Clone)]
@@ -112,6 +114,8 @@ pub struct FlowConfig {
     pub name: FlowName,
     /// What kind of records it has: `device`, `imaging`, `billing`, ...
     pub class: String,
+    /// When publishers are told that their records are safe.
+    pub ack: Durability,
     /// The segment that it is in.
     pub zone: ZoneName,
     /// What its records may reveal as they come in.
@@ -141,6 +145,8 @@ pub struct SubscriptionConfig {
     pub purpose: String,
     /// The chain before records are delivered.
     pub egress: Vec<StageConfig>,
+    /// How it delivers.
+    pub delivery: DeliveryConfig,
     /// Where the file names it.
     pub place: Place,
 }
@@ -248,6 +254,11 @@ impl Hospital {
         self.flows.values().flat_map(|flow| flow.stages().map(move |stage| (flow, stage)))
     }
 
+    /// All subscriptions of all flows.
+    pub fn subscriptions(&self) -> impl Iterator<Item = (&FlowConfig, &SubscriptionConfig)> {
+        self.flows.values().flat_map(|flow| flow.subscriptions.iter().map(move |subscription| (flow, subscription)))
+    }
+
     /// The rules that publishers and readers are held to.
     #[must_use]
     pub fn policy(&self) -> Policy {
@@ -259,6 +270,15 @@ impl Hospital {
                     flows.get_mut(target).expect("emit targets are checked in `load`");
                 rules.publishers.extend(stage.emit_rule(&from.name));
             }
+        }
+        for (from, subscription) in self.subscriptions() {
+            let Some(letter) = &subscription.delivery.dead_letter else { continue };
+            let rules = flows.get_mut(&letter.flow).expect("targets of dead letters are checked in `load`");
+            rules.publishers.push(Grant {
+                rule: format!("flow.{}.subscription.{}.dead_letter", from.name, subscription.name).into(),
+                stakeholder: letter.principal.stakeholder.clone(),
+                roles: letter.principal.roles.clone(),
+            });
         }
         let clearances = self.stakeholders.iter().map(|(name, party)| (name.clone(), party.cleared.clone()));
         Policy {

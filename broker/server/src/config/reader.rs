@@ -202,6 +202,23 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// A whole number from 0 on that may be there.
+    pub(super) fn count_if(&mut self, key: &'static str, max: u64) -> Option<u64> {
+        let is_zero = |value: &Spanned<DeValue<'_>>| {
+            value.get_ref().as_integer().is_some_and(|number| number.as_str().bytes().all(|digit| digit == b'0'))
+        };
+        if self.table.get(key).is_some_and(is_zero) {
+            self.asked.push(key);
+            return Some(0);
+        }
+        self.number_if(key, max)
+    }
+
+    /// What is wrong with a key of this table.
+    pub(super) fn problem(&self, key: &str, what: impl Into<String>, help: impl Into<String>) -> Problem {
+        Problem::at(&self.place, self.path_of(key), what, help)
+    }
+
     /// Yes or no, that may be there.
     pub(super) fn flag_if(&mut self, key: &'static str) -> Option<bool> {
         let value = self.value(key)?;

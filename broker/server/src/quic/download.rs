@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use hilum_core::delivery::Claim;
 use hilum_core::limits;
 use hilum_core::record::BlobRef;
 use hilum_core::session::DownloadServer;
@@ -22,19 +23,23 @@ pub(super) struct PartKey {
 
 /// The large bodies that one client may read now: those of its deliveries under way, and so bounded by its credit.
 #[derive(Debug, Default)]
-pub(super) struct LargeDeliveries(Mutex<HashMap<PartKey, BlobRef>>);
+pub(super) struct LargeDeliveries(Mutex<HashMap<PartKey, (Claim, BlobRef)>>);
 
 impl LargeDeliveries {
-    pub(super) fn insert(&self, key: PartKey, blob: BlobRef) {
-        self.0.lock().insert(key, blob);
+    pub(super) fn insert(&self, key: PartKey, claim: Claim, blob: BlobRef) {
+        self.0.lock().insert(key, (claim, blob));
     }
 
-    pub(super) fn remove(&self, key: &PartKey) {
-        self.0.lock().remove(key);
+    /// Takes away what a claim put there, and not what a later one did.
+    pub(super) fn remove(&self, key: &PartKey, claim: Claim) {
+        let mut parts = self.0.lock();
+        if parts.get(key).is_some_and(|(of, _)| *of == claim) {
+            parts.remove(key);
+        }
     }
 
     fn find(&self, key: &PartKey) -> Option<BlobRef> {
-        self.0.lock().get(key).copied()
+        self.0.lock().get(key).map(|(_, blob)| *blob)
     }
 }
 

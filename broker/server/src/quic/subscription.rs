@@ -1,26 +1,29 @@
-//! The broker's end of a subscription stream: reads ahead as the credit allows, delivers, keeps the cursor.
+//! The broker's end of a subscription stream: asks the outlet for records as the credit allows, delivers them, passes on what the
+//! reader answers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use hilum_core::audit::Action;
+use hilum_core::delivery::{Claim, ReaderId};
 use hilum_core::policy::ReadPermit;
 use hilum_core::record::{BlobId, Body, Delivered};
-use hilum_core::session::{Machine, SubscriptionServer, SubscriptionServerEvent};
+use hilum_core::session::{DeliverError, Machine, SubscriptionServer, SubscriptionServerEvent};
 use hilum_core::wire::subscription::{DeliveredBody, Delivery};
 use hilum_core::wire::{CloseCode, Refusal, RefusalCode};
 use hilum_core::{Offset, limits};
 use hilum_sandbox::Chain;
+use quinn::{ConnectionError, ReadError, WriteError};
+use tokio::sync::watch;
 
 use super::download::PartKey;
 use super::{Session, Stream, StreamError, read};
 use crate::broker::About;
-use crate::deliver::{Batch, Cursor, Outlet, OutletError, Prepared};
+use crate::deliver::{Batch, Outlet, OutletError, Prepared};
 use crate::flows::Seated;
 
-/// Octets of the log read ahead for one reader.
-const READ_AHEAD_OCTETS: usize = limits::BATCH_OCTETS_MAX;
 /// A reader that does not read for so long after another one asked for its place loses it without a word.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
@@ -49,10 +52,15 @@ pub(super) async fn serve(
     let Some(seat) = flow.and_then(|flow| flow.outlets.get(&request.subscription)) else {
         unreachable!("policy and flows are made of the same configuration");
     };
+    if let Some(refusal) = not_allowed_to_seek(session, &machine, &seat.outlet).await {
+        machine.refuse(refusal);
+        stream.flush(&mut machine).await?;
+        return Ok(());
+    }
     let mut seated = seat.take().await;
     let outlet = seat.outlet.clone();
-    let (chain, cursor) = match prepare(session, &outlet).await {
-        Ok(prepared) => prepared,
+    let opened = match prepare(session, &outlet, &machine).await {
+        Ok(opened) => opened,
         Err(error) => {
             tracing::error!(flow = %outlet.flow, subscription = %outlet.subscription, %error, "a reader cannot be served");
             let reason = "the subscription cannot be read now; the broker's log says why";
@@ -61,29 +69,101 @@ pub(super) async fn serve(
             return Ok(());
         }
     };
-    machine.open(cursor.position());
+    let Opened { chain, cursor, news, readers } = opened;
+    if readers >= limits::READERS_MAX {
+        machine.refuse(Refusal::retryable(RefusalCode::Busy, "the subscription has as many readers as it may"));
+        stream.flush(&mut machine).await?;
+        return Ok(());
+    }
+    machine.open(cursor);
+    let reader = match outlet.join().await {
+        Ok(reader) => reader,
+        Err(error) => unreachable!("the subscription was opened before: {error}"),
+    };
     let mut reader = Reader {
         session,
         outlet,
         chain,
         permit,
-        cursor,
+        reader,
+        news,
         ready: VecDeque::new(),
-        read_through: Offset(0),
-        large: BTreeMap::new(),
+        sent: BTreeMap::new(),
+        unused: Vec::new(),
         fetching: None,
     };
-    reader.read_through = reader.cursor.position();
     let result = reader.run(&mut machine, &mut stream, &mut seated).await;
-    reader.leave(&machine).await;
-    // Only now may the next reader load the cursor and run the chain.
+    reader.leave(is_in_order(&result)).await;
+    // Only now may the next reader take the seat.
     drop(seated);
-    result
+    if matches!(result, Ok(Ended::Finished)) {
+        // The reader waits for this: what it answered is kept.
+        stream.finish();
+    }
+    result.map(drop)
 }
 
-async fn prepare(session: &Session, outlet: &Arc<Outlet>) -> Result<(Arc<Chain>, Cursor), OutletError> {
+/// Who may read may not yet choose where: another place is for subscriptions whose configuration says so, and that nobody shares.
+async fn not_allowed_to_seek(
+    session: &Session,
+    machine: &SubscriptionServer,
+    outlet: &Outlet,
+) -> Option<Refusal> {
+    machine.request().from?;
+    if outlet.settings.replay && !outlet.settings.rules.shared {
+        return None;
+    }
+    let about = About {
+        principal: Some(session.principal.id.clone()),
+        flow: Some(outlet.flow.clone()),
+        subscription: Some(outlet.subscription.clone()),
+        offset: None,
+    };
+    let reason = "the subscription does not let its readers choose where to begin: it has no `replay = true`";
+    let shared = &session.flows.shared;
+    shared.audit_refusal(about.event(shared.now(), Action::Denied, reason)).await;
+    shared.instruments.denied();
+    Some(Refusal::new(RefusalCode::Denied, reason))
+}
+
+struct Opened {
+    chain: Arc<Chain>,
+    cursor: Offset,
+    news: watch::Receiver<u64>,
+    readers: usize,
+}
+
+async fn prepare(
+    session: &Session,
+    outlet: &Arc<Outlet>,
+    machine: &SubscriptionServer,
+) -> Result<Opened, OutletError> {
     let chain = outlet.chain_for(&session.principal).await?;
-    Ok((chain, outlet.cursor().await?))
+    if let Some(to) = machine.request().from {
+        outlet.seek(to, &session.principal.id, "asked for by the reader").await?;
+    }
+    let readers = outlet.counts().await?.readers;
+    Ok(Opened { chain, cursor: outlet.cursor().await?, news: outlet.news().await?, readers })
+}
+
+/// How a stream ended, where it did not break.
+enum Ended {
+    /// Our direction is to be finished.
+    Finished,
+    /// It was reset.
+    Reset,
+}
+
+/// Whether the reader, or the broker, ended the stream on purpose: then what the reader has not answered does not count as tried.
+fn is_in_order(result: &Result<Ended, StreamError>) -> bool {
+    let by_us = |error: &ConnectionError| matches!(error, ConnectionError::LocallyClosed);
+    match result {
+        Ok(Ended::Finished) => true,
+        Ok(Ended::Reset) => false,
+        Err(StreamError::Read(ReadError::ConnectionLost(error))) => by_us(error),
+        Err(StreamError::Write(WriteError::ConnectionLost(error))) => by_us(error),
+        Err(_) => false,
+    }
 }
 
 struct Reader<'a> {
@@ -91,15 +171,22 @@ struct Reader<'a> {
     outlet: Arc<Outlet>,
     chain: Arc<Chain>,
     permit: ReadPermit,
-    cursor: Cursor,
+    reader: ReaderId,
+    news: watch::Receiver<u64>,
     /// Prepared and waiting for credit.
     ready: VecDeque<Prepared>,
-    /// Everything before this offset was read and is delivered, withheld or in `ready`.
-    read_through: Offset,
-    /// Large bodies of deliveries under way: the keys that downloads use, and what was made for them.
-    large: BTreeMap<Offset, (Vec<PartKey>, Vec<BlobId>)>,
+    /// Deliveries on this stream that have no answer, by number.
+    sent: BTreeMap<u64, Sent>,
+    /// Large bodies that were made for deliveries that are over.
+    unused: Vec<BlobId>,
     /// What is being read and run through the chain.
     fetching: Option<Fetching>,
+}
+
+struct Sent {
+    claim: Claim,
+    /// The keys by which its large bodies are downloaded, and what was made for it.
+    large: Option<Box<(Vec<PartKey>, Vec<BlobId>)>>,
 }
 
 type Fetching = BoxFuture<'static, Result<Batch, OutletError>>;
@@ -110,33 +197,42 @@ impl Reader<'_> {
         machine: &mut SubscriptionServer,
         stream: &mut Stream,
         seated: &mut Seated,
-    ) -> Result<(), StreamError> {
+    ) -> Result<Ended, StreamError> {
         let mut tail = self.outlet.tail.clone();
-        let mut reading = true;
+        let mut decisions = self.outlet.shared.control.changes();
+        let (mut reading, mut may_have_more) = (true, true);
         loop {
             self.deliver(machine);
-            self.keep_cursor(machine).await;
-            match flush(stream, machine, seated).await? {
-                Flushed::Open => {}
-                Flushed::Ended => return Ok(()),
+            self.release().await;
+            if let Some(ended) = flush(stream, machine, seated).await? {
+                return Ok(ended);
             }
-            let has_more = *tail.borrow_and_update() > self.read_through;
-            if self.fetching.is_none() && has_more && self.ready.is_empty() && machine.has_room() {
-                self.fetching = Some(self.fetch());
+            if self.fetching.is_none() && may_have_more && self.ready.is_empty() && machine.is_open() {
+                // What comes in from now on is news that the fetch may miss.
+                self.news.borrow_and_update();
+                tail.borrow_and_update();
+                decisions.borrow_and_update();
+                self.fetching = Some(self.fetch(machine.room()));
             }
             tokio::select! {
                 chunk = read(&mut stream.recv), if reading => {
+                    let had_room = machine.has_room();
                     reading = self.handle_chunk(machine, chunk?).await?;
+                    may_have_more |= !had_room && machine.has_room();
                 }
                 batch = fetched(&mut self.fetching) => {
                     self.fetching = None;
-                    self.handle_batch(machine, batch);
+                    may_have_more = self.handle_batch(machine, batch);
                 }
-                changed = tail.changed(), if !has_more => {
+                changed = tail.changed() => {
                     if changed.is_err() {
                         machine.refuse(Refusal::retryable(RefusalCode::Unavailable, "the broker is stopping"));
                     }
+                    may_have_more = true;
                 }
+                // An error says that the broker is going down, which the tail says too.
+                Ok(()) = self.news.changed() => may_have_more = true,
+                Ok(()) = decisions.changed() => may_have_more = true,
                 () = seated.asked_to_leave() => {
                     machine.refuse(Refusal::retryable(RefusalCode::Busy, "another reader took this subscription over"));
                 }
@@ -144,17 +240,18 @@ impl Reader<'_> {
         }
     }
 
-    fn fetch(&self) -> Fetching {
+    fn fetch(&self, room: u32) -> Fetching {
         let (outlet, permit, chain) = (self.outlet.clone(), self.permit.clone(), self.chain.clone());
-        let from = self.read_through;
-        async move { outlet.next(&permit, &chain, from, READ_AHEAD_OCTETS).await }.boxed()
+        let reader = self.reader;
+        async move { outlet.next(&permit, &chain, reader, room).await }.boxed()
     }
 
-    fn handle_batch(&mut self, machine: &mut SubscriptionServer, batch: Result<Batch, OutletError>) {
+    /// Whether there may be more at once.
+    fn handle_batch(&mut self, machine: &mut SubscriptionServer, batch: Result<Batch, OutletError>) -> bool {
         match batch {
             Ok(batch) => {
-                self.read_through = batch.next;
                 self.ready.extend(batch.deliveries);
+                batch.records > 0
             }
             Err(error) => {
                 let Outlet { flow, subscription, .. } = &*self.outlet;
@@ -163,6 +260,7 @@ impl Reader<'_> {
                     RefusalCode::Unavailable,
                     "the flow cannot be read; the broker's log says why",
                 ));
+                false
             }
         }
     }
@@ -179,121 +277,158 @@ impl Reader<'_> {
             None => machine.handle_finish(),
         }
         while let Some(event) = machine.poll_event()? {
-            if let SubscriptionServerEvent::Settled(_) = event {
-                let deliveries = machine.deliveries();
-                self.release(|offset| deliveries.is_in_flight(offset)).await;
+            match event {
+                SubscriptionServerEvent::Acked(numbers) => {
+                    let claims = self.answered(&numbers);
+                    self.outlet.settle(&claims);
+                }
+                SubscriptionServerEvent::Naked { numbers, delay } => {
+                    let claims = self.answered(&numbers);
+                    self.outlet.nak(&claims, delay.map(|delay| delay.min(limits::NAK_DELAY_MS_MAX)));
+                }
+                SubscriptionServerEvent::Terminated { numbers, reason } => {
+                    let claims = self.answered(&numbers);
+                    if let Err(error) = self.outlet.terminate(&self.permit, &claims, &reason).await {
+                        self.handle_batch(machine, Err(error));
+                    }
+                }
+                SubscriptionServerEvent::InProgress(numbers) => {
+                    let claims: Vec<_> =
+                        numbers.iter().filter_map(|number| Some(self.sent.get(number)?.claim)).collect();
+                    self.outlet.extend(&claims);
+                }
+                SubscriptionServerEvent::Granted | SubscriptionServerEvent::Finished => {}
             }
         }
         Ok(more)
     }
 
+    /// The claims of deliveries that have an answer now.
+    fn answered(&mut self, numbers: &[u64]) -> Vec<Claim> {
+        numbers.iter().filter_map(|number| self.over(*number)).collect()
+    }
+
+    /// A delivery is over: its large bodies cannot be downloaded any more.
+    fn over(&mut self, number: u64) -> Option<Claim> {
+        let Sent { claim, large } = self.sent.remove(&number)?;
+        if let Some(large) = large {
+            let (keys, made) = *large;
+            keys.iter().for_each(|key| self.session.deliveries.remove(key, claim));
+            self.unused.extend(made);
+        }
+        Some(claim)
+    }
+
     /// Puts what is ready in line, as far as the credit goes.
     fn deliver(&mut self, machine: &mut SubscriptionServer) {
-        while machine.has_room() {
-            let Some(prepared) = self.ready.pop_front() else { break };
-            let offset = prepared.offset;
-            self.register(&prepared);
-            let parts = wire_parts(prepared.parts);
-            if let Err(error) = machine.deliver(parts) {
-                tracing::error!(flow = %self.outlet.flow, %offset, %error, "a record cannot be delivered");
-                machine.refuse(Refusal::new(
-                    RefusalCode::Internal,
-                    "a record cannot be delivered; the broker's log says why",
-                ));
-                // The cursor stays before it.
-                return;
+        while let Some(next) = self.ready.front() {
+            let Claim { offset, attempt, .. } = next.claim;
+            if !machine.has_room_for(offset, attempt) {
+                break;
             }
-        }
-        // Records withheld after the last delivered one would otherwise be read again for ever.
-        let next = machine.deliveries().next_offset();
-        if self.ready.is_empty() && self.read_through > next {
-            let last = Offset(self.read_through.0 - 1);
-            machine.withhold(last).expect("offsets go up and are bounded by the log");
+            let Some(Prepared { claim, parts, made }) = self.ready.pop_front() else { break };
+            if !self.outlet.sent(claim) {
+                // It waited for credit for too long, or the subscription was moved.
+                self.unused.extend(made);
+                continue;
+            }
+            let large = self.register(claim, &parts, &made);
+            match machine.deliver(wire_parts(claim, parts)) {
+                Ok(delivering) => {
+                    if let Some(replaced) = delivering.replaced {
+                        self.over(replaced);
+                    }
+                    if large.is_none() {
+                        self.unused.extend(made);
+                    }
+                    self.sent.insert(delivering.number, Sent { claim, large });
+                }
+                Err(error) => return self.cannot_deliver(machine, offset, made, &error),
+            }
         }
     }
 
-    fn register(&mut self, prepared: &Prepared) {
+    /// The record stays where it is, and nothing after it is sent on this stream: its reader hears that there is something wrong.
+    fn cannot_deliver(
+        &mut self,
+        machine: &mut SubscriptionServer,
+        offset: Offset,
+        made: Vec<BlobId>,
+        error: &DeliverError,
+    ) {
+        tracing::error!(flow = %self.outlet.flow, %offset, %error, "a record cannot be delivered");
+        self.unused.extend(made);
+        machine.refuse(Refusal::new(
+            RefusalCode::Internal,
+            "a record cannot be delivered; the broker's log says why",
+        ));
+    }
+
+    fn register(
+        &self,
+        claim: Claim,
+        parts: &[Delivered],
+        made: &[BlobId],
+    ) -> Option<Box<(Vec<PartKey>, Vec<BlobId>)>> {
         let mut keys = Vec::new();
-        for (part, delivered) in (0..).zip(&prepared.parts) {
+        for (part, delivered) in (0..).zip(parts) {
             let Body::Blob(blob) = delivered.body() else { continue };
             let key = PartKey {
                 flow: self.outlet.flow.clone(),
                 subscription: self.outlet.subscription.clone(),
-                offset: prepared.offset,
+                offset: claim.offset,
                 part,
             };
-            self.session.deliveries.insert(key.clone(), *blob);
+            self.session.deliveries.insert(key.clone(), claim, *blob);
             keys.push(key);
         }
-        if !keys.is_empty() {
-            self.large.insert(prepared.offset, (keys, prepared.made.clone()));
+        (!keys.is_empty()).then(|| Box::new((keys, made.to_vec())))
+    }
+
+    /// Deletes the large bodies of deliveries that are over.
+    async fn release(&mut self) {
+        if !self.unused.is_empty() {
+            let unused = std::mem::take(&mut self.unused);
+            self.outlet.release(unused).await;
         }
     }
 
-    /// Lets go of the large bodies of deliveries that are not `kept`.
-    async fn release(&mut self, kept: impl Fn(Offset) -> bool) {
-        let settled: Vec<Offset> = self.large.keys().copied().filter(|&offset| !kept(offset)).collect();
-        for offset in settled {
-            let Some((keys, made)) = self.large.remove(&offset) else { continue };
-            keys.iter().for_each(|key| self.session.deliveries.remove(key));
-            self.outlet.release(made).await;
-        }
-    }
-
-    /// Keeps the cursor and lets go of everything that was prepared, also of what still comes out of the chain.
-    async fn leave(&mut self, machine: &SubscriptionServer) {
-        self.keep_cursor(machine).await;
+    /// Gives everything back that has no answer, and lets go of what was prepared, also of what still comes out of the chain.
+    async fn leave(&mut self, in_order: bool) {
         if let Some(fetching) = self.fetching.take()
             && let Ok(batch) = fetching.await
         {
             self.ready.extend(batch.deliveries);
         }
-        self.release(|_| false).await;
-        let unsent = std::mem::take(&mut self.ready);
-        self.outlet.release(unsent.into_iter().flat_map(|prepared| prepared.made)).await;
-    }
-
-    /// Writes the cursor if it moved. Where that fails, records come twice after a restart, but none is lost.
-    async fn keep_cursor(&mut self, machine: &SubscriptionServer) {
-        let Outlet { shared, flow, subscription, tail, .. } = &*self.outlet;
-        let position = machine.deliveries().cursor();
-        if position == self.cursor.position() {
-            return;
-        }
-        if let Err(error) = self.cursor.advance(&*shared.meta, position).await {
-            tracing::warn!(%flow, %subscription, %error, "the cursor could not be kept");
-        }
-        let lag = tail.borrow().0.saturating_sub(position.0);
-        shared.instruments.lag(flow, subscription, lag);
+        self.outlet.leave(self.reader, in_order).await;
+        let numbers: Vec<u64> = self.sent.keys().copied().collect();
+        self.answered(&numbers);
+        self.unused.extend(self.ready.drain(..).flat_map(|prepared| prepared.made));
+        self.release().await;
     }
 }
 
-enum Flushed {
-    Open,
-    Ended,
-}
-
-/// Sends what there is to send. A reader that does not take it keeps its place only until somebody else wants it.
+/// Sends what there is to send. A reader that does not take it keeps its place only until somebody else wants it. How the stream
+/// ended, if it did.
 async fn flush(
     stream: &mut Stream,
     machine: &mut SubscriptionServer,
     seated: &mut Seated,
-) -> Result<Flushed, StreamError> {
+) -> Result<Option<Ended>, StreamError> {
     let overdue = async {
         seated.asked_to_leave().await;
         tokio::time::sleep(LEAVE_TIME).await;
     };
-    let finished = tokio::select! {
+    let sent = tokio::select! {
         biased;
-        finished = stream.flush(machine) => Some(finished?),
+        sent = stream.send_all(machine) => Some(sent?),
         () = overdue => None,
     };
-    match finished {
-        Some(false) => Ok(Flushed::Open),
-        Some(true) => Ok(Flushed::Ended),
+    match sent {
+        Some(wants_finish) => Ok(wants_finish.then_some(Ended::Finished)),
         None => {
             stream.reset(CloseCode::TimedOut);
-            Ok(Flushed::Ended)
+            Ok(Some(Ended::Reset))
         }
     }
 }
@@ -306,21 +441,16 @@ async fn fetched(fetching: &mut Option<Fetching>) -> Result<Batch, OutletError> 
     }
 }
 
-fn wire_parts(delivered: Vec<Delivered>) -> Vec<Delivery> {
+fn wire_parts(claim: Claim, delivered: Vec<Delivered>) -> Vec<Delivery> {
     let parts = u16::try_from(delivered.len()).unwrap_or(u16::MAX);
     let part = |(part, delivered): (u16, Delivered)| {
-        let body = match delivered.body() {
-            Body::Inline(octets) => DeliveredBody::Inline(octets.clone()),
+        let (head, body, receipt) = delivered.into_parts();
+        let body = match body {
+            Body::Inline(octets) => DeliveredBody::Inline(octets),
             Body::Blob(blob) => DeliveredBody::Large { size: blob.size, digest: blob.digest },
         };
-        Delivery {
-            offset: delivered.offset(),
-            part,
-            parts,
-            head: delivered.head().clone(),
-            body,
-            receipt: delivered.receipt().clone(),
-        }
+        let Claim { offset, attempt, .. } = claim;
+        Delivery { number: 0, offset, attempt, part, parts, head, body, receipt }
     };
     (0..).zip(delivered).map(part).collect()
 }

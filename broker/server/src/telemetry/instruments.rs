@@ -24,10 +24,18 @@ pub struct Instruments {
     delivered: Counter<u64>,
     withheld: Counter<u64>,
     stages: Counter<u64>,
+    redelivered: Counter<u64>,
+    dead_lettered: Counter<u64>,
+    expired: Counter<u64>,
+    terminated: Counter<u64>,
     lag: Gauge<u64>,
     chain: Histogram<f64>,
     append: Histogram<f64>,
     connections: UpDownCounter<i64>,
+    kept: Gauge<u64>,
+    kept_octets: Gauge<u64>,
+    deleted: Counter<u64>,
+    deleted_octets: Counter<u64>,
     plugin_counters: Counter<u64>,
     plugin_samples: Histogram<f64>,
 }
@@ -78,6 +86,26 @@ impl Default for Instruments {
                 "{record}",
                 "Records withheld from a subscription",
             ),
+            redelivered: counter(
+                "hilum.subscription.redelivered",
+                "{record}",
+                "Records handed to a reader that a reader had before",
+            ),
+            dead_lettered: counter(
+                "hilum.subscription.dead_lettered",
+                "{record}",
+                "Records that were delivered too often and went to the dead-letter flow or to quarantine",
+            ),
+            expired: counter(
+                "hilum.subscription.expired",
+                "{record}",
+                "Records whose time was over before they were delivered",
+            ),
+            terminated: counter(
+                "hilum.subscription.terminated",
+                "{record}",
+                "Records that a reader gave up for good",
+            ),
             stages: counter("hilum.stage.records", "{record}", "Records that a stage judged, by outcome"),
             lag: meter
                 .u64_gauge("hilum.subscription.lag")
@@ -99,6 +127,18 @@ impl Default for Instruments {
                 .with_unit("{connection}")
                 .with_description("Authenticated connections that are open")
                 .build(),
+            kept: meter
+                .u64_gauge("hilum.flow.records")
+                .with_unit("{record}")
+                .with_description("Records that the flow has")
+                .build(),
+            kept_octets: meter
+                .u64_gauge("hilum.flow.size")
+                .with_unit("By")
+                .with_description("Octets that the flow takes up on disk, with large bodies")
+                .build(),
+            deleted: counter("hilum.retention.deleted", "{record}", "Entries deleted, by log and rule"),
+            deleted_octets: counter("hilum.retention.deleted.size", "By", "Octets deleted, by log and rule"),
             plugin_counters: counter("hilum.plugin.count", "1", "What plugins count, by name"),
             plugin_samples: meter
                 .f64_histogram("hilum.plugin.sample")
@@ -109,6 +149,23 @@ impl Default for Instruments {
 }
 
 impl Instruments {
+    /// What a flow has: records, and octets with everything around them and large bodies.
+    pub fn kept(&self, name: &FlowName, records: u64, octets: u64) {
+        self.kept.record(records, &[flow(name)]);
+        self.kept_octets.record(octets, &[flow(name)]);
+    }
+
+    /// Retention deleted entries of a log, by a rule; by compaction where it is empty.
+    pub fn deleted(&self, log: &str, rule: &str, entries: u64, octets: u64) {
+        let rule = if rule.is_empty() { "compact" } else { rule };
+        let attributes = [
+            KeyValue::new("messaging.destination.name", log.to_owned()),
+            KeyValue::new("hilum.retention.rule", rule.to_owned()),
+        ];
+        self.deleted.add(entries, &attributes);
+        self.deleted_octets.add(octets, &attributes);
+    }
+
     /// Records of a flow became durable.
     pub fn stored(&self, name: &FlowName, records: u64, octets: u64) {
         self.stored.add(records, &[flow(name)]);
@@ -138,6 +195,26 @@ impl Instruments {
     /// Records were withheld from a subscription.
     pub fn withheld(&self, name: &FlowName, from: &SubscriptionName, records: u64) {
         self.withheld.add(records, &[flow(name), subscription(from)]);
+    }
+
+    /// Records are delivered again.
+    pub fn redelivered(&self, name: &FlowName, to: &SubscriptionName, records: u64) {
+        self.redelivered.add(records, &[flow(name), subscription(to)]);
+    }
+
+    /// A record was delivered too often.
+    pub fn dead_lettered(&self, name: &FlowName, of: &SubscriptionName) {
+        self.dead_lettered.add(1, &[flow(name), subscription(of)]);
+    }
+
+    /// The time of records was over.
+    pub fn expired(&self, name: &FlowName, of: &SubscriptionName, records: u64) {
+        self.expired.add(records, &[flow(name), subscription(of)]);
+    }
+
+    /// A reader gave records up.
+    pub fn terminated(&self, name: &FlowName, of: &SubscriptionName, records: u64) {
+        self.terminated.add(records, &[flow(name), subscription(of)]);
     }
 
     /// Records that a subscription has not settled.

@@ -1,6 +1,6 @@
 //! The task that owns a subscription stream.
 
-use hilum_core::Offset;
+use hilum_core::ReasonCode;
 use hilum_core::session::{Machine, SubscriptionClient, SubscriptionClientEvent};
 use hilum_core::wire::Credit;
 use hilum_core::wire::subscription::Delivery;
@@ -14,10 +14,16 @@ use crate::stream::Stream;
 const COMMANDS_AT_ONCE: usize = 1024;
 
 /// What a reader wants.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Command {
-    /// It is done with one delivery.
-    Settle(Offset),
+    /// It is done with one part of a delivery.
+    Ack(u64),
+    /// It does not take a delivery now; milliseconds until it may come again.
+    Nak(u64, Option<u64>),
+    /// It never wants to see a delivery again.
+    Term(u64, ReasonCode),
+    /// It still works on a delivery.
+    InProgress(u64),
     /// It takes more.
     Grant(Credit),
     /// It wants no more.
@@ -93,7 +99,10 @@ impl Driver {
 
 fn obey(machine: &mut SubscriptionClient, command: Command) {
     match command {
-        Command::Settle(offset) => machine.settle(offset),
+        Command::Ack(number) => machine.ack(number),
+        Command::Nak(number, delay) => machine.nak(number, delay),
+        Command::Term(number, reason) => machine.term(number, reason),
+        Command::InProgress(number) => machine.in_progress(number),
         Command::Grant(more) => machine.grant(more),
         Command::Finish => machine.finish(),
     }

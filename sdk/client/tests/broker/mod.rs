@@ -8,7 +8,7 @@ use hilum_client::{Config, Credit, Digest, Durability, Offset, Refusal, RefusalC
 use hilum_core::chain::{Plan, Receipt};
 use hilum_core::session::{
     Accepted, ControlServer, DownloadServer, Incoming, Machine, PublisherServer, PublisherServerEvent,
-    SubscriptionServer, UploadServer,
+    SubscriptionServer, SubscriptionServerEvent, UploadServer,
 };
 use hilum_core::wire::large::UploadAck;
 use hilum_core::wire::publisher::PublishedRecord;
@@ -63,7 +63,7 @@ impl Authority {
 pub(crate) struct Seen {
     pub(crate) records: Vec<PublishedRecord>,
     pub(crate) large: Vec<Bytes>,
-    pub(crate) cursor: u64,
+    pub(crate) acked: u64,
 }
 
 pub(crate) struct Broker {
@@ -259,7 +259,8 @@ async fn subscription(
             let digest = Digest::of(b"");
             let receipt = Receipt { input: digest, plan, outcomes: vec![], output: digest };
             let offset = Offset(offset);
-            ready.push(Delivery { offset, part: 0, parts: 1, head: head.clone(), body, receipt });
+            let head = head.clone();
+            ready.push(Delivery { number: 0, offset, attempt: 1, part: 0, parts: 1, head, body, receipt });
         }
     }
     let mut ready = ready.into_iter();
@@ -270,8 +271,10 @@ async fn subscription(
         }
     };
     deliver(&mut machine);
-    drive(machine, send, recv, |machine, _| {
-        seen.lock().unwrap().cursor = machine.deliveries().cursor().0;
+    drive(machine, send, recv, |machine, event| {
+        if let SubscriptionServerEvent::Acked(numbers) = event {
+            seen.lock().unwrap().acked += numbers.len() as u64;
+        }
         deliver(machine);
     })
     .await;

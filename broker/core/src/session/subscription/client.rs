@@ -1,25 +1,28 @@
 //! The reader's side.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
 use super::server::delivery_octets;
 use crate::limits;
+use crate::name::ReasonCode;
 use crate::record::Offset;
 use crate::session::{Input, Machine, Received, Violation, put};
 use crate::wire::subscription::{
-    Delivery, OffsetRange, OpenSubscription, Opened, Settle, ToBroker, ToClient,
+    Delivery, DeliveryRange, Nak, OpenSubscription, Opened, Settle, Term, ToBroker, ToClient,
 };
 use crate::wire::{CloseCode, Credit, Open, Refusal};
 
 /// The client's side of a subscription stream.
 ///
-/// - `poll_event` gives deliveries, one by one, in the order of offsets and parts.
-/// - `settle` is called once for each delivery when the reader is done with it, in any order; a record is settled when all its
-///   parts are. What was settled together is sent together.
+/// - `poll_event` gives deliveries, one by one, in the order of numbers and parts.
+/// - `ack` is called once for each delivery when the reader is done with it, in any order; a record is settled when all its
+///   parts are. What was acked together is sent together. `nak` and `term` answer a record as a whole. An answer to a delivery that
+///   has one, or that was replaced by a newer one of the same record, does nothing.
+/// - `in_progress` says that a delivery is still worked on.
 /// - `grant` lets more be under way.
-/// - `finish` ends the stream after the settlements; the broker then finishes its direction.
+/// - `finish` ends the stream after the answers; the broker then finishes its direction.
 #[derive(Debug)]
 pub struct SubscriptionClient {
     input: Input,
@@ -31,7 +34,10 @@ pub struct SubscriptionClient {
     /// What may come next.
     next: Next,
     arrived: VecDeque<Delivery>,
-    settled: VecDeque<OffsetRange>,
+    acked: VecDeque<DeliveryRange>,
+    /// Bounded by what was under way.
+    refused: VecDeque<ToBroker>,
+    in_progress: BTreeSet<u64>,
     grant: Option<Credit>,
     finishing: bool,
 }
@@ -45,16 +51,17 @@ enum State {
 
 #[derive(Debug, Clone, Copy)]
 struct Flight {
+    offset: Offset,
     octets: u64,
     unsettled_parts: u16,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Next {
-    /// Any offset from this one on, with its first part.
-    From(u64),
-    /// This part of this record.
-    Part { offset: u64, part: u16, parts: u16 },
+    /// The first part of the delivery with this number.
+    Record(u64),
+    /// This part of this delivery.
+    Part { number: u64, offset: Offset, part: u16, parts: u16 },
 }
 
 /// What happened on a subscription stream, for the reader.
@@ -66,7 +73,7 @@ enum Next {
 pub enum SubscriptionClientEvent {
     /// Deliveries will come.
     Opened(Opened),
-    /// One delivery; [`SubscriptionClient::settle`] is to be called for it.
+    /// One delivery; [`SubscriptionClient::ack`] or another answer is to be given for it.
     Delivered(Delivery),
     /// The stream is not opened, or ended by the broker.
     Refused(Refusal),
@@ -86,26 +93,48 @@ impl SubscriptionClient {
             credit,
             under_way: BTreeMap::new(),
             octets: 0,
-            next: Next::From(0),
+            next: Next::Record(1),
             arrived: VecDeque::new(),
-            settled: VecDeque::new(),
+            acked: VecDeque::new(),
+            refused: VecDeque::new(),
+            in_progress: BTreeSet::new(),
             grant: None,
             finishing: false,
         }
     }
 
-    /// The reader is done with one delivery of the record at `offset`. Does nothing for one that is not under way.
-    pub fn settle(&mut self, offset: Offset) {
-        let Some(flight) = self.under_way.get_mut(&offset.0) else { return };
+    /// The reader is done with one part of a delivery. Does nothing for one that is not under way.
+    pub fn ack(&mut self, number: u64) {
+        let Some(flight) = self.under_way.get_mut(&number) else { return };
         flight.unsettled_parts -= 1;
         if flight.unsettled_parts > 0 {
             return;
         }
-        self.octets -= flight.octets;
-        self.under_way.remove(&offset.0);
-        match self.settled.back_mut() {
-            Some(range) if range.last.next() == offset => range.last = offset,
-            _ => self.settled.push_back(OffsetRange { first: offset, last: offset }),
+        self.end(number);
+        match self.acked.back_mut() {
+            Some(range) if range.last + 1 == number => range.last = number,
+            _ => self.acked.push_back(only(number)),
+        }
+    }
+
+    /// The reader does not take a record now; it may come again after `delay` milliseconds, or after the subscription's own.
+    pub fn nak(&mut self, number: u64, delay: Option<u64>) {
+        if self.end(number) {
+            self.refused.push_back(ToBroker::Nak(Nak { deliveries: only(number), delay }));
+        }
+    }
+
+    /// The reader never wants to see a record again.
+    pub fn term(&mut self, number: u64, reason: ReasonCode) {
+        if self.end(number) {
+            self.refused.push_back(ToBroker::Term(Term { deliveries: only(number), reason }));
+        }
+    }
+
+    /// The reader still works on a record.
+    pub fn in_progress(&mut self, number: u64) {
+        if self.under_way.contains_key(&number) {
+            self.in_progress.insert(number);
         }
     }
 
@@ -118,50 +147,71 @@ impl SubscriptionClient {
         }
     }
 
-    /// Ends the stream after the settlements so far. Deliveries that come after that are not reported.
+    /// Ends the stream after the answers so far. Deliveries that come after that are not reported.
     pub fn finish(&mut self) {
         self.finishing = true;
     }
 
+    /// A delivery is no longer under way. Whether it was.
+    fn end(&mut self, number: u64) -> bool {
+        let Some(flight) = self.under_way.remove(&number) else { return false };
+        self.octets -= flight.octets;
+        self.in_progress.remove(&number);
+        true
+    }
+
     fn handle_delivery(&mut self, delivery: &Delivery) -> Result<(), Violation> {
-        let Delivery { offset, part, parts, .. } = *delivery;
+        let Delivery { number, offset, part, parts, .. } = *delivery;
         let octets = delivery_octets(delivery);
         match self.next {
-            Next::From(next) => {
-                if !(next..limits::SEQUENCE_MAX).contains(&offset.0) || part != 0 || parts == 0 {
-                    return Err(broken(delivery, &format!("offset {next} or a later one, part 0")));
+            Next::Record(next) => {
+                if number != next || part != 0 || parts == 0 || offset.0 >= limits::SEQUENCE_MAX {
+                    return Err(broken(delivery, &format!("delivery {next}, part 0")));
                 }
+                self.replace_earlier(delivery);
                 let records = u32::try_from(self.under_way.len()).unwrap_or(u32::MAX);
                 if !self.credit.allows_beyond(Credit { records, octets: self.octets }) {
                     let reason = "more deliveries came than the credit allows";
                     return Err(Violation::new(CloseCode::Credit, reason));
                 }
-                self.under_way.insert(offset.0, Flight { octets: 0, unsettled_parts: parts });
+                self.under_way.insert(number, Flight { offset, octets: 0, unsettled_parts: parts });
             }
-            Next::Part { offset: record, part: next, parts: all } => {
-                if (offset.0, part, parts) != (record, next, all) {
-                    return Err(broken(delivery, &format!("part {next} of {all} of offset {record}")));
+            Next::Part { number: record, offset: at, part: next, parts: all } => {
+                if (number, offset, part, parts) != (record, at, next, all) {
+                    return Err(broken(delivery, &format!("part {next} of {all} of delivery {record}")));
                 }
             }
         }
-        // A record is settled only after all its parts, so it is here until its last part came.
-        if let Some(flight) = self.under_way.get_mut(&offset.0) {
+        // It is not there any more where the reader gave the whole record up after its first part.
+        if let Some(flight) = self.under_way.get_mut(&number) {
             flight.octets += octets;
             self.octets += octets;
         }
         self.next = if part + 1 == parts {
-            Next::From(offset.0 + 1)
+            Next::Record(number + 1)
         } else {
-            Next::Part { offset: offset.0, part: part + 1, parts }
+            Next::Part { number, offset, part: part + 1, parts }
         };
         Ok(())
+    }
+
+    /// A record that is delivered again ends its earlier delivery on this stream.
+    fn replace_earlier(&mut self, delivery: &Delivery) {
+        if delivery.attempt < 2 {
+            return;
+        }
+        let earlier = self.under_way.iter().find(|(_, flight)| flight.offset == delivery.offset);
+        if let Some(number) = earlier.map(|(number, _)| *number) {
+            self.end(number);
+            // The reader need not see what would be answered in vain.
+            self.arrived.retain(|delivery| delivery.number != number);
+        }
     }
 
     fn handle_frame(&mut self, frame: ToClient) -> Result<Option<SubscriptionClientEvent>, Violation> {
         match (self.state, frame) {
             (State::Opening, ToClient::Opened(opened)) => {
                 self.state = State::Open;
-                self.next = Next::From(opened.cursor.0);
                 Ok(Some(SubscriptionClientEvent::Opened(opened)))
             }
             (State::Opening | State::Open, ToClient::Refused(refusal)) => {
@@ -183,9 +233,15 @@ impl SubscriptionClient {
     }
 }
 
+fn only(number: u64) -> DeliveryRange {
+    DeliveryRange { first: number, last: number }
+}
+
 fn broken(delivery: &Delivery, expected: &str) -> Violation {
-    let Delivery { offset, part, parts, .. } = delivery;
-    let reason = format!("part {part} of {parts} of offset {offset} came where {expected} follows");
+    let Delivery { number, offset, part, parts, .. } = delivery;
+    let reason = format!(
+        "part {part} of {parts} of delivery {number}, offset {offset}, came where {expected} follows"
+    );
     Violation::new(CloseCode::Sequence, reason)
 }
 
@@ -227,10 +283,16 @@ impl Machine for SubscriptionClient {
         if let Some(open) = self.open.take() {
             put(&Open::Subscription(open), out);
         }
-        while !self.settled.is_empty() {
-            let count = self.settled.len().min(limits::SETTLE_RANGES_MAX);
-            let acked = self.settled.drain(..count).collect();
+        while !self.acked.is_empty() {
+            let count = self.acked.len().min(limits::SETTLE_RANGES_MAX);
+            let acked = self.acked.drain(..count).collect();
             put(&ToBroker::Settle(Settle { acked }), out);
+        }
+        for refused in self.refused.drain(..) {
+            put(&refused, out);
+        }
+        for number in std::mem::take(&mut self.in_progress) {
+            put(&ToBroker::InProgress(only(number)), out);
         }
         if let Some(more) = self.grant.take() {
             put(&ToBroker::Grant(more), out);

@@ -1,21 +1,24 @@
 //! The broker's side.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::BytesMut;
 
-use crate::delivery::single::{Deliveries, DeliveryError};
 use crate::limits;
+use crate::name::ReasonCode;
 use crate::record::Offset;
 use crate::session::{Input, Machine, Received, Violation, put};
-use crate::wire::subscription::{Deliver, Delivery, OpenSubscription, Opened, Settle, ToBroker, ToClient};
+use crate::wire::subscription::{
+    Deliver, Delivery, DeliveryRange, Nak, OpenSubscription, Opened, Settle, Term, ToBroker, ToClient,
+};
 use crate::wire::{CloseCode, Credit, Refusal, encoded_octets_max, record_octets};
 
 /// The broker's side of a subscription stream.
 ///
 /// - `open` or `refuse` answers the opening.
-/// - While `has_room`, the record at `next_offset` or after it is given to `deliver`, or its offset to `withhold`.
-/// - `poll_event` says when the reader settled something: `cursor` is then what to keep.
+/// - While `has_room`, records are given to `deliver`, in any order.
+/// - `poll_event` says what the reader answered. What the broker delivered on this stream and has no answer to is its
+///   `in_flight`; an answer to anything else is no event.
 /// - `refuse` ends the stream from the broker's side; `finish` ends it without an error.
 #[derive(Debug)]
 pub struct SubscriptionServer {
@@ -23,7 +26,11 @@ pub struct SubscriptionServer {
     request: OpenSubscription,
     state: State,
     opening: Option<ToClient>,
-    deliveries: Deliveries,
+    credit: Credit,
+    /// Deliveries without an answer, by number.
+    in_flight: BTreeMap<u64, Flight>,
+    octets: u64,
+    next_number: u64,
     queue: VecDeque<Delivery>,
     refusal: Option<Refusal>,
 }
@@ -37,40 +44,73 @@ enum State {
     Ended,
 }
 
-/// What happened on a subscription stream, for the broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
+struct Flight {
+    offset: Offset,
+    octets: u64,
+}
+
+/// What happened on a subscription stream, for the broker. Deliveries are named by their numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubscriptionServerEvent {
-    /// So many records were settled; the cursor may have moved.
-    Settled(usize),
+    /// The reader is done with these.
+    Acked(Vec<u64>),
+    /// The reader does not take these now.
+    Naked {
+        /// Which ones.
+        numbers: Vec<u64>,
+        /// Milliseconds until they may come again.
+        delay: Option<u64>,
+    },
+    /// The reader never wants to see these again.
+    Terminated {
+        /// Which ones.
+        numbers: Vec<u64>,
+        /// Why.
+        reason: ReasonCode,
+    },
+    /// The reader still works on these.
+    InProgress(Vec<u64>),
     /// The reader allows more to be under way.
     Granted,
-    /// The reader ended the stream: it wants no more, and everything that it settled is counted.
+    /// The reader wants no more.
     Finished,
 }
 
-/// Why a record was not put in line for a reader.
+/// Why a record cannot be delivered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeliverError {
-    /// It is not its turn, or there is no credit.
-    #[error(transparent)]
-    Delivery(#[from] DeliveryError),
-    /// The parts are not numbered 0, 1, ... of one offset, or none, or one is longer than a frame.
-    #[error("the parts of a delivery do not belong together, or one is longer than a frame")]
-    Parts,
     /// The stream is not open.
     #[error("the subscription stream is not open")]
     NotOpen,
+    /// The reader gave no more credit.
+    #[error("the reader's credit is used up")]
+    NoCredit,
+    /// The parts do not belong together, or one is too large for a frame.
+    #[error("the parts are not those of one record, or one is too large for a frame")]
+    Parts,
+}
+
+/// What a delivery did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivering {
+    /// Its number.
+    pub number: u64,
+    /// The number of an earlier delivery of the same record on this stream, which is over without an answer.
+    pub replaced: Option<u64>,
 }
 
 impl SubscriptionServer {
     pub(in crate::session) fn new(request: OpenSubscription, input: Input) -> Self {
-        let deliveries = Deliveries::new(Offset(0), Credit::default());
         Self {
             input,
+            credit: request.credit.bounded(),
             request,
             state: State::Opening,
             opening: None,
-            deliveries,
+            in_flight: BTreeMap::new(),
+            octets: 0,
+            next_number: 1,
             queue: VecDeque::new(),
             refusal: None,
         }
@@ -82,11 +122,10 @@ impl SubscriptionServer {
         &self.request
     }
 
-    /// Lets the client read from `cursor` on.
+    /// Lets the client read a subscription that stands at `cursor`.
     pub fn open(&mut self, cursor: Offset) {
         if self.state == State::Opening {
             self.state = State::Open;
-            self.deliveries = Deliveries::new(cursor, self.request.credit);
             self.opening = Some(ToClient::Opened(Opened { cursor }));
         }
     }
@@ -105,41 +144,127 @@ impl SubscriptionServer {
         self.state = State::Ended;
     }
 
-    /// What is under way, where to read on, and the cursor.
+    /// Records and octets delivered on this stream and not answered.
     #[must_use]
-    pub fn deliveries(&self) -> &Deliveries {
-        &self.deliveries
+    pub fn under_way(&self) -> Credit {
+        Credit { records: u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX), octets: self.octets }
+    }
+
+    /// Whether a delivery has no answer.
+    #[must_use]
+    pub fn is_in_flight(&self, number: u64) -> bool {
+        self.in_flight.contains_key(&number)
     }
 
     /// Whether the reader's credit allows one more record.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.state == State::Open && self.deliveries.has_room()
+        self.state == State::Open && self.credit.allows_beyond(self.under_way())
     }
 
-    /// Puts all parts of one record in line.
-    pub fn deliver(&mut self, parts: Vec<Delivery>) -> Result<(), DeliverError> {
+    /// How many more records the reader's credit allows; none where its octets are used up.
+    #[must_use]
+    pub fn room(&self) -> u32 {
+        let under_way = self.under_way();
+        if self.has_room() { self.credit.records - under_way.records } else { 0 }
+    }
+
+    /// Whether the record at `offset` may be delivered: there is room, or an earlier delivery of it makes some.
+    #[must_use]
+    pub fn has_room_for(&self, offset: Offset, attempt: u32) -> bool {
+        self.has_room() || self.state == State::Open && self.earlier(offset, attempt).is_some()
+    }
+
+    /// Whether the broker lets the client read, and the client still does.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Puts all parts of one record in line and gives them their number. An earlier delivery of the same record is over.
+    pub fn deliver(&mut self, mut parts: Vec<Delivery>) -> Result<Delivering, DeliverError> {
         if self.state != State::Open {
             return Err(DeliverError::NotOpen);
         }
-        let offset = check_parts(&parts).ok_or(DeliverError::Parts)?;
-        self.deliveries.delivered(offset, parts.iter().map(delivery_octets).sum())?;
-        self.queue.extend(parts);
-        Ok(())
-    }
-
-    /// Goes past a record that is not for this reader.
-    pub fn withhold(&mut self, offset: Offset) -> Result<(), DeliverError> {
-        Ok(self.deliveries.withheld(offset)?)
-    }
-
-    fn handle_settle(&mut self, settle: &Settle) -> Result<usize, Violation> {
-        let mut settled = 0;
-        for range in &settle.acked {
-            let result = self.deliveries.settle(*range);
-            settled += result.map_err(|error| Violation::new(CloseCode::Sequence, error.to_string()))?;
+        let (offset, attempt) = check_parts(&parts).ok_or(DeliverError::Parts)?;
+        let replaced = self.earlier(offset, attempt);
+        if replaced.is_none() && !self.has_room() {
+            return Err(DeliverError::NoCredit);
         }
-        Ok(settled)
+        if let Some(replaced) = replaced {
+            self.answer(replaced);
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        let octets = parts.iter().map(delivery_octets).sum();
+        self.in_flight.insert(number, Flight { offset, octets });
+        self.octets += octets;
+        parts.iter_mut().for_each(|part| part.number = number);
+        self.queue.extend(parts);
+        Ok(Delivering { number, replaced })
+    }
+
+    /// An earlier delivery of a record, which there can be only if this is not the first attempt.
+    fn earlier(&self, offset: Offset, attempt: u32) -> Option<u64> {
+        let mut in_flight = self.in_flight.iter();
+        let mut earlier = || in_flight.find(|(_, flight)| flight.offset == offset).map(|(number, _)| *number);
+        if attempt > 1 { earlier() } else { None }
+    }
+
+    fn answer(&mut self, number: u64) -> bool {
+        match self.in_flight.remove(&number) {
+            Some(flight) => {
+                self.octets -= flight.octets;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The deliveries of a range that have no answer.
+    fn open_in(&self, range: DeliveryRange) -> Result<Vec<u64>, Violation> {
+        let DeliveryRange { first, last } = range;
+        if first > last || first == 0 || last >= self.next_number {
+            let next = self.next_number;
+            let reason = format!("deliveries {first} to {last} are not a range of those before {next}");
+            return Err(Violation::new(CloseCode::Sequence, reason));
+        }
+        Ok(self.in_flight.range(first..=last).map(|(number, _)| *number).collect())
+    }
+
+    fn take(&mut self, range: DeliveryRange) -> Result<Vec<u64>, Violation> {
+        let numbers = self.open_in(range)?;
+        for &number in &numbers {
+            self.answer(number);
+        }
+        Ok(numbers)
+    }
+
+    fn handle(&mut self, frame: ToBroker) -> Result<SubscriptionServerEvent, Violation> {
+        Ok(match frame {
+            ToBroker::Settle(Settle { acked }) => {
+                let mut numbers = Vec::new();
+                for range in acked {
+                    numbers.append(&mut self.take(range)?);
+                }
+                SubscriptionServerEvent::Acked(numbers)
+            }
+            ToBroker::Nak(Nak { deliveries, delay }) => {
+                SubscriptionServerEvent::Naked { numbers: self.take(deliveries)?, delay }
+            }
+            ToBroker::Term(Term { deliveries, reason }) => {
+                SubscriptionServerEvent::Terminated { numbers: self.take(deliveries)?, reason }
+            }
+            ToBroker::InProgress(deliveries) => {
+                SubscriptionServerEvent::InProgress(self.open_in(deliveries)?)
+            }
+            ToBroker::Grant(more) => {
+                let reason = "the reader's credit goes over the limit";
+                let granted = self.credit.checked_add(more);
+                self.credit = granted.ok_or_else(|| Violation::new(CloseCode::Credit, reason))?;
+                SubscriptionServerEvent::Granted
+            }
+        })
     }
 
     /// The next deliveries in line that fit into a frame.
@@ -162,8 +287,9 @@ impl SubscriptionServer {
 const FRAME_FIXED_OCTETS_MAX: usize = 16;
 
 fn encoded_delivery_octets_max(delivery: &Delivery) -> usize {
-    // Offset 10, part and parts 3 + 3, size and digest of a large body 10 + 32, receipt 3 * 32 + 1 and its outcomes.
-    const FIXED: usize = 155;
+    // Number and offset 10 + 10, attempt 5, part and parts 3 + 3, size and digest of a large body 10 + 32, receipt 3 * 32 + 1
+    // and its outcomes.
+    const FIXED: usize = 170;
     FIXED
         + delivery.receipt.outcomes.len()
         + encoded_octets_max(&delivery.head, delivery.body.inline_octets())
@@ -174,11 +300,11 @@ pub(super) fn delivery_octets(delivery: &Delivery) -> u64 {
     record_octets(&delivery.head, delivery.body.inline_octets())
 }
 
-/// The offset of parts that belong together and fit into frames.
-fn check_parts(parts: &[Delivery]) -> Option<Offset> {
+/// The offset and attempt of parts that belong together and fit into frames.
+fn check_parts(parts: &[Delivery]) -> Option<(Offset, u32)> {
     let first = parts.first()?;
     let is_nth = |(n, part): (usize, &Delivery)| {
-        part.offset == first.offset
+        (part.offset, part.attempt) == (first.offset, first.attempt)
             && usize::from(part.part) == n
             && usize::from(part.parts) == parts.len()
             && part.head.attributes.len() <= limits::ATTRIBUTES_MAX
@@ -186,7 +312,7 @@ fn check_parts(parts: &[Delivery]) -> Option<Offset> {
             && part.receipt.outcomes.len() <= limits::CHAIN_STAGES_MAX
             && FRAME_FIXED_OCTETS_MAX + encoded_delivery_octets_max(part) <= limits::FRAME_OCTETS_MAX
     };
-    parts.iter().enumerate().all(is_nth).then_some(first.offset)
+    parts.iter().enumerate().all(is_nth).then_some((first.offset, first.attempt))
 }
 
 impl Machine for SubscriptionServer {
@@ -205,14 +331,7 @@ impl Machine for SubscriptionServer {
             Received::Frame(_) if self.state == State::Opening => {
                 Err(Violation::unexpected("a frame of a reader"))
             }
-            Received::Frame(ToBroker::Settle(settle)) => {
-                Ok(Some(SubscriptionServerEvent::Settled(self.handle_settle(&settle)?)))
-            }
-            Received::Frame(ToBroker::Grant(more)) => {
-                let granted = self.deliveries.grant(more);
-                granted.map_err(|error| Violation::new(CloseCode::Credit, error.to_string()))?;
-                Ok(Some(SubscriptionServerEvent::Granted))
-            }
+            Received::Frame(frame) => self.handle(frame).map(Some),
             Received::Finished => {
                 self.state = State::Ended;
                 self.queue.clear();
