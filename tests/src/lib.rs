@@ -7,13 +7,14 @@ pub mod fuse;
 mod hospital;
 mod process;
 pub mod raw;
+pub mod relay;
 pub mod sim;
 
 use std::path::Path;
 
 pub use flow::{Flow, Stage, Subscription};
 pub use hospital::Hospital;
-pub use process::{Broker, hilum, hilum_reading};
+pub use process::{Broker, binary, hilum, hilum_reading};
 
 /// The root of the project.
 #[must_use]

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The binary, built by the same cargo in the same profile and with the same features as the tests (so of all packages), once.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let status = Command::new(env!("CARGO"))
@@ -63,6 +64,17 @@ impl Broker {
         Self::spawn(command)
     }
 
+    /// Starts a broker and kills it after so long, whether it listens by then or not.
+    pub fn kill_while_starting(directory: &Path, after: Duration) {
+        let mut command = Command::new(binary());
+        command.arg("serve").arg(directory);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = quiet.spawn().unwrap();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// As `start`, with `data/` on a file system of its own that has so many octets.
     pub fn start_on_small_disk(directory: &Path, octets: u64) -> Self {
         std::fs::create_dir_all(directory.join("data")).unwrap();
@@ -70,6 +82,13 @@ impl Broker {
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
         command.arg(binary()).arg(directory);
+        Self::spawn(command).unwrap_or_else(|log| panic!("the broker did not start:\n{log}"))
+    }
+
+    /// As `start`, with more on its command line.
+    pub fn start_with_arguments(directory: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.arg("serve").arg(directory).args(arguments);
         Self::spawn(command).unwrap_or_else(|log| panic!("the broker did not start:\n{log}"))
     }
 

@@ -18,8 +18,8 @@ pub const ALPN: &[u8] = b"hilum/1";
 
 /// Streams that one connection may have open: publishers, subscriptions and large bodies together.
 const STREAMS_MAX: u32 = 256;
-/// What one stream may have under way towards us.
-const STREAM_WINDOW_OCTETS: u32 = 4 << 20;
+/// What one stream may have under way towards us: so little that four large bodies leave most of the connection to others.
+const STREAM_WINDOW_OCTETS: u32 = 2 << 20;
 /// What one connection may have under way towards us: this bounds the memory of a connection.
 const CONNECTION_WINDOW_OCTETS: u32 = 16 << 20;
 /// What one connection may have under way towards its peer.

@@ -20,9 +20,9 @@ use crate::tls::{self, Tls};
 /// How long to try each address of a broker, and how long to wait for its welcome.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// After this much silence, a connection is given up (RFC 9000, section 10.1).
-const IDLE_TIMEOUT_MILLISECONDS: u32 = 30_000;
-/// How often a silent connection says that it is alive.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(8);
+const SILENCE: Duration = Duration::from_secs(30);
+/// How often a silent connection says that it is alive in that time.
+const KEEP_ALIVES: u32 = 4;
 /// Octets that may be on their way to us on one stream: so few that four large bodies leave most of the connection's to others.
 const STREAM_WINDOW_OCTETS: u32 = 2 << 20;
 /// Octets that may be on their way on one connection, either way.
@@ -48,6 +48,8 @@ pub struct Config {
     pub server_name: Option<String>,
     /// Name and version of this software, for the broker's log.
     pub agent: String,
+    /// After this much silence, a connection is given up: 30 seconds by default, and by the broker's own choice at most.
+    pub silence: Duration,
 }
 
 impl Config {
@@ -62,6 +64,7 @@ impl Config {
             key_pem,
             server_name: None,
             agent: concat!("hilum-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            silence: SILENCE,
         }
     }
 }
@@ -135,7 +138,7 @@ impl Client {
             ConnectError::Credentials { what: "the TLS configuration", reason: error.to_string() }
         })?;
         let mut quinn_config = quinn::ClientConfig::new(Arc::new(quic));
-        quinn_config.transport_config(Arc::new(transport()));
+        quinn_config.transport_config(Arc::new(transport(config.silence)));
 
         let (endpoint, connection) = reach(config, endpoint.as_ref(), quinn_config, &tls).await?;
         let introduced = introduce(&connection, &config.agent, &tls.own_name);
@@ -202,11 +205,12 @@ impl Client {
     }
 }
 
-fn transport() -> TransportConfig {
+fn transport(silence: Duration) -> TransportConfig {
+    let idle = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
     let mut transport = TransportConfig::default();
     transport
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MILLISECONDS))))
-        .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle))))
+        .keep_alive_interval(Some(silence / KEEP_ALIVES))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_OCTETS))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_OCTETS))
         .send_window(CONNECTION_WINDOW_OCTETS.into())
