@@ -46,7 +46,7 @@ async fn garbage_in_the_midst_of_publishing() {
     let (_endpoint, connection) = raw::connect(&scene.hospital, scene.broker.address(), "scanner").await;
     let _control = greet(&connection).await;
     let (mut send, mut recv) = connection.open_bi().await.unwrap();
-    let open = OpenPublisher { flow: name("records"), producer: ProducerId([7; 16]) };
+    let open = OpenPublisher { flow: name("records"), producer: ProducerId([7; 16]), known_since: None };
     send.write_all(&frame(&Open::Publisher(open))).await.unwrap();
     first_frame(&mut recv).await;
     send.write_all(&GARBAGE).await.unwrap();

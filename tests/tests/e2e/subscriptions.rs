@@ -5,27 +5,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hilum_client::{Client, Delivery, OpenError, Record, RefusalCode, SeekTo, StreamError, Subscription};
-use hilum_tests::{Broker, Hospital, PLAIN_FLOW};
+use hilum_tests::{Broker, Flow, Hospital};
 
 use crate::support::{CREDIT, body, name, next, nothing_comes, publish, says, subscribe, take, text};
 
 /// The plain flow, whose subscription has these keys too.
-fn plain_flow(keys: &str) -> String {
-    format!("{PLAIN_FLOW}{keys}")
+fn plain_flow(keys: &str) -> Flow {
+    Flow::new("records").subscription(hilum_tests::Subscription::all().with(keys))
 }
 
 /// Takes what was delivered too often.
-const DEAD_FLOW: &str = r#"
-name = "dead"
-class = "device"
-zone = "clinic"
-labels = ["phi"]
-
-[[subscription]]
-name = "all"
-stakeholder = "ward"
-purpose = "TREAT"
-"#;
+fn dead_flow() -> Flow {
+    Flow::new("dead").unpublished().subscription(hilum_tests::Subscription::all())
+}
 
 struct Clinic {
     hospital: Hospital,
@@ -33,7 +25,7 @@ struct Clinic {
 }
 
 impl Clinic {
-    fn open(flows: &[&str]) -> Self {
+    fn open(flows: &[Flow]) -> Self {
         let hospital = Hospital::new(flows);
         let broker = Broker::start(hospital.path());
         Self { hospital, broker }
@@ -62,7 +54,7 @@ fn attribute<'d>(delivery: &'d Delivery, name: &str) -> &'d str {
 
 #[tokio::test]
 async fn what_is_naked_comes_again_after_its_delay() {
-    let clinic = Clinic::open(&[&plain_flow("backoff = [\"50ms\"]")]);
+    let clinic = Clinic::open(&[plain_flow("backoff = [\"50ms\"]")]);
     clinic.publish(&["one", "two"]).await;
     let reader = clinic.connect("reader").await;
     let mut subscription = subscribe(&reader).await;
@@ -83,7 +75,7 @@ async fn what_is_naked_comes_again_after_its_delay() {
 
 #[tokio::test]
 async fn what_is_not_answered_comes_again_unless_it_is_worked_on() {
-    let clinic = Clinic::open(&[&plain_flow("ack_wait = \"1s\"")]);
+    let clinic = Clinic::open(&[plain_flow("ack_wait = \"1s\"")]);
     clinic.publish(&["slow", "stuck"]).await;
     let reader = clinic.connect("reader").await;
     let mut subscription = subscribe(&reader).await;
@@ -112,7 +104,7 @@ async fn what_is_not_answered_comes_again_unless_it_is_worked_on() {
 #[tokio::test]
 async fn a_record_delivered_too_often_goes_to_the_dead_letters_with_its_history() {
     let keys = "max_deliveries = 3\ndead_letter = \"dead\"\nbackoff = [\"10ms\"]";
-    let clinic = Clinic::open(&[&plain_flow(keys), DEAD_FLOW]);
+    let clinic = Clinic::open(&[plain_flow(keys), dead_flow()]);
     let scanner = clinic.connect("scanner").await;
     let publisher = scanner.publisher(&name("records")).await.unwrap();
     let poison = Record::new("text/plain", Bytes::from_static(b"poison"));
@@ -166,7 +158,7 @@ async fn a_record_delivered_too_often_goes_to_the_dead_letters_with_its_history(
 
 #[tokio::test]
 async fn a_terminated_record_never_comes_again() {
-    let clinic = Clinic::open(&[PLAIN_FLOW]);
+    let clinic = Clinic::open(&[Flow::plain()]);
     clinic.publish(&["one", "two"]).await;
     let reader = clinic.connect("reader").await;
     let mut subscription = subscribe(&reader).await;
@@ -183,7 +175,7 @@ async fn a_terminated_record_never_comes_again() {
 async fn readers_share_the_work_and_a_dead_one_costs_the_others_nothing() {
     const KEYS: u32 = 8;
     const RECORDS: u32 = 200;
-    let clinic = Clinic::open(&[&plain_flow("shared = true\nack_wait = \"3s\"")]);
+    let clinic = Clinic::open(&[plain_flow("shared = true\nack_wait = \"3s\"")]);
     let scanner = clinic.connect("scanner").await;
     let publisher = scanner.publisher(&name("records")).await.unwrap();
     for number in 0..RECORDS {
@@ -236,7 +228,7 @@ async fn readers_share_the_work_and_a_dead_one_costs_the_others_nothing() {
 
 #[tokio::test]
 async fn a_reader_may_begin_elsewhere_where_the_configuration_says_so() {
-    let clinic = Clinic::open(&[&plain_flow("replay = true")]);
+    let clinic = Clinic::open(&[plain_flow("replay = true")]);
     clinic.publish(&["one", "two", "three"]).await;
     let reader = clinic.connect("reader").await;
     let mut subscription = subscribe(&reader).await;
@@ -255,7 +247,7 @@ async fn a_reader_may_begin_elsewhere_where_the_configuration_says_so() {
         subscription.close().await.unwrap();
     }
 
-    let clinic = Clinic::open(&[PLAIN_FLOW]);
+    let clinic = Clinic::open(&[Flow::plain()]);
     let reader = clinic.connect("reader").await;
     let refused = reader.subscribe_from(&name("records"), &name("all"), CREDIT, Some(SeekTo::Start)).await;
     let OpenError { source: StreamError::Refused(refusal), .. } = refused.unwrap_err() else { panic!() };
@@ -265,7 +257,7 @@ async fn a_reader_may_begin_elsewhere_where_the_configuration_says_so() {
 
 #[tokio::test]
 async fn what_is_settled_beyond_the_cursor_stays_so_over_a_restart() {
-    let clinic = Clinic::open(&[PLAIN_FLOW]);
+    let clinic = Clinic::open(&[Flow::plain()]);
     let bodies: Vec<String> = (0..50).map(|number| number.to_string()).collect();
     clinic.publish(&bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let reader = clinic.connect("reader").await;
@@ -285,7 +277,7 @@ async fn what_is_settled_beyond_the_cursor_stays_so_over_a_restart() {
 
 #[tokio::test]
 async fn a_filter_leaves_out_what_it_does_not_match() {
-    let clinic = Clinic::open(&[&plain_flow("filter = \"unit = 'K' AND hilum_key LIKE 'ward-7-%'\"")]);
+    let clinic = Clinic::open(&[plain_flow("filter = \"unit = 'K' AND hilum_key LIKE 'ward-7-%'\"")]);
     let scanner = clinic.connect("scanner").await;
     let publisher = scanner.publisher(&name("records")).await.unwrap();
     for (body, key, unit) in [("a", "ward-7-1", "K"), ("b", "ward-8-1", "K"), ("c", "ward-7-1", "bar")] {

@@ -169,9 +169,10 @@ async fn what_is_trimmed_while_it_waits_to_come_again_is_settled() {
 
 #[tokio::test]
 async fn an_expired_record_is_not_delivered_and_that_is_audited() {
-    let expires = Some(Timestamp(1));
+    let expires = Some(Timestamp(bench_now() + 300));
     let items = vec![with_head(1, |head| Head { expires, ..head }), record(2, text("b"))];
     let bench = open("reading", "radiology", Vec::new(), items).await;
+    tokio::time::sleep(std::time::Duration::from_millis(350)).await;
     assert_eq!(offsets(&bench.next().await.unwrap()), [1]);
     assert_eq!(bench.actions().await, [Action::Expired, Action::Delivered]);
     assert_eq!(bench.cursor().await, 1);
