@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::Flow;
 
-/// Everything but flows. `scanner` publishes, `reader` and `other` read.
+/// Everything but flows. `scanner` publishes, `reader` reads, `operator` looks after flows, `steward` may see bodies too.
 const MAIN: &str = r#"
 [hospital]
 name = "test"
@@ -44,6 +44,33 @@ path = "service/reader"
 stakeholder = "ward"
 zone = "clinic"
 roles = ["reader"]
+
+[stakeholders.it]
+description = "looks after the broker, and sees nothing of patients"
+
+[stakeholders.privacy]
+description = "looks into what was stopped"
+cleared = ["phi"]
+
+[principals.operator]
+path = "service/operator"
+stakeholder = "it"
+zone = "clinic"
+roles = ["operator"]
+
+[principals.steward]
+path = "service/steward"
+stakeholder = "privacy"
+zone = "clinic"
+
+[[operators]]
+stakeholder = "it"
+roles = ["operator"]
+may = ["inspect", "quarantine", "subscriptions", "holds"]
+
+[[operators]]
+stakeholder = "privacy"
+may = ["inspect", "bodies"]
 
 [plugins.access]
 path = "plugins/access.wasm"

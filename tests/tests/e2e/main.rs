@@ -11,6 +11,7 @@ mod disk;
 mod identity;
 mod large;
 mod load;
+mod operators;
 mod plugins;
 mod power;
 mod protocol;

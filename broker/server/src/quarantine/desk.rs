@@ -396,3 +396,6 @@ fn finished<T>(outcome: Result<Result<T, DeskError>, tokio::task::JoinError>) ->
         Err(DeskError::Unavailable("the work ended abnormally; the broker's log says more"))
     })
 }
+
+#[cfg(test)]
+mod tests;
