@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use hilum_client::{Ack, Publisher, Record};
 use hilum_core::FlowName;
-use hilum_core::limits::INLINE_BODY_OCTETS_MAX;
 use hilum_core::Timestamp;
+use hilum_core::limits::INLINE_BODY_OCTETS_MAX;
 use hilum_core::record::TraceContext;
+use hilum_core::wire::publisher::Durability;
 use hilum_server::config::units;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::AsyncReadExt as _;
@@ -162,13 +163,23 @@ impl Args {
                 "flow": self.flow,
                 "octets": octets,
                 "offset": offset,
+                "durability": durability(ack.durability),
             });
             println!("{line}");
         } else {
             let offset =
                 offset.map_or_else(|| "stored before".to_owned(), |offset| format!("offset {offset}"));
-            println!("{}: {octets} octets safe in flow {}, {offset}", file.display(), self.flow);
+            let (file, durability) = (file.display(), durability(ack.durability));
+            println!("{file}: {octets} octets safe in flow {} ({durability}), {offset}", self.flow);
         }
+    }
+}
+
+/// How safe an acked record is.
+fn durability(of: Durability) -> &'static str {
+    match of {
+        Durability::Fsynced => "fsynced",
+        Durability::Memory => "in memory",
     }
 }
 

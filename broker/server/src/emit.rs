@@ -131,7 +131,7 @@ impl Emitter {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use hilum_store::memory;
+    use hilum_store::{Durability, memory};
 
     use super::*;
     use crate::fixture::{audit, chain, flow, policy, principal, shared};
@@ -151,7 +151,7 @@ mod tests {
         let store = memory::Store::new();
         let shared = shared(&store);
         let (unused, _) = mpsc::channel(1);
-        let lane = Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), unused).await;
+        let lane = Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), unused, Durability::Fsynced).await;
         let (lane, tasks) = lane.unwrap();
         let flows = Arc::new(Flows {
             shared,

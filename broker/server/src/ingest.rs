@@ -10,20 +10,25 @@
 //! group follows the load; and when it fails, everything queued behind it is in view and can be refused in order.
 
 mod append;
+mod checkpoint;
 mod group;
 mod process;
 mod recover;
+mod written;
 
 use std::sync::Arc;
 
-use hilum_core::producers::Producers;
+use hilum_core::producers::ProducerError;
 use hilum_core::record::{Admitted, ProducerId};
-use hilum_core::{FlowName, Offset, limits};
+use hilum_core::{FlowName, Offset, Timestamp, limits};
 use hilum_sandbox::{Chain, Emission};
+use hilum_store::Durability;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::broker::Shared;
+use checkpoint::{Checkpoints, Known};
+use written::Written;
 use crate::telemetry::RecordSpan;
 
 pub(crate) use recover::recover_blobs;
@@ -68,6 +73,8 @@ pub enum RefusalKind {
     Unavailable,
     /// An earlier record of the same publisher is missing.
     OutOfOrder,
+    /// It had expired when it came.
+    Expired,
 }
 
 impl RefusalKind {
@@ -86,9 +93,19 @@ pub struct Item {
     pub span: Option<RecordSpan>,
 }
 
+/// Where records come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// What the chain stops goes to quarantine.
+    Publisher,
+    /// What the chain stops stays there.
+    Quarantine,
+}
+
 /// Records that were submitted together and are answered together, in order.
 struct Submission {
     items: Vec<Item>,
+    origin: Origin,
     reply: oneshot::Sender<Vec<Settled>>,
 }
 
@@ -96,9 +113,28 @@ struct Submission {
 #[derive(Clone)]
 pub struct Lane {
     flow: FlowName,
+    durability: Durability,
     submissions: mpsc::Sender<Submission>,
-    producers: Arc<Mutex<Producers>>,
+    shared: Arc<Shared>,
+    known: Arc<Mutex<Known>>,
     tail: watch::Receiver<Offset>,
+}
+
+/// A publisher's stream: as long as this lives, the flow remembers the publisher.
+#[derive(Debug)]
+pub struct ProducerStream {
+    known: Arc<Mutex<Known>>,
+    producer: ProducerId,
+    /// The last number that was settled when the stream was opened.
+    pub last_settled: u64,
+    /// When it was opened.
+    pub known_since: Timestamp,
+}
+
+impl Drop for ProducerStream {
+    fn drop(&mut self) {
+        self.known.lock().producers.close(self.producer);
+    }
 }
 
 /// The flow is shutting down.
@@ -128,24 +164,30 @@ impl LaneTasks {
 
 impl Lane {
     /// Opens the way into a flow: finds its end and its publishers' positions in the log, then starts its tasks.
-    /// What its plugins emit goes to `emissions`.
+    /// What its plugins emit goes to `emissions`; publishers are answered when their records are as durable as `durability` says.
     pub async fn open(
         shared: Arc<Shared>,
         flow: FlowName,
         chain: Arc<Chain>,
         emissions: mpsc::Sender<Emission>,
+        durability: Durability,
     ) -> Result<(Self, LaneTasks), RecoverError> {
         let recovered = recover::recover(&shared, &flow).await?;
-        let producers = Arc::new(Mutex::new(recovered.producers));
-        let (tail_sender, tail) = watch::channel(recovered.next);
+        let recover::Found { producers, through, next_slot } = recovered;
+        let known = Arc::new(Mutex::new(Known { producers, through }));
+        let checkpoints = Checkpoints::new(shared.clone(), flow.clone(), known.clone(), next_slot);
+        let (tail_sender, tail) = watch::channel(through);
+        let written = Written::new(shared.clone(), &flow, durability, tail_sender);
         let (submissions, submitted) = mpsc::channel(limits::LANE_SUBMISSIONS_MAX);
         let (processed_sender, processed) = mpsc::channel(limits::LANE_SUBMISSIONS_MAX);
         let process = process::Task { shared: shared.clone(), chain, flow: flow.clone() };
         let append = append::Task {
-            shared,
+            shared: shared.clone(),
             flow: flow.clone(),
-            producers: producers.clone(),
-            tail: tail_sender,
+            known: known.clone(),
+            checkpoints: Arc::new(checkpoints),
+            written,
+            durability,
             emissions,
         };
         let (close, closing) = oneshot::channel();
@@ -154,7 +196,7 @@ impl Lane {
             process: tokio::spawn(process.run(submitted, processed_sender, closing)),
             append: tokio::spawn(append.run(processed)),
         };
-        Ok((Self { flow, submissions, producers, tail }, tasks))
+        Ok((Self { flow, durability, submissions, shared, known, tail }, tasks))
     }
 
     /// The flow's name.
@@ -166,15 +208,48 @@ impl Lane {
     /// Hands records over, in order. The receiver gets one answer for each record when all of them are settled. Waits
     /// while the flow has too much to do: that is what slows its publishers, and nobody else.
     pub async fn submit(&self, items: Vec<Item>) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
+        self.hand_over(items, Origin::Publisher).await
+    }
+
+    /// Hands over a record that an operator releases from quarantine. If the chain stops it again it is not put there
+    /// again, its position is not settled, and the large body that was submitted with it is deleted.
+    pub async fn release(&self, item: Item) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
+        self.hand_over(vec![item], Origin::Quarantine).await
+    }
+
+    async fn hand_over(
+        &self,
+        items: Vec<Item>,
+        origin: Origin,
+    ) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
         let (reply, answer) = oneshot::channel();
-        self.submissions.send(Submission { items, reply }).await.map_err(|_| Closed)?;
+        self.submissions.send(Submission { items, origin, reply }).await.map_err(|_| Closed)?;
         Ok(answer)
     }
 
     /// The last number of a publisher that is settled.
     #[must_use]
     pub fn last_settled(&self, producer: ProducerId) -> u64 {
-        self.producers.lock().last_settled(producer)
+        self.known.lock().producers.last_settled(producer)
+    }
+
+    /// Lets a publisher open a stream, if the flow still knows it; see [`hilum_core::producers::Producers::open`].
+    pub fn producer(
+        &self,
+        producer: ProducerId,
+        known_since: Option<Timestamp>,
+    ) -> Result<ProducerStream, ProducerError> {
+        let now = self.shared.now();
+        let mut known = self.known.lock();
+        known.producers.advance(now);
+        let last_settled = known.producers.open(producer, known_since)?;
+        Ok(ProducerStream { known: self.known.clone(), producer, last_settled, known_since: now })
+    }
+
+    /// How safe records are when they are answered.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// The next offset of the flow, which moves when records have become durable.

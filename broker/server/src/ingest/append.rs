@@ -11,20 +11,28 @@ use hilum_core::{LogName, Offset, limits};
 use hilum_sandbox::Emission;
 use hilum_store::{AppendError, Durability};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
+use super::checkpoint::{Checkpoints, Known};
 use super::group::{Group, Kept};
 use super::process::{Processed, ProcessedRecord};
-use super::{Refusal, RefusalKind, Settled};
+use super::written::Written;
+use super::{Origin, Refusal, RefusalKind, Settled};
 use crate::broker::Shared;
 
 pub(super) struct Task {
     pub(super) shared: Arc<Shared>,
     pub(super) flow: FlowName,
-    pub(super) producers: Arc<Mutex<Producers>>,
-    pub(super) tail: watch::Sender<Offset>,
+    pub(super) known: Arc<Mutex<Known>>,
+    pub(super) checkpoints: Arc<Checkpoints>,
+    pub(super) written: Written,
+    /// When publishers are answered.
+    pub(super) durability: Durability,
     pub(super) emissions: mpsc::Sender<Emission>,
 }
+
+/// Octets of entries that are appended together for the sake of their publish frame. A store takes twice as much at once.
+const UNIT_OCTETS_MAX: u64 = 16 << 20;
 
 /// What is known of a record before and after the append.
 struct Answer {
@@ -33,26 +41,27 @@ struct Answer {
 }
 
 impl Task {
-    pub(super) async fn run(self, mut processed: mpsc::Receiver<Processed>) {
+    pub(super) async fn run(mut self, mut processed: mpsc::Receiver<Processed>) {
         while let Some(first) = processed.recv().await {
             self.append(gather(first, &mut processed)).await;
         }
+        self.checkpoints.keep_or_warn().await;
     }
 
     /// Appends in groups that a log takes, and answers each submission when its last record is settled.
-    async fn append(&self, gathered: Vec<Processed>) {
+    async fn append(&mut self, gathered: Vec<Processed>) {
         let mut replies = Replies::default();
-        let mut records = VecDeque::new();
+        let mut units = VecDeque::new();
         for Processed { records: own, emitted, reply } in gathered {
             replies.waiting.push_back(Waiting { count: own.len(), emitted, reply });
-            records.extend(own);
+            units.extend(Unit::of(own));
         }
         let mut emitted = Vec::new();
         loop {
-            let settled = self.append_group(&mut records).await;
+            let settled = self.append_group(&mut units).await;
             replies.settled.extend(settled);
             emitted.extend(replies.send(&self.flow));
-            if records.is_empty() {
+            if units.is_empty() {
                 break;
             }
         }
@@ -60,9 +69,9 @@ impl Task {
         self.emit(emitted).await;
     }
 
-    async fn append_group(&self, records: &mut VecDeque<ProcessedRecord>) -> Vec<Settled> {
+    async fn append_group(&mut self, units: &mut VecDeque<Unit>) -> Vec<Settled> {
         let (started, clock) = (SystemTime::now(), Instant::now());
-        let (group, mut answers) = self.next_group(records);
+        let (group, mut answers) = self.next_group(units);
         if answers.is_empty() {
             return Vec::new();
         }
@@ -72,14 +81,18 @@ impl Task {
         answers.into_iter().map(|answer| self.report(answer, started)).collect()
     }
 
-    fn next_group(&self, records: &mut VecDeque<ProcessedRecord>) -> (Group, Vec<Answer>) {
-        let producers = self.producers.lock();
-        let mut seen = InGroup { producers: &producers, tracks: HashMap::new() };
+    fn next_group(&self, units: &mut VecDeque<Unit>) -> (Group, Vec<Answer>) {
+        let known = self.known.lock();
+        let mut seen = InGroup { producers: &known.producers, tracks: HashMap::new() };
         let (mut group, mut answers) = (Group::new(self.shared.now()), Vec::new());
-        while !group.is_full() {
-            let Some(record) = records.pop_front() else { break };
-            let standing = seen.standing(&record);
-            answers.push(self.prepare(record, standing, &mut group));
+        let mut room = Room::default();
+        while let Some(unit) = units.pop_front_if(|unit| room.takes(unit)) {
+            for record in unit.records {
+                let standing = seen.standing(&record);
+                let answer = self.prepare(record, standing, &mut group);
+                seen.note(&answer);
+                answers.push(answer);
+            }
         }
         (group, answers)
     }
@@ -97,14 +110,30 @@ impl Task {
                 group.release_all(&record);
                 Settled::Repeat
             }
+            // Only now is it known that it is not a retry of one that came in time.
+            (Standing::Fresh, Ok(passed)) if passed.has_expired(group.now) => {
+                group.release_all(&record);
+                refused(RefusalKind::Expired, "the record had expired when it came".to_owned())
+            }
             (Standing::Fresh, Ok(passed)) => {
                 let first = Offset(group.entries.len() as u64);
                 group.take_passed(passed, &record.input, &self.flow);
                 Settled::Stored(first)
             }
+            (Standing::Fresh, Err(stopped)) if record.origin == Origin::Quarantine => {
+                let refusal = stopped.refusal.clone();
+                group.release_all(&record);
+                Settled::Refused(refusal)
+            }
             (Standing::Fresh, Err(stopped)) => {
-                group.take_stopped(stopped);
-                Settled::Refused(stopped.refusal.clone())
+                let octets = stopped.record.octets();
+                if self.shared.quarantine.reserve(&self.flow, octets) {
+                    group.take_stopped(stopped, octets);
+                    Settled::Refused(stopped.refusal.clone())
+                } else {
+                    group.release_all(&record);
+                    refused(RefusalKind::Unavailable, QUARANTINE_FULL.to_owned())
+                }
             }
         };
         Answer { record, settled }
@@ -112,7 +141,7 @@ impl Task {
 
     /// Writes quarantine and audit first: a refusal is only given when the record is safe there. Then the records. Large
     /// bodies follow their entries: kept with them, or deleted where no entry names them, so that a retry finds room.
-    async fn write(&self, group: Group) -> Result<Offset, AppendError> {
+    async fn write(&mut self, group: Group) -> Result<Offset, AppendError> {
         let mut released = group.released_blobs;
         let quarantine = LogName::Quarantine(self.flow.clone());
         let quarantined = group.quarantine.len();
@@ -120,13 +149,16 @@ impl Task {
             0 => Ok(()),
             _ => self.shared.log.append(&quarantine, group.quarantine, Durability::Fsynced).await.map(|_| ()),
         };
+        if Kept::after(&outcome) == Kept::Unnamed {
+            self.shared.quarantine.give_back(&self.flow, quarantined as u64, group.quarantined_octets);
+        }
         self.keep(Kept::after(&outcome), group.quarantined_blobs, &mut released).await;
         if outcome.is_ok() {
             outcome = self.shared.audit(group.audit).await;
         }
         let (appended, kept) = match outcome {
             Ok(()) => {
-                let appended = self.append_entries(group.entries, group.octets).await;
+                let appended = self.append_entries(group.entries, group.octets, group.large_octets).await;
                 let kept = Kept::after(&appended);
                 (appended, kept)
             }
@@ -148,18 +180,21 @@ impl Task {
 
     /// The offset of the first entry; where there is none, the end of the flow.
     async fn append_entries(
-        &self,
+        &mut self,
         entries: Vec<hilum_core::Entry>,
         octets: u64,
+        large_octets: u64,
     ) -> Result<Offset, AppendError> {
         if entries.is_empty() {
-            return Ok(*self.tail.borrow());
+            return Ok(self.written.end());
         }
         let count = entries.len() as u64;
         let first =
-            self.shared.log.append(&LogName::Flow(self.flow.clone()), entries, Durability::Fsynced).await?;
-        self.tail.send_replace(Offset(first.0 + count));
+            self.shared.log.append(&LogName::Flow(self.flow.clone()), entries, self.durability).await?;
+        self.written.advance(Offset(first.0 + count));
+        self.checkpoints.stored(count, octets);
         self.shared.instruments.stored(&self.flow, count, octets);
+        self.shared.ledgers.of(&self.flow).stored(first, count, octets, large_octets);
         Ok(first)
     }
 
@@ -179,7 +214,9 @@ impl Task {
 
     /// Turns prepared answers into final ones and remembers the publishers' positions.
     fn settle(&self, answers: &mut [Answer], outcome: Result<&Offset, &AppendError>) {
-        let mut producers = self.producers.lock();
+        let mut known = self.known.lock();
+        let Known { producers, through } = &mut *known;
+        producers.advance(self.shared.now());
         for Answer { record, settled } in answers {
             if let Err(error) = outcome {
                 // A repetition of a record of this very group failed with it.
@@ -193,11 +230,14 @@ impl Task {
                 offset.0 += first.0;
             }
             match record.position {
+                // A release that was refused may be tried again when the operator has changed something.
+                Some(_) if record.origin == Origin::Quarantine && matches!(settled, Settled::Refused(_)) => {}
                 Some(position) if settled.is_retryable() => producers.fail(position),
                 Some(position) => producers.settle(position),
                 None => {}
             }
         }
+        *through = self.written.end();
         if let Err(error) = outcome {
             tracing::error!(flow = %self.flow, %error, "an append failed; its publishers were told to retry");
         }
@@ -226,6 +266,45 @@ impl Task {
     }
 }
 
+/// Records that are appended together or not at all: those of one publish frame.
+struct Unit {
+    records: Vec<ProcessedRecord>,
+    octets: u64,
+}
+
+impl Unit {
+    /// One unit, unless plugins made so much of its records that no log takes it at once.
+    fn of(records: Vec<ProcessedRecord>) -> Vec<Self> {
+        let octets = records.iter().map(ProcessedRecord::appended_octets).sum();
+        if octets <= UNIT_OCTETS_MAX {
+            return vec![Self { records, octets }];
+        }
+        let alone =
+            |record: ProcessedRecord| Self { octets: record.appended_octets(), records: vec![record] };
+        records.into_iter().map(alone).collect()
+    }
+}
+
+/// What is left of the size of an append.
+#[derive(Default)]
+struct Room {
+    records: usize,
+    octets: u64,
+}
+
+impl Room {
+    /// Whether there is room for this, which is then taken. The first one always finds it.
+    fn takes(&mut self, unit: &Unit) -> bool {
+        let is_first = self.records == 0;
+        let (records, octets) = (self.records + unit.records.len().max(1), self.octets + unit.octets);
+        let fits = records <= limits::APPEND_RECORDS_MAX && octets <= limits::APPEND_OCTETS_MAX as u64;
+        if is_first || fits {
+            (self.records, self.octets) = (records, octets);
+        }
+        is_first || fits
+    }
+}
+
 /// What is queued, up to about the size of an append.
 fn gather(first: Processed, processed: &mut mpsc::Receiver<Processed>) -> Vec<Processed> {
     let (mut records, mut octets) = (first.records.len(), first.octets());
@@ -238,6 +317,10 @@ fn gather(first: Processed, processed: &mut mpsc::Receiver<Processed>) -> Vec<Pr
     }
     gathered
 }
+
+/// What a publisher hears whose record would have to go to a quarantine that is full. It keeps the record and tries again.
+const QUARANTINE_FULL: &str = "a plugin stopped the record, and the flow's quarantine is full: an operator has to release or \
+                               destroy what is in it";
 
 fn refused(kind: RefusalKind, reason: String) -> Settled {
     Settled::Refused(Refusal { kind, reason })
@@ -267,13 +350,18 @@ impl InGroup<'_> {
         let Some(position) = record.position else { return Standing::Fresh };
         let of = position.producer;
         let track = self.tracks.entry(of).or_insert_with(|| self.producers.track(of));
-        let standing = track.standing(position.sequence);
-        match standing {
-            Standing::Fresh => track.settle(position.sequence),
-            Standing::OutOfOrder { .. } => track.fail(position.sequence),
-            Standing::Repeat => {}
+        track.standing(position.sequence)
+    }
+
+    /// How it was answered counts for those after it.
+    fn note(&mut self, answer: &Answer) {
+        let Some(position) = answer.record.position else { return };
+        let Some(track) = self.tracks.get_mut(&position.producer) else { return };
+        if answer.settled.is_retryable() {
+            track.fail(position.sequence);
+        } else {
+            track.settle(position.sequence);
         }
-        standing
     }
 }
 

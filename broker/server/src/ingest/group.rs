@@ -4,7 +4,7 @@ use hilum_core::audit::{Action, Event};
 use hilum_core::name::FlowName;
 use hilum_core::quarantine::Cause;
 use hilum_core::record::{BlobId, Body};
-use hilum_core::{Entry, Timestamp, limits};
+use hilum_core::{Entry, Timestamp};
 use hilum_store::AppendError;
 
 use super::process::{Passed, ProcessedRecord, Stopped};
@@ -13,7 +13,7 @@ use crate::broker::About;
 /// The entries of one append and what follows when they are durable.
 pub(super) struct Group {
     /// When it is made.
-    now: Timestamp,
+    pub(super) now: Timestamp,
     pub(super) entries: Vec<Entry>,
     pub(super) quarantine: Vec<Entry>,
     pub(super) audit: Vec<Event>,
@@ -21,14 +21,16 @@ pub(super) struct Group {
     pub(super) stored_blobs: Vec<BlobId>,
     /// Large bodies that the quarantine names.
     pub(super) quarantined_blobs: Vec<BlobId>,
+    /// Octets that the quarantine grows by.
+    pub(super) quarantined_octets: u64,
     /// Large bodies that nothing will name, whatever becomes of the group.
     pub(super) released_blobs: Vec<BlobId>,
     /// Octets of the entries' bodies, large ones included.
     pub(super) octets: u64,
+    /// Octets of those that are large.
+    pub(super) large_octets: u64,
     /// Why the first of those in quarantine is there.
     pub(super) first_cause: Option<Cause>,
-    records: usize,
-    encoded_octets: usize,
 }
 
 /// Whether an entry names a large body after an append.
@@ -61,17 +63,12 @@ impl Group {
             audit: Vec::new(),
             stored_blobs: Vec::new(),
             quarantined_blobs: Vec::new(),
+            quarantined_octets: 0,
             released_blobs: Vec::new(),
             octets: 0,
+            large_octets: 0,
             first_cause: None,
-            records: 0,
-            encoded_octets: 0,
         }
-    }
-
-    /// Whether more would be over what goes into the log together.
-    pub(super) fn is_full(&self) -> bool {
-        self.records >= limits::APPEND_RECORDS_MAX || self.encoded_octets >= limits::APPEND_OCTETS_MAX
     }
 
     pub(super) fn take_passed(&mut self, passed: &mut Passed, input: &Body, flow: &FlowName) {
@@ -81,6 +78,7 @@ impl Group {
             is_kept |= body == input;
             if let Body::Blob(blob) = body {
                 self.stored_blobs.push(blob.id);
+                self.large_octets += blob.size;
             }
             for obligation in passed.obligations.drain(..) {
                 let about = About {
@@ -94,16 +92,16 @@ impl Group {
             }
             self.octets += body.size();
             let entry = sealed.into_entry();
-            self.encoded_octets += entry.octets().len();
             self.entries.push(entry);
         }
-        self.records += 1;
         if !is_kept {
             self.release(input);
         }
     }
 
-    pub(super) fn take_stopped(&mut self, stopped: &Stopped) {
+    /// Takes a record for which the quarantine has kept so many octets of room.
+    pub(super) fn take_stopped(&mut self, stopped: &Stopped, octets: u64) {
+        self.quarantined_octets += octets;
         let record = &stopped.record;
         let about = About {
             principal: Some(record.principal.id.clone()),
@@ -117,8 +115,6 @@ impl Group {
         self.released_blobs.extend(&stopped.made);
         self.first_cause.get_or_insert_with(|| record.cause.clone());
         let entry = record.clone().into_entry();
-        self.records += 1;
-        self.encoded_octets += entry.octets().len();
         self.quarantine.push(entry);
     }
 

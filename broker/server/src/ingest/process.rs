@@ -7,12 +7,13 @@ use hilum_core::chain::World;
 use hilum_core::name::FlowName;
 use hilum_core::quarantine::{Cause, Quarantined};
 use hilum_core::record::{Admitted, BlobId, Body, ChainRun, ProducerPosition, Sealed};
-use hilum_core::{Timestamp, limits};
+use hilum_core::wire::record_octets;
+use hilum_core::{Head, Timestamp, limits};
 use hilum_sandbox::{BatchRun, Chain, Emission, Failure, Input, Obligation, Ran};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::{Item, Refusal, RefusalKind, Settled, Submission};
+use super::{Item, Origin, Refusal, RefusalKind, Settled, Submission};
 use crate::broker::Shared;
 use crate::chains::guarded;
 use crate::clock::Clock;
@@ -37,6 +38,7 @@ pub(super) struct Processed {
 
 pub(super) struct ProcessedRecord {
     pub(super) position: Option<ProducerPosition>,
+    pub(super) origin: Origin,
     /// The body that came in, so that it can be let go of where the chain made another.
     pub(super) input: Body,
     pub(super) result: Result<Passed, Box<Stopped>>,
@@ -55,6 +57,34 @@ pub(super) struct Stopped {
     pub(super) refusal: Refusal,
     /// Large bodies that the chain made before it was stopped.
     pub(super) made: Vec<BlobId>,
+}
+
+impl Passed {
+    /// Whether nobody will get it. What a chain makes of a record expires with it.
+    pub(super) fn has_expired(&self, now: Timestamp) -> bool {
+        let expires = self.sealed.first().and_then(|sealed| sealed.envelope().head.expires);
+        expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+/// Octets of an entry beside those of its head and body: names, digests, the receipt.
+const ENTRY_OCTETS: u64 = 4096;
+
+impl ProcessedRecord {
+    /// Octets that it adds to an append, about, and not less.
+    pub(super) fn appended_octets(&self) -> u64 {
+        let of = |head: &Head, body: &Body| {
+            let inline = if let Body::Inline(octets) = body { octets.len() } else { 0 };
+            ENTRY_OCTETS + record_octets(head, inline)
+        };
+        match &self.result {
+            Ok(passed) => {
+                let envelopes = passed.sealed.iter().map(Sealed::envelope);
+                envelopes.map(|envelope| of(&envelope.head, &envelope.body)).sum()
+            }
+            Err(stopped) => of(&stopped.record.head, &stopped.record.body),
+        }
+    }
 }
 
 impl Processed {
@@ -226,21 +256,22 @@ fn seal_group(
     group: Vec<Submission>,
     run: impl FnOnce(&Chain, &[Item]) -> BatchRun,
 ) -> Vec<Processed> {
-    let mut items = Vec::new();
+    let (mut items, mut origins) = (Vec::new(), Vec::new());
     let mut replies = Vec::with_capacity(group.len());
     for submission in group {
         replies.push((submission.items.len(), submission.reply));
+        origins.extend(submission.items.iter().map(|_| submission.origin));
         items.extend(submission.items);
     }
     let started = SystemTime::now();
     let BatchRun { records: results, emitted } = run(chain, &items);
     let (ended, now) = (SystemTime::now(), clock.now());
     assert_eq!(results.len(), items.len(), "a chain answers for each record");
-    let mut records = items.into_iter().zip(results).map(|(item, result)| {
+    let mut records = items.into_iter().zip(origins).zip(results).map(|((item, origin), result)| {
         if let Some(span) = &item.span {
             span.chain(chain.plan(), result.as_ref().ok(), started, ended);
         }
-        seal(chain, now, item, result)
+        seal(chain, now, item, origin, result)
     });
     let mut processed: Vec<Processed> = replies
         .into_iter()
@@ -256,7 +287,13 @@ fn seal_group(
     processed
 }
 
-fn seal(chain: &Chain, now: Timestamp, item: Item, result: Result<Ran, Failure>) -> ProcessedRecord {
+fn seal(
+    chain: &Chain,
+    now: Timestamp,
+    item: Item,
+    origin: Origin,
+    result: Result<Ran, Failure>,
+) -> ProcessedRecord {
     let Item { record, span } = item;
     let position = record.producer();
     let input = record.body().body().clone();
@@ -282,7 +319,7 @@ fn seal(chain: &Chain, now: Timestamp, item: Item, result: Result<Ran, Failure>)
             Err(Box::new(stopped(&record, now, stage, failure.code(), failure.reason().to_owned(), kind)))
         }
     };
-    ProcessedRecord { position, input, result, span }
+    ProcessedRecord { position, origin, input, result, span }
 }
 
 fn stopped(

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hilum_core::entry::EntryError;
-use hilum_core::producers::Producers;
 use hilum_core::quarantine::Quarantined;
 use hilum_core::record::{BlobId, Body, Stored};
 use hilum_core::{FlowName, LogName, Offset};
 use hilum_store::{BlobError, ReadError};
 
+pub(super) use super::checkpoint::Found;
+
+use super::checkpoint;
 use crate::broker::Shared;
 
 /// Octets read from a log at once while recovering.
@@ -37,32 +39,42 @@ pub enum RecoverError {
     },
 }
 
-pub(super) struct Recovered {
-    pub(super) next: Offset,
-    pub(super) producers: Producers,
-}
-
-/// Reads a flow's log from its first entry on. The log is the truth: positions kept elsewhere could be stale.
-pub(super) async fn recover(shared: &Shared, flow: &FlowName) -> Result<Recovered, RecoverError> {
+/// Reads a flow's log from where the last checkpoint ends. The log is the truth: a checkpoint that is lost, or does not fit to the log
+/// any more, costs reading all of it. What it counts in then is all of the log.
+pub(super) async fn recover(shared: &Shared, flow: &FlowName) -> Result<Found, RecoverError> {
     let log = LogName::Flow(flow.clone());
     let failed = |source| RecoverError::Read { flow: flow.clone(), source };
     let bounds = shared.log.bounds(&log).await.map_err(failed)?;
-    let mut producers = Producers::default();
-    let mut at = Offset(bounds.start);
+    shared.ledgers.of(flow).open(Offset(bounds.end));
+    let found = checkpoint::load(&*shared.meta, flow).await;
+    let mut found = found.filter(|found| found.through.0 <= bounds.end).unwrap_or_default();
+    let mut at = found.through;
     while at.0 < bounds.end {
         let entries = shared.log.read(&log, at, READ_OCTETS).await.map_err(failed)?;
         let Some(last) = entries.last() else { break };
         let next = last.offset.next();
+        let mut expected = at;
         for entry in entries {
             let stored = Stored::decode(flow.clone(), entry.offset, &entry.octets)
                 .map_err(|source| RecoverError::Entry { flow: flow.clone(), offset: entry.offset, source })?;
-            if let Some(position) = stored.envelope().producer {
-                producers.settle(position);
+            let envelope = stored.envelope();
+            if entry.offset != expected {
+                // Whose records they were, nobody knows: a publisher that comes back is refused instead of stored twice.
+                found.producers.forget_all(envelope.accepted);
+            }
+            expected = entry.offset.next();
+            if let Some(position) = envelope.producer {
+                found.producers.restore(position, envelope.accepted);
             }
         }
         at = next;
     }
-    Ok(Recovered { next: Offset(bounds.end), producers })
+    if at.0 < bounds.end {
+        found.producers.forget_all(shared.now());
+    }
+    found.producers.advance(shared.now());
+    found.through = Offset(bounds.end);
+    Ok(found)
 }
 
 /// Finishes large bodies that were staged when the broker stopped: those that a log names are committed, the others

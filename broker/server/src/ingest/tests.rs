@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hilum_core::audit::Action;
 use hilum_core::record::Body;
 use hilum_core::{LogName, limits};
-use hilum_store::memory;
+use hilum_store::{Durability, memory};
 use tokio::time::timeout;
 
 use super::*;
@@ -24,7 +24,7 @@ async fn open(store: memory::Store, stages: Vec<hilum_sandbox::StageSpec>) -> Be
     let shared = shared(&store);
     let (emissions, emitted) = mpsc::channel(64);
     let chain = chain(&shared, stages);
-    let (lane, tasks) = Lane::open(shared.clone(), flow(), chain, emissions).await.unwrap();
+    let (lane, tasks) = Lane::open(shared.clone(), flow(), chain, emissions, Durability::Fsynced).await.unwrap();
     Bench { store, shared, lane, tasks, emitted }
 }
 

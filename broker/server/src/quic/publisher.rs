@@ -6,9 +6,10 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use hilum_core::Offset;
 use hilum_core::policy::Permit;
+use hilum_core::producers::ProducerError;
 use hilum_core::record::{Attested, Body, Draft, ProducerId, ProducerPosition};
 use hilum_core::session::{Machine, PublisherServer, PublisherServerEvent};
-use hilum_core::wire::publisher::{Durability, Publish, PublishedRecord};
+use hilum_core::wire::publisher::{Durability, Opened, Publish, PublishedRecord};
 use hilum_core::wire::{Credit, Refusal, RefusalCode};
 use tokio::sync::oneshot;
 
@@ -46,9 +47,39 @@ pub(super) async fn serve(
             return Ok(());
         }
     };
-    machine.open(lane.last_settled(request.producer), CREDIT);
+    // Kept to the end of the stream: so long the flow remembers the producer.
+    let opened = match lane.producer(request.producer, request.known_since) {
+        Ok(opened) => opened,
+        Err(error) => {
+            machine.refuse(unknown(error));
+            stream.flush(&mut machine).await?;
+            return Ok(());
+        }
+    };
+    machine.open(Opened {
+        last_sequence: opened.last_settled,
+        known_since: opened.known_since,
+        durability: durability(lane.durability()),
+        credit: CREDIT,
+    });
     let publisher = Publisher { session, lane, permit, producer: request.producer };
     publisher.run(machine, stream).await
+}
+
+/// Why the flow does not take a producer.
+pub(super) fn unknown(error: ProducerError) -> Refusal {
+    match error {
+        ProducerError::Unknown => Refusal::new(RefusalCode::UnknownProducer, &error.to_string()),
+        ProducerError::TooMany => Refusal::retryable(RefusalCode::Overloaded, &error.to_string()),
+    }
+}
+
+/// How safe acked records are, as the wire has it.
+pub(super) fn durability(of: hilum_store::Durability) -> Durability {
+    match of {
+        hilum_store::Durability::Fsynced => Durability::Fsynced,
+        hilum_store::Durability::Memory => Durability::Memory,
+    }
 }
 
 struct Publisher<'a> {
@@ -66,6 +97,7 @@ impl Publisher<'_> {
         let mut submitting: Option<Submitting> = None;
         let mut answers: FuturesOrdered<BoxFuture<'static, Answered>> = FuturesOrdered::new();
         let mut ended = false;
+        let safe = durability(self.lane.durability());
         loop {
             if submitting.is_none() {
                 submitting = frames.pop_front().map(|publish| self.submit(publish));
@@ -75,9 +107,9 @@ impl Publisher<'_> {
             }
             tokio::select! {
                 Some(answered) = answers.next(), if !answers.is_empty() => {
-                    answer(&mut machine, answered);
+                    answer(&mut machine, answered, safe);
                     while let Some(Some(answered)) = answers.next().now_or_never() {
-                        answer(&mut machine, answered);
+                        answer(&mut machine, answered, safe);
                     }
                 }
                 submitted = handed_over(&mut submitting) => {
@@ -152,7 +184,7 @@ async fn handed_over(submitting: &mut Option<Submitting>) -> Result<BoxFuture<'s
 }
 
 /// Tells the machine what became of a frame's records.
-fn answer(machine: &mut PublisherServer, answered: Answered) {
+fn answer(machine: &mut PublisherServer, answered: Answered, safe: Durability) {
     let Answered { first_sequence, invalid, settled } = answered;
     let Ok(settled) = settled else {
         machine.refuse(Refusal::retryable(
@@ -184,6 +216,6 @@ fn answer(machine: &mut PublisherServer, answered: Answered) {
         let _ = machine.refuse_record(sequence, refused);
     }
     if let Some((through, offset)) = acked {
-        let _ = machine.ack(through, Durability::Fsynced, offset);
+        let _ = machine.ack(through, safe, offset);
     }
 }

@@ -9,13 +9,13 @@ use hilum_core::policy::Permit;
 use hilum_core::record::{Admitted, BlobId, Body, Draft, Head};
 use hilum_core::session::UploadServer;
 use hilum_core::wire::large::UploadAck;
-use hilum_core::wire::publisher::Durability;
 use hilum_core::wire::{CloseCode, Refusal, RefusalCode};
 use hilum_core::{Digest, LogName};
 use hilum_store::BlobError;
 use quinn::ReadError;
 
 use self::staging::{Staging, Turn, UploadKey};
+use super::publisher::{durability, unknown};
 use super::{Session, Stream, StreamError, close_code, read, refusal};
 use crate::broker::About;
 use crate::ingest::{Closed, Item, Lane, Settled};
@@ -63,8 +63,13 @@ async fn receive(
     let Some((turn, staged)) = session.uploads.take(&key, request.size).await else {
         return Ok(Err(Refusal::retryable(RefusalCode::Busy, "another stream has this upload")));
     };
-    if flow.lane.last_settled(position.producer) >= position.sequence {
-        return Ok(Ok(UploadAck { durability: Durability::Fsynced, offset: None }));
+    // Kept until the record is settled: so long the flow remembers the producer.
+    let known = match flow.lane.producer(position.producer, request.known_since) {
+        Ok(known) => known,
+        Err(error) => return Ok(Err(unknown(error))),
+    };
+    if known.last_settled >= position.sequence {
+        return Ok(Ok(UploadAck { durability: durability(flow.lane.durability()), offset: None }));
     }
     let staging = match staged {
         Some(staging) => staging,
@@ -76,7 +81,7 @@ async fn receive(
             }
         }
     };
-    machine.ready(staging.received());
+    machine.ready(staging.received(), known.known_since);
     machine.poll_transmit(&mut stream.out);
     let (digest, staging) = match body(machine, stream, &turn, staging).await {
         Came::Whole(digest, staging) => (digest, staging),
@@ -204,9 +209,9 @@ async fn submit(
     };
     match settled.ok().and_then(|mut settled| settled.pop()) {
         Some(Settled::Stored(offset)) => {
-            Ok(UploadAck { durability: Durability::Fsynced, offset: Some(offset) })
+            Ok(UploadAck { durability: durability(lane.durability()), offset: Some(offset) })
         }
-        Some(Settled::Repeat) => Ok(UploadAck { durability: Durability::Fsynced, offset: None }),
+        Some(Settled::Repeat) => Ok(UploadAck { durability: durability(lane.durability()), offset: None }),
         Some(Settled::Refused(refused)) => Err(refusal(&refused)),
         None => Err(Refusal::retryable(
             RefusalCode::Internal,
