@@ -109,6 +109,8 @@ pub struct Plan {
     pub gone: Vec<Offset>,
     /// Whether the span goes as a whole.
     pub is_whole: bool,
+    /// Whether all of it is due and settled, and nothing comes to it: what is left is held.
+    pub is_final: bool,
     /// Why.
     pub rules: Rules,
     /// Whether something stays only because a subscription has not settled it.
@@ -202,6 +204,7 @@ impl Demand {
             return Plan { is_unread: plan.is_unread, ..Plan::default() };
         }
         *self = left;
+        plan.is_final = is_final;
         plan.is_whole = is_final && plan.gone.len() == facts.len();
         plan
     }

@@ -93,9 +93,22 @@ pub enum Durability {
 }
 
 /// What a log takes up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Octets on disk, with everything that stands around the entries. Large bodies are not counted.
+    pub octets: u64,
+    /// The parts that [`Log::trim`] gives back one by one, in order and without gaps. The last one is still written.
+    pub spans: Vec<SpanUsage>,
+}
+
+/// What a part of a log takes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanUsage {
+    /// The offset of its first entry, which may be erased.
+    pub first: Offset,
+    /// The offset after its last entry.
+    pub end: Offset,
+    /// Octets on disk.
     pub octets: u64,
 }
 

@@ -25,7 +25,9 @@ use super::segment::{self, Segment};
 use super::trim;
 use super::writer::{Job, Writer};
 use crate::limits::{APPEND_ENTRIES_MAX, APPEND_OCTETS_MAX};
-use crate::{AppendError, Corruption, Durability, IoFault, Log, LogEntry, Pending, ReadError, Usage};
+use crate::{
+    AppendError, Corruption, Durability, IoFault, Log, LogEntry, Pending, ReadError, SpanUsage, Usage,
+};
 
 /// One log, shared by its callers, the writer and readers.
 pub(super) struct LogState {
@@ -345,7 +347,14 @@ impl Log for SegmentLog {
     fn usage(&self, log: &LogName) -> Pending<Usage, ReadError> {
         let usage = self.find(log).map_or_else(Usage::default, |log| {
             let view = log.view.read();
-            Usage { octets: view.segments.iter().map(|segment| segment.octets()).sum() }
+            let end_of = |number: usize| view.segments.get(number + 1).map_or(view.end, |next| next.base);
+            let spans = view.segments.iter().enumerate().map(|(number, segment)| SpanUsage {
+                first: Offset(segment.base),
+                end: Offset(end_of(number)),
+                octets: segment.octets(),
+            });
+            let spans: Vec<SpanUsage> = spans.collect();
+            Usage { octets: spans.iter().map(|span| span.octets).sum(), spans }
         });
         Box::pin(std::future::ready(Ok(usage)))
     }

@@ -10,7 +10,10 @@ use tokio::sync::oneshot;
 
 use super::{Loss, Plan, Shared, State, fault, is_due, ready};
 use crate::embedded::measure;
-use crate::{AppendError, Corruption, Durability, Log, LogEntry, Pending, ReadError, Usage};
+use crate::{AppendError, Corruption, Durability, Log, LogEntry, Pending, ReadError, SpanUsage, Usage};
+
+/// Entries that a log gives back together, as far as [`Log::usage`] says.
+const SPAN_ENTRIES: u64 = 16;
 
 /// One log.
 #[derive(Default)]
@@ -130,6 +133,12 @@ impl MemoryLog {
         self.written.push(self.end());
     }
 
+    /// What is there at an offset.
+    fn entry(&self, offset: u64) -> Option<&Bytes> {
+        let at = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.entries.get(at)?.as_ref()
+    }
+
     fn read(&self, from: u64, octets_max: usize) -> Result<Vec<LogEntry>, ReadError> {
         let from = from.max(self.start);
         let stop =
@@ -167,7 +176,15 @@ impl MemoryLog {
     }
 
     fn usage(&self) -> Usage {
-        Usage { octets: self.entries.iter().flatten().map(|entry| entry.len() as u64).sum() }
+        // Parts as a store on disk has them, so that what is decided about them is tested here too.
+        let (mut spans, mut first) = (Vec::new(), self.start);
+        while first < self.acked {
+            let end = (first / SPAN_ENTRIES + 1).saturating_mul(SPAN_ENTRIES).min(self.acked);
+            let octets = (first..end).filter_map(|offset| self.entry(offset)).map(|entry| entry.len() as u64);
+            spans.push(SpanUsage { first: Offset(first), end: Offset(end), octets: octets.sum() });
+            first = end;
+        }
+        Usage { octets: spans.iter().map(|span| span.octets).sum(), spans }
     }
 
     fn trim(&mut self, before: u64) {

@@ -1,0 +1,172 @@
+//! Deletes what a hospital does not keep: by age, octets and count, and by key where a flow keeps only the newest of each.
+//!
+//! Each flow has a task that looks at it now and then, and sooner when it grows. What may go is decided in
+//! [`hilum_core::retention`]; here it is done, a span at a time: audit, then large bodies, then entries. After a crash in between the
+//! next look finds the entries and does it again, so nothing is left over. Nothing goes that is held by an operator, that a
+//! subscription has not settled (unless the flow says otherwise), whose body is being read, or whose body the quarantine names.
+//!
+//! Retention of the audit log and of quarantines is by age only.
+
+mod compact;
+mod ledger;
+mod pass;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hilum_core::retention::Policy;
+use hilum_core::{FlowName, LogName, Offset};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::broker::Shared;
+use crate::config::Hospital;
+use crate::deliver::Outlet;
+use crate::flows::Flows;
+
+pub use ledger::{Ledger, Ledgers};
+pub use pass::PassError;
+
+/// How often a log is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How soon a flow that grows is looked at again.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
+/// How often operators are told that a subscription keeps a flow from being cut.
+const WARN_EVERY: Duration = Duration::from_secs(3600);
+
+/// The tasks of a running broker.
+pub struct Retention {
+    tasks: Vec<JoinHandle<()>>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Retention {
+    /// Starts a task for each flow, and one for the audit log where that is limited.
+    #[must_use]
+    pub fn start(shared: &Arc<Shared>, hospital: &Hospital, flows: &Flows) -> Self {
+        let (stopping, stop) = watch::channel(false);
+        let mut tasks = Vec::new();
+        let by_age = |max_age| Policy { max_age, until_read: false, ..Policy::default() };
+        for (name, flow) in &flows.by_name {
+            let policy = hospital.flows.get(name).map(|flow| flow.retention).unwrap_or_default();
+            let outlets = flow.outlets.values().map(|seat| seat.outlet.clone()).collect();
+            let mut keepers = vec![Keeper::of_flow(shared.clone(), name.clone(), policy, outlets)];
+            if let Some(age) = hospital.quarantine_max_age {
+                let log = LogName::Quarantine(name.clone());
+                keepers.push(Keeper::new(shared.clone(), log, by_age(Some(age))));
+            }
+            tasks.push(tokio::spawn(run(keepers, stop.clone())));
+        }
+        if let Some(age) = hospital.audit_max_age {
+            let keeper = Keeper::new(shared.clone(), LogName::Audit, by_age(Some(age)));
+            tasks.push(tokio::spawn(run(vec![keeper], stop)));
+        }
+        Self { tasks, stopping }
+    }
+
+    /// Comes back when nothing is deleted any more.
+    pub async fn stop(self) {
+        self.stopping.send_replace(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a retention task ended abnormally");
+            }
+        }
+    }
+}
+
+/// Looks at the logs of one flow until the broker stops.
+async fn run(mut keepers: Vec<Keeper>, mut stop: watch::Receiver<bool>) {
+    loop {
+        for keeper in &mut keepers {
+            tokio::select! {
+                looked = keeper.look() => if let Err(error) = looked {
+                    let log = &keeper.log;
+                    tracing::warn!(%log, %error, "retention could not do its work; it tries again");
+                },
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+        let ledger = keepers.iter().find_map(|keeper| keeper.ledger.clone());
+        let grown = async {
+            match &ledger {
+                Some(ledger) => ledger.grown().await,
+                None => std::future::pending().await,
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = grown => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Looks after one log.
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    log: LogName,
+    policy: Policy,
+    outlets: Vec<Arc<Outlet>>,
+    /// What a flow has; other logs have no ledger.
+    ledger: Option<Arc<Ledger>>,
+    /// Whether the ledger was counted.
+    is_counted: bool,
+    compacted: u64,
+    /// Spans of which only what is held is left, by first offset: with the state of the holds at which that was so.
+    swept: std::collections::HashMap<Offset, pass::Swept>,
+    warned: Option<Instant>,
+}
+
+impl Keeper {
+    pub(crate) fn new(shared: Arc<Shared>, log: LogName, policy: Policy) -> Self {
+        Self {
+            shared,
+            log,
+            policy,
+            outlets: Vec::new(),
+            ledger: None,
+            is_counted: true,
+            compacted: 0,
+            swept: std::collections::HashMap::new(),
+            warned: None,
+        }
+    }
+
+    pub(crate) fn of_flow(
+        shared: Arc<Shared>,
+        flow: FlowName,
+        policy: Policy,
+        outlets: Vec<Arc<Outlet>>,
+    ) -> Self {
+        let ledger = Some(shared.ledgers.of(&flow));
+        Self { outlets, ledger, is_counted: false, ..Self::new(shared, LogName::Flow(flow), policy) }
+    }
+
+    /// The flow concerned; none for the audit log.
+    fn flow(&self) -> Option<&FlowName> {
+        match &self.log {
+            LogName::Flow(flow) | LogName::Quarantine(flow) => Some(flow),
+            LogName::Audit | LogName::Control => None,
+        }
+    }
+
+    /// One look: counts what is not counted yet, cuts, compacts.
+    pub(crate) async fn look(&mut self) -> Result<(), PassError> {
+        if let Some(ledger) = &self.ledger {
+            ledger.looked();
+        }
+        self.count().await?;
+        if self.policy.is_limited() {
+            self.cut().await?;
+        }
+        if self.policy.compact {
+            self.compact().await?;
+        }
+        self.measure().await
+    }
+}
