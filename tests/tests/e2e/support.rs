@@ -15,6 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to look whether something comes that should not.
 const SILENCE: Duration = Duration::from_millis(300);
 
+/// How often a test does what it does: as often as a variable of the environment says, otherwise `usually`.
+pub(crate) fn times(variable: &str, usually: u32) -> u32 {
+    std::env::var(variable).map_or(usually, |number| number.parse().unwrap())
+}
+
 /// A name of any kind.
 pub(crate) fn name<T: FromStr<Err: Debug>>(text: &str) -> T {
     text.parse().unwrap()
