@@ -41,6 +41,11 @@ pub(crate) fn source(name: &str) -> PrincipalId {
 
 /// An entry of the quarantine of `scans`, from one of two sources, whose octets hold the text.
 pub(crate) fn entry(text: &str) -> Entry {
+    entry_of("scans", text)
+}
+
+/// An entry of the quarantine of a flow.
+pub(crate) fn entry_of(flow: &str, text: &str) -> Entry {
     let name = if text.len().is_multiple_of(2) { "device/mri-1" } else { "device/mri-2" };
     let principal = Principal {
         id: source(name),
@@ -59,7 +64,7 @@ pub(crate) fn entry(text: &str) -> Entry {
         trace: None,
     };
     Quarantined {
-        flow: "scans".parse().unwrap(),
+        flow: flow.parse().unwrap(),
         delivery: None,
         head,
         body: Body::Inline(Bytes::copy_from_slice(text.as_bytes())),
@@ -108,6 +113,9 @@ pub(crate) fn suite(log: &dyn Log, blobs: &dyn Blobs, meta: &dyn Meta) {
     reads_are_bounded(log);
     bad_batches_are_refused(log);
     trimming_lets_go_of_the_beginning(log);
+    erased_entries_are_left_out(log);
+    what_is_only_in_memory_is_answered_and_then_shown(log);
+    usage_falls_when_entries_go(log);
     bodies_come_back(log, blobs);
     bodies_are_staged_then_committed_or_deleted(blobs);
     values_are_compared_and_set(meta);
@@ -182,6 +190,75 @@ fn trimming_lets_go_of_the_beginning(log: &dyn Log) {
     block_on(log.trim(&scans(), Offset(3))).unwrap();
     assert_eq!(block_on(log.bounds(&scans())).unwrap(), bounds, "what was let go of does not come back");
     assert_eq!(block_on(log.append(&scans(), vec![entry("on")], Durability::Fsynced)).unwrap(), Offset(121));
+}
+
+fn erasures() -> LogName {
+    LogName::Quarantine("erasures".parse().unwrap())
+}
+
+/// Entries whose octets say which one it is.
+fn numbered(number: u64) -> Entry {
+    entry_of("erasures", &format!("{number:04}"))
+}
+
+fn offsets(log: &dyn Log, name: &LogName, from: u64) -> Vec<u64> {
+    let found = read_all(log, name, from).unwrap();
+    for entry in &found {
+        assert_eq!(entry.octets, numbered(entry.offset.0).into_octets(), "an offset keeps its entry");
+    }
+    found.into_iter().map(|entry| entry.offset.0).collect()
+}
+
+fn erased_entries_are_left_out(log: &dyn Log) {
+    let name = erasures();
+    block_on(log.erase(&name, vec![Offset(0)])).unwrap();
+    for number in 0..60 {
+        let appended =
+            log.append(&name, vec![numbered(2 * number), numbered(2 * number + 1)], Durability::Fsynced);
+        assert_eq!(block_on(appended).unwrap(), Offset(2 * number));
+    }
+    let mut left: std::collections::BTreeSet<u64> = (0..120).collect();
+    let all: Vec<u64> = (0..120).collect();
+    for gone in
+        [vec![], vec![7], vec![0, 1, 2, 3], vec![119, 7, 7, 5000], (40..80).collect(), vec![81, 83, 85]]
+    {
+        block_on(log.erase(&name, gone.iter().map(|offset| Offset(*offset)).collect())).unwrap();
+        left.retain(|offset| !gone.contains(offset));
+        for from in [0, 1, 7, 8, 45, 79, 84, 119, 120] {
+            let expected: Vec<u64> = left.range(from..).copied().collect();
+            assert_eq!(offsets(log, &name, from), expected, "from {from} without {gone:?}");
+        }
+        assert_eq!(block_on(log.bounds(&name)).unwrap(), 0..120, "offsets stay");
+    }
+    let appended = log.append(&name, vec![numbered(120)], Durability::Fsynced);
+    assert_eq!(block_on(appended).unwrap(), Offset(120), "an offset is not used again");
+    block_on(log.erase(&name, all.iter().map(|offset| Offset(*offset)).collect())).unwrap();
+    assert_eq!(offsets(log, &name, 0), [120]);
+}
+
+fn what_is_only_in_memory_is_answered_and_then_shown(log: &dyn Log) {
+    let name = erasures();
+    for number in 121..140 {
+        let appended = log.append(&name, vec![numbered(number)], Durability::Memory);
+        assert_eq!(block_on(appended).unwrap(), Offset(number));
+    }
+    let appended = log.append(&name, vec![numbered(140)], Durability::Fsynced);
+    assert_eq!(block_on(appended).unwrap(), Offset(140));
+    assert_eq!(offsets(log, &name, 121), (121..141).collect::<Vec<_>>(), "in order with what is fsynced");
+}
+
+fn usage_falls_when_entries_go(log: &dyn Log) {
+    let name = erasures();
+    let usage = || block_on(log.usage(&name)).unwrap().octets;
+    let before = usage();
+    block_on(log.erase(&name, (120..130).map(Offset).collect())).unwrap();
+    let erased = usage();
+    assert!(erased < before, "{erased} of {before}");
+    block_on(log.trim(&name, Offset(141))).unwrap();
+    assert_eq!(usage(), 0, "an empty log takes nothing up");
+    assert_eq!(block_on(log.bounds(&name)).unwrap(), 141..141);
+    let none = block_on(log.usage(&LogName::Quarantine("none".parse().unwrap()))).unwrap();
+    assert_eq!(none, crate::Usage::default());
 }
 
 pub(crate) fn pattern(octets: usize) -> Bytes {

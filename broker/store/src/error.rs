@@ -42,6 +42,8 @@ pub enum DamageKind {
     Missing,
     /// The checksums are right and the seal is not: made by someone without the key, or moved from elsewhere.
     NotAuthentic,
+    /// It is sealed under a data key that the keys file does not hold.
+    KeyMissing,
 }
 
 impl fmt::Display for DamageKind {
@@ -53,6 +55,7 @@ impl fmt::Display for DamageKind {
             Self::Reordered => "reordered",
             Self::Missing => "missing",
             Self::NotAuthentic => "not authentic",
+            Self::KeyMissing => "data key missing",
         })
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::sync::Arc;
 
 use hilum_core::Offset;
@@ -109,7 +110,7 @@ impl Source<'_> {
             match piece {
                 Piece::Frame(at, header) => {
                     let payload = payload(octets, at, &header);
-                    has_changed |= self.copy_frame(&header, payload, &mut keys, erased, output, at)?;
+                    has_changed |= self.copy_frame(&header, payload, &mut keys, erased, output, None)?;
                 }
                 Piece::Damage(found) if found.is_harmless() => {}
                 Piece::Damage(found) => {
@@ -121,40 +122,39 @@ impl Source<'_> {
         Ok(has_changed)
     }
 
-    fn copy_frame(
+    /// Copies what is kept of one frame; whether that is not all. Entries that do not open are an error, unless `gives_up`
+    /// says that they are lost.
+    pub(super) fn copy_frame(
         &self,
         header: &Header,
         payload: &[u8],
         keys: &mut Keys<'_>,
         erased: &dyn Fn(u64) -> bool,
         output: &mut Output<'_>,
-        at: usize,
+        gives_up: Option<u32>,
     ) -> Result<bool, ReadError> {
-        let forged = || self.damage(DamageKind::NotAuthentic, header.first, Some(header.end()), at);
-        if header.kind == Kind::Mark {
-            return Ok(false);
-        }
-        if header.kind.is_gap() {
-            let key_id = frame::gap_key(payload).unwrap_or(0);
-            let key = keys.key(key_id, header.first)?;
-            if !frame::is_authentic_gap(key, &self.segment.binding, header, payload) {
-                return Err(forged());
-            }
-            output.gap(header.kind, header.first, header.end(), key_id)?;
-            return Ok(false);
-        }
-        let mut payload = payload.to_vec();
-        let rows: Option<Vec<Row>> = frame::rows(header, &payload).collect();
+        let opened = match open_frame(header, payload, keys) {
+            Some(opened) => opened,
+            None => vec![Opened::Bad(header.first..header.end(), DamageKind::NotAuthentic)],
+        };
         let mut has_changed = false;
-        for row in rows.ok_or_else(forged)? {
-            if erased(row.offset) {
-                output.gap(Kind::Erased, row.offset, row.offset + 1, row.key_id)?;
-                has_changed = true;
-                continue;
+        for opened in opened {
+            match (opened, gives_up) {
+                (Opened::Gap(kind, range, key_id), _) => output.gap(kind, range.start, range.end, key_id)?,
+                (Opened::Entry(offset, key_id, _), _) if erased(offset) => {
+                    output.gap(Kind::Erased, offset, offset + 1, key_id)?;
+                    has_changed = true;
+                }
+                (Opened::Entry(offset, key_id, plain), _) => output.entry(offset, key_id, &plain)?,
+                (Opened::Bad(range, _), Some(key_id)) => {
+                    output.gap(Kind::Lost, range.start, range.end, key_id)?;
+                    has_changed = true;
+                }
+                (Opened::Bad(range, kind), None) => {
+                    let at = usize::try_from(header.position).unwrap_or(usize::MAX);
+                    return Err(self.damage(kind, range.start, Some(range.end), at));
+                }
             }
-            let key = keys.key(row.key_id, row.offset)?;
-            let plain = frame::open(key, &self.segment.binding, &row, &mut payload).map_err(|_| forged())?;
-            output.entry(row.offset, row.key_id, &payload[plain])?;
         }
         output.flush_entries()?;
         Ok(has_changed)
@@ -167,6 +167,49 @@ impl Source<'_> {
         self.log.mark_corrupt(&corruption);
         corruption.into()
     }
+}
+
+/// What a frame holds.
+pub(super) enum Opened {
+    /// An entry: its offset, its data key, its plain octets.
+    Entry(u64, u32, Vec<u8>),
+    /// Offsets without entries, and the data key that says so.
+    Gap(Kind, Range<u64>, u32),
+    /// What does not open.
+    Bad(Range<u64>, DamageKind),
+}
+
+/// Opens everything in a frame whose checksums are right; none where it is not even a table of entries.
+pub(super) fn open_frame(header: &Header, payload: &[u8], keys: &mut Keys<'_>) -> Option<Vec<Opened>> {
+    let all = header.first..header.end();
+    let binding = &keys.segment.binding;
+    if header.kind == Kind::Mark {
+        return Some(Vec::new());
+    }
+    if header.kind.is_gap() {
+        let key_id = frame::gap_key(payload)?;
+        let opened = match keys.key(key_id, header.first) {
+            Err(_) => Opened::Bad(all, DamageKind::KeyMissing),
+            Ok(key) if frame::is_authentic_gap(key, binding, header, payload) => {
+                Opened::Gap(header.kind, all, key_id)
+            }
+            Ok(_) => Opened::Bad(all, DamageKind::NotAuthentic),
+        };
+        return Some(vec![opened]);
+    }
+    let mut payload = payload.to_vec();
+    let rows: Vec<Row> = frame::rows(header, &payload).collect::<Option<_>>()?;
+    let mut open = |row: &Row| {
+        let one = row.offset..row.offset + 1;
+        let Ok(key) = keys.key(row.key_id, row.offset) else {
+            return Opened::Bad(one, DamageKind::KeyMissing);
+        };
+        match frame::open(key, binding, row, &mut payload) {
+            Ok(plain) => Opened::Entry(row.offset, row.key_id, payload[plain].to_vec()),
+            Err(_) => Opened::Bad(one, DamageKind::NotAuthentic),
+        }
+    };
+    Some(rows.iter().map(&mut open).collect())
 }
 
 /// The payload of a frame that is whole.

@@ -41,7 +41,7 @@ pub(super) const ENTRY_FRAME_OCTETS_MIN: usize = HEADER_OCTETS + ROW_OCTETS + TA
 pub(super) const MARK_OCTETS: usize = HEADER_OCTETS + END_OCTETS;
 /// Octets of a GCM tag.
 pub(super) const TAG_OCTETS: usize = 16;
-const ROW_OCTETS: usize = 8;
+pub(super) const ROW_OCTETS: usize = 8;
 const MAGIC: [u8; 4] = *b"HFRM";
 const CRC_AT: Range<usize> = 52..56;
 /// Octets of a gap's payload.

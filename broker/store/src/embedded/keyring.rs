@@ -1,12 +1,15 @@
 //! Data keys: one for each log and source, wrapped by the key-encryption key, in a small append-only file.
 //!
-//! The file begins with magic `HILUMKEY`, a version and an empty message sealed under the key-encryption key, which tells
-//! at open whether this is the right one. Then, for each data key: the length of the record, the CRC32C of the length, the
-//! record in postcard, its CRC32C. A data key is AES-256-GCM-wrapped with its number, log and source as associated data.
-//! A record is fsynced before anything under its key is written: [`Keyring::save`] comes first in every group commit.
+//! The file begins with magic `HILUMKEY`, a version and the store's own secret sealed under the key-encryption key: the key of
+//! the metadata comes from it, and it tells at open whether this is the right key. Then, for each data key: the length of the
+//! record, the CRC32C of the length, the record in postcard, its CRC32C, `0xff`. A data key is AES-256-GCM-wrapped with its
+//! number, log and source as associated data. A record is fsynced before anything under its key is written:
+//! [`Keyring::save`] comes first in every group commit. Each says how far the file was durable when it was written, so that a
+//! torn end is told from damage as in a segment ([`tear`](super::tear)).
 //!
 //! No data key encrypts directly: each segment and each blob derives a key of its own from it (HKDF-Expand, RFC 5869,
-//! section 2.3) with its own random salt. So there are no nonces to keep apart between them.
+//! section 2.3) with its own random salt. So there are no nonces to keep apart between them. The key-encryption key wraps and
+//! nothing else, so changing it means writing this file anew, and nothing else ([`rotation`](super::rotation)).
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -24,15 +27,20 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::OpenError;
-use super::disk::{Disk, DiskFile, write_all_at};
+use super::disk::{Disk, DiskFile, replace, write_all_at};
 use super::frame::{Salt, TAG_OCTETS, u32_at};
+use super::tear::has_hole;
 use crate::{IoFault, MasterKey};
 
 const MAGIC: [u8; 8] = *b"HILUMKEY";
-const VERSION: u32 = 1;
-const CHECK_AAD: &[u8] = b"hilum keys 1";
-const HEADER_OCTETS: usize = 8 + 4 + NONCE_LEN + TAG_OCTETS + 4;
+const VERSION: u32 = 2;
+const SECRET_AAD: &[u8] = b"hilum keys 2";
 const KEY_OCTETS: usize = 32;
+const HEADER_OCTETS: usize = 8 + 4 + NONCE_LEN + KEY_OCTETS + TAG_OCTETS + 4;
+/// What stands around a record: its length, two checksums, a last octet.
+const AROUND_RECORD_OCTETS: usize = 4 + 4 + 4 + 1;
+/// As of a frame: not zero, so that it does not read as an octet that was not written.
+const END: u8 = 0xff;
 /// A record holds two names of bounded length and a wrapped key.
 const RECORD_OCTETS_MAX: usize = 4096;
 
@@ -56,10 +64,17 @@ impl DataKey {
     /// The key of one segment or blob, which its salt names.
     pub(super) fn derive(&self, purpose: Purpose, salt: &Salt) -> Result<LessSafeKey, Unspecified> {
         let purpose: &[u8] = match purpose {
-            Purpose::Segment => b"hilum segment 1",
-            Purpose::Blob => b"hilum blob 1",
+            Purpose::Segment => b"hilum segment 2",
+            Purpose::Blob => b"hilum blob 2",
         };
         derive(&self.secret, &[purpose, salt])
+    }
+}
+
+impl DataKey {
+    fn record(&self, synced: u64) -> Record {
+        let Self { id, log, source, wrapped, .. } = self;
+        Record { id: *id, log: log.clone(), source: source.clone(), wrapped: wrapped.clone(), synced }
     }
 }
 
@@ -71,19 +86,35 @@ fn derive(secret: &Prk, info: &[&[u8]]) -> Result<LessSafeKey, Unspecified> {
 pub(super) struct MetaKey(Prk);
 
 impl MetaKey {
-    pub(super) fn new(master: &MasterKey) -> Self {
-        Self(Prk::new_less_safe(HKDF_SHA256, master.octets()))
-    }
-
     pub(super) fn derive(&self, salt: &Salt) -> Result<LessSafeKey, Unspecified> {
-        derive(&self.0, &[b"hilum meta 1", salt])
+        derive(&self.0, &[b"hilum meta 2", salt])
     }
 }
 
+/// 32 secret octets, sealed under the key-encryption key.
 #[derive(Clone, Serialize, Deserialize)]
 struct Wrapped {
     nonce: [u8; NONCE_LEN],
     sealed: Vec<u8>,
+}
+
+impl Wrapped {
+    fn seal(master: &LessSafeKey, aad: &[u8], secret: &[u8; KEY_OCTETS]) -> Result<Self, Unspecified> {
+        let mut nonce = [0; NONCE_LEN];
+        aws_lc_rs::rand::fill(&mut nonce)?;
+        // The vector has room for the tag, so that no copy of the plain key is left behind when it grows.
+        let mut sealed = Vec::with_capacity(KEY_OCTETS + TAG_OCTETS);
+        sealed.extend_from_slice(secret);
+        master.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut sealed)?;
+        Ok(Self { nonce, sealed })
+    }
+
+    fn open(&self, master: &LessSafeKey, aad: &[u8]) -> Option<Zeroizing<[u8; KEY_OCTETS]>> {
+        let mut sealed = Zeroizing::new(self.sealed.clone());
+        let nonce = Nonce::assume_unique_for_key(self.nonce);
+        let secret = master.open_in_place(nonce, Aad::from(aad), &mut sealed).ok()?;
+        Some(Zeroizing::new((&*secret).try_into().ok()?))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -92,12 +123,61 @@ struct Record {
     log: LogName,
     source: PrincipalId,
     wrapped: Wrapped,
+    /// Everything in the file before this position was durable when the record was written.
+    synced: u64,
+}
+
+impl Record {
+    /// What the wrapped key is bound to.
+    fn aad(&self) -> Vec<u8> {
+        wrap_data(self.id, &self.log, &self.source)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let record = postcard::to_allocvec(self).expect("plain data encodes into memory");
+        let length = u32::try_from(record.len()).expect("names are bounded").to_le_bytes();
+        let (length_crc, crc) =
+            (crc32c::crc32c(&length).to_le_bytes(), crc32c::crc32c(&record).to_le_bytes());
+        [&length, &length_crc, record.as_slice(), &crc, &[END]].concat()
+    }
+
+    /// The record that begins here and its octets with what stands around them, or what is wrong.
+    fn decode(octets: &[u8]) -> Result<(Self, usize), &'static str> {
+        const LENGTH: &str = "the length of a record is wrong";
+        const RECORD: &str = "the checksum of a record is wrong";
+        if octets.len() < 8 || crc32c::crc32c(&octets[..4]) != u32_at(octets, 4) {
+            return Err(LENGTH);
+        }
+        let length = u32_at(octets, 0) as usize;
+        let whole = length + AROUND_RECORD_OCTETS;
+        if length > RECORD_OCTETS_MAX || octets.len() < whole {
+            return Err(LENGTH);
+        }
+        let record = &octets[8..8 + length];
+        if crc32c::crc32c(record) != u32_at(octets, 8 + length) || octets[whole - 1] != END {
+            return Err(RECORD);
+        }
+        let record = postcard::from_bytes(record).map_err(|_| "a record does not decode")?;
+        Ok((record, whole))
+    }
+
+    /// Where a record that begins here and cannot be read would end.
+    fn extent(octets: &[u8], at: usize) -> usize {
+        match octets.get(at..at + 8) {
+            Some(head) if crc32c::crc32c(&head[..4]) == u32_at(head, 4) => {
+                at + u32_at(head, 0) as usize + AROUND_RECORD_OCTETS
+            }
+            _ => at + 8,
+        }
+    }
 }
 
 /// All data keys of a store.
 pub(super) struct Keyring {
     path: PathBuf,
     master: LessSafeKey,
+    /// The store's own.
+    secret: Prk,
     keys: RwLock<Keys>,
     has_unsaved: AtomicBool,
     file: Mutex<KeysFile>,
@@ -134,13 +214,24 @@ pub(super) enum SaveError {
     Failed(IoFault),
 }
 
+/// What may be done to the keys file when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// Nothing is encrypted yet, so it is made where there is none.
+    MayCreate,
+    /// It must be there.
+    Existing,
+    /// It must be there, and a torn end stays on it.
+    Untouched,
+}
+
 impl Keyring {
-    /// Opens the keys file, or makes one where `may_create` says that nothing is encrypted yet.
+    /// Opens the keys file.
     pub(super) fn open(
         disk: &dyn Disk,
         path: &Path,
         master: &MasterKey,
-        may_create: bool,
+        opening: Opening,
     ) -> Result<Self, OpenError> {
         let master = master_key(master);
         let io = |operation| move |source| IoFault::new(operation, path, source);
@@ -148,25 +239,44 @@ impl Keyring {
             Ok(octets) if octets.len() >= HEADER_OCTETS => octets,
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io("read")(error).into()),
             // Absent, or torn while it was made.
-            _ if may_create => create(disk, path, &master)?,
+            _ if opening == Opening::MayCreate => create(disk, path, &master)?,
             _ => return Err(OpenError::KeysMissing { path: path.to_owned() }),
         };
-        check_header(path, &master, &octets)?;
-        let (keys, valid) = read_records(path, &master, &octets)?;
+        let content = Content::parse(path, &master, &octets)?;
         let mut file = disk.open(path).map_err(io("open"))?;
-        if valid < octets.len() {
+        if content.octets < octets.len() && opening != Opening::Untouched {
             tracing::warn!("{} ends with a data key that was never used; it is cut off", path.display());
-            file.truncate(valid as u64).map_err(io("truncate"))?;
+            file.truncate(content.octets as u64).map_err(io("truncate"))?;
             file.sync().map_err(io("fsync"))?;
         }
-        let file = KeysFile { file, octets: valid as u64, failed: None };
+        let mut keys = Keys::default();
+        for record in content.records {
+            let key = unwrap_key(&master, record).ok_or_else(|| OpenError::KeysDamaged {
+                path: path.to_owned(),
+                what: "a data key does not unwrap".into(),
+            })?;
+            keys.insert(&Arc::new(key));
+        }
+        let file = KeysFile { file, octets: content.octets as u64, failed: None };
         Ok(Self {
             path: path.to_owned(),
             master,
+            secret: Prk::new_less_safe(HKDF_SHA256, content.secret.as_slice()),
             keys: RwLock::new(keys),
             has_unsaved: AtomicBool::new(false),
             file: Mutex::new(file),
         })
+    }
+
+    /// The key of the metadata.
+    pub(super) fn meta_key(&self) -> MetaKey {
+        MetaKey(self.secret.clone())
+    }
+
+    /// Some key of a log, if it has any.
+    pub(super) fn any_of(&self, log: &LogName) -> Option<Arc<DataKey>> {
+        let keys = self.keys.read();
+        keys.by_name.get(log).and_then(|sources| sources.values().min_by_key(|key| key.id)).cloned()
     }
 
     /// The key with a number.
@@ -195,20 +305,9 @@ impl Keyring {
     fn draw(&self, id: u32, log: &LogName, source: &PrincipalId) -> Result<DataKey, Unspecified> {
         let mut secret = Zeroizing::new([0; KEY_OCTETS]);
         aws_lc_rs::rand::fill(secret.as_mut_slice())?;
-        let mut nonce = [0; NONCE_LEN];
-        aws_lc_rs::rand::fill(&mut nonce)?;
-        // The vector has room for the tag, so that no copy of the plain key is left behind when it grows.
-        let mut sealed = Vec::with_capacity(KEY_OCTETS + TAG_OCTETS);
-        sealed.extend_from_slice(secret.as_slice());
-        let aad = Aad::from(wrap_data(id, log, source));
-        self.master.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)?;
-        Ok(DataKey {
-            id,
-            log: log.clone(),
-            source: source.clone(),
-            secret: Prk::new_less_safe(HKDF_SHA256, secret.as_slice()),
-            wrapped: Wrapped { nonce, sealed },
-        })
+        let wrapped = Wrapped::seal(&self.master, &wrap_data(id, log, source), &secret)?;
+        let (log, source) = (log.clone(), source.clone());
+        Ok(DataKey { id, log, source, secret: Prk::new_less_safe(HKDF_SHA256, secret.as_slice()), wrapped })
     }
 
     /// Makes all keys that were drawn so far durable. Nothing to do in almost every case.
@@ -221,7 +320,8 @@ impl Keyring {
             return Err(SaveError::Failed(fault.clone()));
         }
         let unsaved = self.keys.read().unsaved.clone();
-        let octets: Vec<u8> = unsaved.iter().flat_map(|key| encode_record(key)).collect();
+        let synced = file.octets;
+        let octets: Vec<u8> = unsaved.iter().flat_map(|key| key.record(synced).encode()).collect();
         self.write(&mut file, &octets)?;
         let mut keys = self.keys.write();
         keys.unsaved.drain(..unsaved.len());
@@ -260,33 +360,66 @@ fn wrap_data(id: u32, log: &LogName, source: &PrincipalId) -> Vec<u8> {
     postcard::to_allocvec(&(id, log, source)).expect("plain data encodes into memory")
 }
 
-fn create(disk: &dyn Disk, path: &Path, master: &LessSafeKey) -> Result<Vec<u8>, OpenError> {
-    let io = |operation| move |source| IoFault::new(operation, path, source);
-    let mut nonce = [0; NONCE_LEN];
-    let mut sealed = Vec::new();
-    aws_lc_rs::rand::fill(&mut nonce)
-        .and_then(|()| {
-            let nonce = Nonce::assume_unique_for_key(nonce);
-            master.seal_in_place_append_tag(nonce, Aad::from(CHECK_AAD), &mut sealed)
-        })
-        .map_err(|_| io("draw random octets for")(io::Error::other("the operating system gave none")))?;
+/// What a new file begins with.
+fn header(master: &LessSafeKey, secret: &[u8; KEY_OCTETS]) -> Result<Vec<u8>, Unspecified> {
+    let Wrapped { nonce, sealed } = Wrapped::seal(master, SECRET_AAD, secret)?;
     let mut octets = [MAGIC.as_slice(), &VERSION.to_le_bytes(), &nonce, &sealed].concat();
     octets.extend(crc32c::crc32c(&octets).to_le_bytes());
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io("remove")(error).into()),
-        _ => {}
-    }
-    let mut file = disk.create(path).map_err(io("create"))?;
-    write_all_at(file.as_mut(), &mut [IoSlice::new(&octets)], 0).map_err(io("write"))?;
-    file.sync().map_err(io("fsync"))?;
-    if let Some(dir) = path.parent() {
-        disk.sync_dir(dir).map_err(|source| IoFault::new("fsync", dir, source))?;
-    }
     Ok(octets)
 }
 
-fn check_header(path: &Path, master: &LessSafeKey, octets: &[u8]) -> Result<(), OpenError> {
+fn create(disk: &dyn Disk, path: &Path, master: &LessSafeKey) -> Result<Vec<u8>, OpenError> {
+    let mut secret = Zeroizing::new([0; KEY_OCTETS]);
+    let drawn = aws_lc_rs::rand::fill(secret.as_mut_slice()).and_then(|()| header(master, &secret));
+    let none =
+        |_| IoFault::new("draw random octets for", path, io::Error::other("the operating system gave none"));
+    let octets = drawn.map_err(none)?;
+    replace(disk, path, &octets)?;
+    Ok(octets)
+}
+
+/// Whether a key-encryption key is the one that a file was written under.
+pub(super) fn is_opened_by(path: &Path, octets: &[u8], master: &MasterKey) -> Result<bool, OpenError> {
+    match open_header(path, &master_key(master), octets) {
+        Ok(_) => Ok(true),
+        Err(OpenError::WrongKey { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same file under another key-encryption key, and how many data keys it holds. A torn end is left out.
+pub(super) fn rewrap(
+    path: &Path,
+    octets: &[u8],
+    old: &MasterKey,
+    new: &MasterKey,
+) -> Result<(Vec<u8>, usize), OpenError> {
+    let (old, new) = (master_key(old), master_key(new));
+    let content = Content::parse(path, &old, octets)?;
+    let none =
+        |_| IoFault::new("draw random octets for", path, io::Error::other("the operating system gave none"));
     let damaged = |what: &str| OpenError::KeysDamaged { path: path.to_owned(), what: what.into() };
+    let mut rewrapped = header(&new, &content.secret).map_err(none)?;
+    let keys = content.records.len();
+    for record in content.records {
+        let aad = record.aad();
+        let secret = record.wrapped.open(&old, &aad).ok_or_else(|| damaged("a data key does not unwrap"))?;
+        let wrapped = Wrapped::seal(&new, &aad, &secret).map_err(none)?;
+        let synced = rewrapped.len() as u64;
+        rewrapped.extend(Record { wrapped, synced, ..record }.encode());
+    }
+    Ok((rewrapped, keys))
+}
+
+fn open_header(
+    path: &Path,
+    master: &LessSafeKey,
+    octets: &[u8],
+) -> Result<Zeroizing<[u8; KEY_OCTETS]>, OpenError> {
+    let damaged = |what: &str| OpenError::KeysDamaged { path: path.to_owned(), what: what.into() };
+    if octets.len() < HEADER_OCTETS {
+        return Err(damaged("its header is cut short"));
+    }
     if octets[..8] != MAGIC {
         return Err(damaged("it does not begin with HILUMKEY"));
     }
@@ -297,56 +430,53 @@ fn check_header(path: &Path, master: &LessSafeKey, octets: &[u8]) -> Result<(), 
     if version != VERSION {
         return Err(OpenError::Version { path: path.to_owned(), found: version, known: VERSION });
     }
-    let nonce: [u8; NONCE_LEN] = octets[12..12 + NONCE_LEN].try_into().expect("a nonce's octets");
-    let tag = &mut octets[12 + NONCE_LEN..HEADER_OCTETS - 4].to_vec();
-    master
-        .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(CHECK_AAD), tag)
-        .map(drop)
-        .map_err(|_| OpenError::WrongKey { path: path.to_owned() })
+    let nonce = octets[12..12 + NONCE_LEN].try_into().expect("a nonce's octets");
+    let wrapped = Wrapped { nonce, sealed: octets[12 + NONCE_LEN..HEADER_OCTETS - 4].to_vec() };
+    wrapped.open(master, SECRET_AAD).ok_or_else(|| OpenError::WrongKey { path: path.to_owned() })
 }
 
-fn encode_record(key: &DataKey) -> Vec<u8> {
-    let DataKey { id, log, source, wrapped, .. } = key;
-    let record = Record { id: *id, log: log.clone(), source: source.clone(), wrapped: wrapped.clone() };
-    let record = postcard::to_allocvec(&record).expect("plain data encodes into memory");
-    let length = u32::try_from(record.len()).expect("names are bounded").to_le_bytes();
-    let (length_crc, crc) = (crc32c::crc32c(&length).to_le_bytes(), crc32c::crc32c(&record).to_le_bytes());
-    [&length, &length_crc, record.as_slice(), &crc].concat()
+/// What a keys file holds.
+struct Content {
+    secret: Zeroizing<[u8; KEY_OCTETS]>,
+    records: Vec<Record>,
+    /// How far it is whole.
+    octets: usize,
 }
 
-/// The keys of a file, and how far it is whole. Only a last record that was not written to its end is left out: it was
-/// not fsynced, so nothing is encrypted under it.
-fn read_records(path: &Path, master: &LessSafeKey, octets: &[u8]) -> Result<(Keys, usize), OpenError> {
-    let mut keys = Keys::default();
-    let mut at = HEADER_OCTETS;
-    while at < octets.len() {
-        let damaged =
-            |what| OpenError::KeysDamaged { path: path.to_owned(), what: format!("{what} at octet {at}") };
-        let rest = &octets[at..];
-        if rest.len() < 8 || rest.iter().all(|&octet| octet == 0) {
-            break;
+impl Content {
+    /// Reads a file. Only an end that a crash tore is left out: it was not fsynced, so nothing is encrypted under it.
+    fn parse(path: &Path, master: &LessSafeKey, octets: &[u8]) -> Result<Self, OpenError> {
+        let secret = open_header(path, master, octets)?;
+        let mut content = Self { secret, records: Vec::new(), octets: HEADER_OCTETS };
+        while content.octets < octets.len() {
+            let at = content.octets;
+            match Record::decode(&octets[at..]) {
+                Ok((record, whole)) => {
+                    content.records.push(record);
+                    content.octets += whole;
+                }
+                Err(_) if is_torn(octets, at) => break,
+                Err(what) => {
+                    let what = format!("{what} at octet {at}");
+                    return Err(OpenError::KeysDamaged { path: path.to_owned(), what });
+                }
+            }
         }
-        let length = u32_at(rest, 0) as usize;
-        if crc32c::crc32c(&rest[..4]) != u32_at(rest, 4) || length > RECORD_OCTETS_MAX {
-            return Err(damaged("the length of a record is wrong"));
-        }
-        let Some(record) = rest.get(8..8 + length).filter(|_| rest.len() >= 12 + length) else { break };
-        if crc32c::crc32c(record) != u32_at(rest, 8 + length) {
-            return Err(damaged("the checksum of a record is wrong"));
-        }
-        let record: Record = postcard::from_bytes(record).map_err(|_| damaged("a record does not decode"))?;
-        let key = unwrap_key(master, record).ok_or_else(|| damaged("a data key does not unwrap"))?;
-        keys.insert(&Arc::new(key));
-        at += 12 + length;
+        Ok(content)
     }
-    Ok((keys, at))
+}
+
+/// Whether the record at a position may be the work of a crash, and no later one says that it was durable.
+fn is_torn(octets: &[u8], at: usize) -> bool {
+    let end = Record::extent(octets, at);
+    let claims =
+        |from: usize| Record::decode(&octets[from..]).is_ok_and(|(record, _)| record.synced > at as u64);
+    (end > octets.len() || has_hole(octets, at, end)) && !(at + 1..octets.len()).any(claims)
 }
 
 fn unwrap_key(master: &LessSafeKey, record: Record) -> Option<DataKey> {
-    let Record { id, log, source, wrapped } = record;
-    let mut sealed = Zeroizing::new(wrapped.sealed.clone());
-    let aad = Aad::from(wrap_data(id, &log, &source));
-    let secret = master.open_in_place(Nonce::assume_unique_for_key(wrapped.nonce), aad, &mut sealed).ok()?;
-    let secret = Prk::new_less_safe(HKDF_SHA256, secret);
+    let secret = record.wrapped.open(master, &record.aad())?;
+    let secret = Prk::new_less_safe(HKDF_SHA256, secret.as_slice());
+    let Record { id, log, source, wrapped, .. } = record;
     Some(DataKey { id, log, source, secret, wrapped })
 }

@@ -24,11 +24,14 @@ mod meta;
 mod pool;
 mod reader;
 mod recovery;
+mod repair;
+mod rotation;
 mod segment;
 mod tear;
 #[cfg(test)]
 mod tests;
 mod trim;
+mod verify;
 mod writer;
 
 use std::collections::HashMap;
@@ -43,7 +46,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use self::blobs::FileBlobs;
 use self::disk::{Disk, RealDisk};
-use self::keyring::{Keyring, MetaKey};
+use self::keyring::{Keyring, Opening};
 use self::log::SegmentLog;
 use self::meta::SledMeta;
 use self::pool::Pool;
@@ -53,6 +56,10 @@ use crate::{Blobs, IoFault, Log, MasterKey, Meta};
 
 pub(crate) use self::log::measure;
 pub(crate) use self::meta::check_key_and_value;
+pub use self::recovery::log_name;
+pub use self::repair::{RepairError, Repaired, repair};
+pub use self::rotation::{RotateError, rotate, settle};
+pub use self::verify::{LogReport, Progress, verify};
 
 /// What may be tuned.
 #[derive(Debug, Clone)]
@@ -154,7 +161,8 @@ impl Store {
         blobs::make_dirs(disk.as_ref(), &blobs_dir)?;
         disk.sync_dir(dir).map_err(|error| IoFault::new("fsync", dir, error))?;
         let is_new = is_empty(&log_dir)? && blobs::is_empty(&blobs_dir)?;
-        let keyring = Arc::new(Keyring::open(disk.as_ref(), &dir.join("keys"), key, is_new)?);
+        let opening = if is_new { Opening::MayCreate } else { Opening::Existing };
+        let keyring = Arc::new(Keyring::open(disk.as_ref(), &dir.join("keys"), key, opening)?);
         let known = ends::read(&dir.join("ends"))?;
         let logs = recovery::open_logs(disk.as_ref(), &log_dir, settings.segment_octets, &known)?;
         let logs: HashMap<_, _> = logs.into_iter().map(|log| (log.name.clone(), Arc::new(log))).collect();
@@ -172,9 +180,9 @@ impl Store {
             ends: known.into(),
         });
         log.keep_ends()?;
+        let meta_key = keyring.meta_key();
         let blobs = Arc::new(FileBlobs::new(disk, blobs_dir, keyring, blob_pool.clone(), log.clone()));
-        let meta =
-            SledMeta::open(&dir.join("meta"), MetaKey::new(key), settings.meta_cache_octets, pool.clone())?;
+        let meta = SledMeta::open(&dir.join("meta"), meta_key, settings.meta_cache_octets, pool.clone())?;
         Ok(Self { log, blobs, meta: Arc::new(meta), pool, blob_pool, lock: Mutex::new(Some(lock)) })
     }
 

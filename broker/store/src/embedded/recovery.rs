@@ -58,8 +58,9 @@ pub(super) fn open_logs(
     Ok(logs)
 }
 
-/// The log whose name reads so.
-pub(super) fn log_name(text: &str) -> Option<LogName> {
+/// The log whose name reads so: `audit`, `flow.NAME`, `quarantine.NAME`.
+#[must_use]
+pub fn log_name(text: &str) -> Option<LogName> {
     let flow = |text: &str| text.parse().ok();
     match text.split_once('.') {
         None if text == "audit" => Some(LogName::Audit),
@@ -70,7 +71,7 @@ pub(super) fn log_name(text: &str) -> Option<LogName> {
     }
 }
 
-fn read_dir(dir: &Path) -> Result<Vec<PathBuf>, IoFault> {
+pub(super) fn read_dir(dir: &Path) -> Result<Vec<PathBuf>, IoFault> {
     let fault = |error| IoFault::new("list", dir, error);
     let entries = std::fs::read_dir(dir).map_err(fault)?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>().map_err(fault)?;
@@ -308,11 +309,11 @@ impl Ending {
 
 /// Whether a file that does not begin with a segment's header is one whose making a crash tore: there is not all of the
 /// header, and nothing behind it.
-fn is_torn_header(content: &[u8]) -> bool {
+pub(super) fn is_torn_header(content: &[u8]) -> bool {
     content.len() < segment::HEADER_OCTETS || content.iter().all(|&octet| octet == 0)
 }
 
-fn lack_of(content: &[u8]) -> DamageKind {
+pub(super) fn lack_of(content: &[u8]) -> DamageKind {
     if content.len() < segment::HEADER_OCTETS {
         DamageKind::Truncated
     } else if content[..segment::HEADER_OCTETS].iter().all(|&octet| octet == 0) {

@@ -3,6 +3,9 @@
 mod damage;
 mod faults;
 mod faulty;
+mod keys;
+mod power;
+mod power_cut;
 mod secrecy;
 
 use tempfile::{TempDir, tempdir};

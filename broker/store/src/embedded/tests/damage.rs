@@ -63,7 +63,8 @@ impl Sample {
 
     /// What is found: the entries that are served, and whether damage is reported. Skips sled, which takes its time.
     fn open(&self) -> (Vec<Vec<u8>>, Option<String>) {
-        let keyring = match Keyring::open(&RealDisk, &self.dir.path().join("keys"), &key(), false) {
+        let keyring = match Keyring::open(&RealDisk, &self.dir.path().join("keys"), &key(), Opening::Existing)
+        {
             Ok(keyring) => keyring,
             Err(error) => return (Vec::new(), Some(error.to_string())),
         };
