@@ -130,7 +130,7 @@ fn with_attributes(sequence: u64, body: Body, attributes: Vec<Attribute>) -> Ite
     with_attributes_and(sequence, body, attributes, |head| head)
 }
 
-fn with_attributes_and(
+pub(crate) fn with_attributes_and(
     sequence: u64,
     body: Body,
     attributes: Vec<Attribute>,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hilum_core::audit::Action;
 use hilum_core::control::HoldScope;
-use hilum_core::record::{BlobRef, Body};
+use hilum_core::record::{BlobRef, Body, Head};
 use hilum_core::{Offset, SubscriptionName, Timestamp};
 use hilum_store::{Durability, MasterKey, embedded, memory};
 use tokio::sync::mpsc;
@@ -14,7 +14,9 @@ use crate::chains::EgressChain;
 use crate::clock::Clock;
 use crate::config::DeliveryConfig;
 use crate::deliver::Outlet;
-use crate::fixture::{self, audit, chain, context, flow, principal, sandbox, services, text, with_head};
+use crate::fixture::{
+    self, audit, chain, context, flow, principal, sandbox, services, text, with_attributes_and,
+};
 use crate::holds::Holds;
 use crate::ingest::{Item, Lane, LaneTasks};
 
@@ -93,7 +95,8 @@ impl Bench {
 }
 
 fn keyed(sequence: u64, key: Option<&str>, body: Body) -> Item {
-    with_head(sequence, body, |head| head.key = key.map(str::to_owned))
+    let key = key.map(str::to_owned);
+    with_attributes_and(sequence, body, Vec::new(), |head| Head { key, ..head })
 }
 
 async fn left(shared: &Shared, log: &LogName) -> Vec<u64> {
