@@ -11,6 +11,8 @@ pub mod connect;
 pub mod flow;
 pub mod hold;
 pub mod init;
+pub mod keys;
+pub mod log;
 pub mod operate;
 pub mod output;
 pub mod plugin;
@@ -72,6 +74,10 @@ enum Command {
     Audit(audit::Args),
     /// Look at plugins and run them in the sandbox, without a broker
     Plugin(plugin::Args),
+    /// Read the logs of a stopped broker through, or give up what is damaged in them
+    Log(log::Args),
+    /// Change the key-encryption key of a stopped broker
+    Keys(keys::Args),
     /// Measure this machine
     Bench(bench::Args),
     /// Print completions for a shell
@@ -108,6 +114,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Hold(args) => hold::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
+        Command::Log(args) => log::run(args).await,
+        Command::Keys(args) => keys::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Completions { shell } => completions(shell),
     }

@@ -111,6 +111,8 @@ actions! {
     Terminated = "terminated";
     /// Retention is about to delete records: which ones, and by what rule, is in the reason.
     Deleted = "deleted";
+    /// An operator gave up what was damaged in a log: which offsets is in the reason.
+    Repaired = "repaired";
 }
 
 impl fmt::Display for Action {

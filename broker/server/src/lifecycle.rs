@@ -46,6 +46,9 @@ pub enum StartError {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] embedded::OpenError),
+    /// A rotation of the key-encryption key was interrupted and cannot be ended.
+    #[error(transparent)]
+    Rotation(#[from] embedded::RotateError),
     /// A plugin or chain does not load.
     #[error(transparent)]
     Chains(#[from] ChainsError),
@@ -255,6 +258,7 @@ fn server_identity(hospital: &Hospital) -> Result<ServerIdentity, CredentialErro
 }
 
 fn open_store(hospital: &Hospital) -> Result<embedded::Store, StartError> {
+    embedded::settle(&hospital.directory.data(), &hospital.directory.key_encryption_key())?;
     let key = read_secret(&hospital.directory.key_encryption_key())?;
     let key = MasterKey::new(*key);
     Ok(embedded::Store::open(&hospital.directory.data(), key, embedded::Settings::default())?)
