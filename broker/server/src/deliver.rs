@@ -218,17 +218,32 @@ impl Outlet {
 
     /// The reader is done with records. Late answers change nothing.
     pub fn settle(&self, claims: &[Claim]) {
-        self.change(|it, now| claims.iter().for_each(|claim| drop(it.settle(*claim, now))));
+        self.change(|it, now| {
+            for claim in claims {
+                // An answer that comes too late is none.
+                let _ = it.settle(*claim, now);
+            }
+        });
     }
 
     /// The reader does not take records now.
     pub fn nak(&self, claims: &[Claim], delay: Option<u64>) {
-        self.change(|it, now| claims.iter().for_each(|claim| drop(it.nak(*claim, delay, now))));
+        self.change(|it, now| {
+            for claim in claims {
+                // An answer that comes too late is none.
+                let _ = it.nak(*claim, delay, now);
+            }
+        });
     }
 
     /// The reader still works on records.
     pub fn extend(&self, claims: &[Claim]) {
-        self.change(|it, now| claims.iter().for_each(|claim| drop(it.extend(*claim, now))));
+        self.change(|it, now| {
+            for claim in claims {
+                // An answer that comes too late is none.
+                let _ = it.extend(*claim, now);
+            }
+        });
     }
 
     /// The reader never wants to see records again: that is in the audit before they count as settled.
@@ -239,7 +254,8 @@ impl Outlet {
         reason: &ReasonCode,
     ) -> Result<(), OutletError> {
         let state = self.state().await?;
-        let standing = state.look(|it| claims.iter().copied().filter(|c| it.is_current(*c)).collect::<Vec<_>>());
+        let standing =
+            state.look(|it| claims.iter().copied().filter(|c| it.is_current(*c)).collect::<Vec<_>>());
         let now = self.shared.now();
         let event = |claim: &Claim| {
             self.about(permit, Some(claim.offset)).event(now, Action::Terminated, reason.to_string())
@@ -277,7 +293,8 @@ impl Outlet {
         let records = claimed.len();
         let mut trail = Trail::default();
         let claimed = self.leave_out_expired(permit, claimed, &mut trail);
-        let (claims, stored): (Vec<_>, Vec<_>) = claimed.into_iter().map(|one| (one.claim, one.stored)).unzip();
+        let (claims, stored): (Vec<_>, Vec<_>) =
+            claimed.into_iter().map(|one| (one.claim, one.stored)).unzip();
         let mut deliveries = Vec::with_capacity(claims.len());
         for (claim, judged) in claims.into_iter().zip(self.judge(chain.clone(), stored).await?) {
             match self.conclude(permit, claim, judged, &mut trail) {

@@ -154,10 +154,7 @@ fn read_dead_letter(
     };
     let (subscription, zone) = (subscription?, around.zone?);
     let party = Hospital::PLUGIN_STAKEHOLDER;
-    let id = format!(
-        "spiffe://{}/{party}/dead-letter/{}/{subscription}",
-        around.hospital.name, around.flow
-    );
+    let id = format!("spiffe://{}/{party}/dead-letter/{}/{subscription}", around.hospital.name, around.flow);
     let principal = Principal {
         id: PrincipalId::new(&id).ok()?,
         stakeholder: StakeholderName::new(party).expect("the constant is a name"),
@@ -183,7 +180,8 @@ pub(super) fn check(hospital: &Hospital, sink: &Sink) {
         }
         let (from, to) = (&flow.zone, &hospital.flows[&target.flow].zone);
         if from != to && !hospital.conduits.contains(&(from.clone(), to.clone())) {
-            let what = format!("records could not go there: no conduit leads from zone `{from}` to zone `{to}`");
+            let what =
+                format!("records could not go there: no conduit leads from zone `{from}` to zone `{to}`");
             let help = format!(
                 "add [[conduits]] from = \"{from}\" to = \"{to}\" to hilum.toml if the path is meant to be there"
             );
@@ -196,7 +194,9 @@ pub(super) fn check(hospital: &Hospital, sink: &Sink) {
     }
 }
 
-fn dead_letters(hospital: &Hospital) -> impl Iterator<Item = (&FlowConfig, &SubscriptionConfig, &DeadLetter)> {
+fn dead_letters(
+    hospital: &Hospital,
+) -> impl Iterator<Item = (&FlowConfig, &SubscriptionConfig, &DeadLetter)> {
     hospital.flows.values().flat_map(|flow| {
         let target = |subscription: &'_ SubscriptionConfig| subscription.delivery.dead_letter.is_some();
         let subscriptions = flow.subscriptions.iter().filter(move |subscription| target(subscription));
@@ -215,7 +215,8 @@ fn leads_to(hospital: &Hospital, from: &FlowName, to: &FlowName) -> bool {
             return true;
         }
         if let Some(flow) = hospital.flows.get(flow) {
-            let letters = flow.subscriptions.iter().filter_map(|s| Some(&s.delivery.dead_letter.as_ref()?.flow));
+            let letters =
+                flow.subscriptions.iter().filter_map(|s| Some(&s.delivery.dead_letter.as_ref()?.flow));
             let emitted = flow.stages().flat_map(|stage| stage.emits());
             for target in letters.chain(emitted) {
                 if !seen.contains(&target) {
@@ -238,7 +239,10 @@ pub(super) fn label_problems<'a>(
     let Some(target) = hospital.flows.get(&letter.flow) else { return Vec::new() };
     let missing = labels.filter(|label| !target.labels.contains(label));
     let problem = |label: &hilum_core::Label| {
-        let what = format!("records with label `{label}` would go to flow `{}`, which does not carry it", target.name);
+        let what = format!(
+            "records with label `{label}` would go to flow `{}`, which does not carry it",
+            target.name
+        );
         letter.place.problem(what, format!("add `{label}` to the labels of flow `{}`", target.name))
     };
     missing.map(problem).collect()

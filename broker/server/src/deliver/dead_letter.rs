@@ -65,7 +65,9 @@ impl Outlet {
         let lane = flows.by_name.get(&letter.flow).map(|flow| &flow.lane);
         let lane = lane.ok_or_else(|| BuryError::Policy(letter.flow.clone()))?;
         // Looked at before a large body is copied.
-        if let Err(error) = Draft::new(letter.flow.clone(), head.clone(), Body::Inline(bytes::Bytes::new()), None) {
+        if let Err(error) =
+            Draft::new(letter.flow.clone(), head.clone(), Body::Inline(bytes::Bytes::new()), None)
+        {
             return Ok(Letter::DoesNotFit(error));
         }
         let body = match &envelope.body {
@@ -178,4 +180,3 @@ enum Letter {
     Stored,
     DoesNotFit(DraftError),
 }
-

@@ -149,4 +149,3 @@ impl Outlet {
         Ok(Some((entry.offset, stored.envelope().accepted)))
     }
 }
-

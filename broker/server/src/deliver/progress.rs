@@ -12,7 +12,7 @@ const WRITES_MAX: u32 = 3;
 
 /// The key of a subscription in `Meta`, and what it has, as far as is known.
 #[derive(Debug)]
-pub struct Kept {
+pub(super) struct Kept {
     key: Vec<u8>,
     written: Option<Bytes>,
 }
@@ -20,7 +20,7 @@ pub struct Kept {
 impl Kept {
     /// What is kept of a subscription, if anything is. What reaches beyond `end`, the end of the flow, belongs to a log that is
     /// gone, and is forgotten.
-    pub async fn load(
+    pub(super) async fn load(
         meta: &dyn Meta,
         flow: &FlowName,
         subscription: &SubscriptionName,
@@ -45,7 +45,7 @@ impl Kept {
     }
 
     /// Writes over whatever is there: it may have been lost, or be of a log that is gone.
-    pub async fn write(&mut self, meta: &dyn Meta, progress: &Progress) -> Result<(), MetaError> {
+    pub(super) async fn write(&mut self, meta: &dyn Meta, progress: &Progress) -> Result<(), MetaError> {
         let new = Bytes::from(progress.encode());
         if self.written.as_ref() == Some(&new) {
             return Ok(());

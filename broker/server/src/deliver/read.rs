@@ -74,7 +74,9 @@ impl Outlet {
                         claimed.push(Claimed { claim: wanted, stored });
                     }
                     // Erased or trimmed since.
-                    None => drop(state.change(|it, now| it.settle(wanted, now))),
+                    None => {
+                        state.change(|it, now| it.settle(wanted, now));
+                    }
                 }
                 let is_read = |next: &Claim| entries.peek().is_some_and(|entry| entry.offset == next.offset);
                 claim = claims.next_if(is_read);
@@ -107,7 +109,8 @@ impl Outlet {
                 if claimed.len() >= records_max || octets >= CLAIM_OCTETS_MAX {
                     return;
                 }
-                let wait = read.stored.envelope().head.deliver_after.map_or(0, |at| at.0.saturating_sub(wall.0));
+                let wait =
+                    read.stored.envelope().head.deliver_after.map_or(0, |at| at.0.saturating_sub(wall.0));
                 let due = if wait == 0 { 0 } else { now.saturating_add(wait) };
                 let offered = it.offer(reader, read.stored.offset(), read.key, due, now);
                 if offered == Offered::Full {

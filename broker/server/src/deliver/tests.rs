@@ -1,9 +1,9 @@
 //! An outlet on a store that fails where the test wants it.
 
+use hilum_core::Timestamp;
 use hilum_core::filter::Filter;
 use hilum_core::record::{BlobRef, Head};
 use hilum_core::wire::admin::SeekTo;
-use hilum_core::Timestamp;
 use hilum_store::{Durability, memory};
 use tokio::sync::mpsc;
 
@@ -47,7 +47,9 @@ async fn open_with(
     let shared = shared(&store);
     let (emissions, _) = mpsc::channel(1);
     let (lane, tasks) =
-        Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), emissions, Durability::Fsynced).await.unwrap();
+        Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), emissions, Durability::Fsynced)
+            .await
+            .unwrap();
     lane.submit(items).await.unwrap().await.unwrap();
     let egress = EgressChain::of(sandbox(), context(), stages, services(&shared));
     let name = subscription.parse().unwrap();
@@ -219,7 +221,10 @@ async fn a_terminated_record_is_in_the_audit_with_its_code() {
     assert_eq!(bench.cursor().await, 1);
     let events = audit(&bench.shared).await;
     let last = events.last().unwrap();
-    assert_eq!((last.action, &*last.reason, last.offset), (Action::Terminated, "unreadable", Some(Offset(0))));
+    assert_eq!(
+        (last.action, &*last.reason, last.offset),
+        (Action::Terminated, "unreadable", Some(Offset(0)))
+    );
     bench.store.faults().fail_sync(1);
     assert!(bench.outlet.terminate(&bench.permit, &claims(&batch)[1..], &code).await.is_err());
     assert_eq!(bench.cursor().await, 1, "not without the audit");

@@ -71,7 +71,8 @@ pub(super) async fn serve(
     };
     let Opened { chain, cursor, news, readers } = opened;
     if readers >= limits::READERS_MAX {
-        machine.refuse(Refusal::retryable(RefusalCode::Busy, "the subscription has as many readers as it may"));
+        machine
+            .refuse(Refusal::retryable(RefusalCode::Busy, "the subscription has as many readers as it may"));
         stream.flush(&mut machine).await?;
         return Ok(());
     }

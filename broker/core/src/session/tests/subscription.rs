@@ -76,7 +76,9 @@ fn a_record_in_parts_is_acked_when_all_are_and_refused_as_a_whole() {
 #[test]
 fn a_reader_refuses_gives_up_and_asks_for_time() {
     let mut pair = opened(0, WIDE);
-    (0..3).for_each(|offset| drop(pair.server.deliver(again(offset, 1)).unwrap()));
+    for offset in 0..3 {
+        pair.server.deliver(again(offset, 1)).unwrap();
+    }
     pair.drive().unwrap();
     pair.client.nak(1, None);
     pair.client.term(2, "unreadable".parse().unwrap());
