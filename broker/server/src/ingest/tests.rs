@@ -1,5 +1,7 @@
 //! A lane on a store that fails where the test wants it.
 
+mod idempotence;
+
 use std::time::Duration;
 
 use bytes::Bytes;
