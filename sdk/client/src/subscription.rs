@@ -39,8 +39,9 @@ pub struct Subscription {
     kept: VecDeque<Delivery>,
     arrived: mpsc::Receiver<wire::Delivery>,
     commands: mpsc::UnboundedSender<Command>,
-    /// None once its result was given.
-    task: Option<JoinHandle<Result<(), StreamError>>>,
+    task: JoinHandle<Result<(), StreamError>>,
+    /// How the stream ended, once that is known: whoever asks again is told again.
+    ended: Option<Result<(), StreamError>>,
 }
 
 impl Client {
@@ -88,10 +89,21 @@ impl Client {
         // Bounded by credit, as long as the reader does not say all the time that it is at work: there is one answer for each part.
         let (commands, commanded) = mpsc::unbounded_channel();
         let driver = Driver::new(self.clone(), stream, machine, deliver, commanded);
-        let task = Some(tokio::spawn(driver.run()));
+        let task = tokio::spawn(driver.run());
         let (client, cursor) = (self.clone(), opened.cursor);
         let kept = VecDeque::new();
-        Ok(Subscription { client, flow, subscription, credit, cursor, kept, arrived, commands, task })
+        Ok(Subscription {
+            client,
+            flow,
+            subscription,
+            credit,
+            cursor,
+            kept,
+            arrived,
+            commands,
+            task,
+            ended: None,
+        })
     }
 }
 
@@ -129,10 +141,15 @@ impl Subscription {
         if let Some(delivery) = self.arrived.recv().await {
             return Ok(Some(self.deliver(delivery)));
         }
-        let Some(task) = &mut self.task else { return Ok(None) };
-        let ended = task.await.unwrap_or(Err(StreamError::Finished));
-        self.task = None;
+        let ended = self.end().await;
         ended.map(|()| None).map_err(|source| self.error(source))
+    }
+
+    async fn end(&mut self) -> Result<(), StreamError> {
+        if self.ended.is_none() {
+            self.ended = Some((&mut self.task).await.unwrap_or(Err(StreamError::Finished)));
+        }
+        self.ended.clone().unwrap_or(Ok(()))
     }
 
     fn deliver(&self, delivery: wire::Delivery) -> Delivery {
@@ -166,13 +183,11 @@ impl Subscription {
     }
 
     /// Ends the stream after the acks given so far, and waits until the broker has counted them.
-    pub async fn close(self) -> Result<(), ReadError> {
-        let Self { flow, subscription, commands, task, arrived, .. } = self;
-        let _ = commands.send(Command::Finish);
-        drop(arrived);
-        let Some(task) = task else { return Ok(()) };
-        let ended = task.await.unwrap_or(Err(StreamError::Finished));
-        ended.map_err(|source| ReadError::Stream { flow, subscription, source })
+    pub async fn close(mut self) -> Result<(), ReadError> {
+        let _ = self.commands.send(Command::Finish);
+        self.arrived.close();
+        let ended = self.end().await;
+        ended.map_err(|source| self.error(source))
     }
 
     fn error(&self, source: StreamError) -> ReadError {
