@@ -23,6 +23,7 @@ mod reader;
 mod world;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -41,12 +42,24 @@ pub enum Plant {
     AckBeforeFsync,
     /// At a start, the broker does not find out what its publishers have stored already.
     ForgetProducers,
+    /// A subscription's cursor is kept as far as records were read for it, before they are delivered.
+    CursorBeforeDelivery,
 }
 
 impl Plant {
     /// All of them, with the names that they have on the command line.
-    pub const ALL: [(&str, Self); 2] =
-        [("ack-before-fsync", Self::AckBeforeFsync), ("forget-producers", Self::ForgetProducers)];
+    pub const ALL: [(&str, Self); 3] = [
+        ("ack-before-fsync", Self::AckBeforeFsync),
+        ("forget-producers", Self::ForgetProducers),
+        ("cursor-before-delivery", Self::CursorBeforeDelivery),
+    ];
+}
+
+impl fmt::Display for Plant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = Self::ALL.into_iter().find(|(_, plant)| plant == self);
+        f.write_str(found.expect("all are in the list").0)
+    }
 }
 
 impl FromStr for Plant {

@@ -4,6 +4,7 @@
 //! also needs Python with pip, and npm).
 
 mod interop;
+mod sim;
 mod step;
 mod target;
 
@@ -17,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   demo [ARGS]        build everything and run the example hospital
   test [ARGS]        build everything and run all tests; ARGS go to `cargo test`
   interop [--accept] run third-party files through a live broker; --accept writes what happened down as what is expected
+  sim ARGS           run seeds of the simulation: --seeds N [--from S], or --seed S --events to see one
   ci                 test, formatting, clippy, interop; stops at the first failure
   bench ARGS         build with optimisation and run `hilum bench ARGS`";
 
@@ -40,6 +42,7 @@ fn run(task: &str, rest: &[String]) -> anyhow::Result<()> {
         "interop" => interop::run(rest),
         "ci" if rest.is_empty() => ci(),
         "bench" => bench(rest),
+        "sim" => sim::run(rest),
         "" | "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

@@ -138,8 +138,8 @@ fn child(seed: u64, arguments: &Arguments) -> (bool, String) {
     let program = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(program);
     command.args(["--seed", &seed.to_string()]).env(SEED_VARIABLE, "1");
-    if let Some((name, _)) = Plant::ALL.into_iter().find(|(_, plant)| Some(*plant) == arguments.plant) {
-        command.args(["--plant", name]);
+    if let Some(plant) = arguments.plant {
+        command.args(["--plant", &plant.to_string()]);
     }
     if arguments.events {
         command.arg("--events");
@@ -200,7 +200,8 @@ fn many(arguments: &Arguments) -> ExitCode {
                     if !passed {
                         failures.fetch_add(1, Ordering::SeqCst);
                         let _held = output.lock();
-                        println!("{text}seed {seed} FAILED; to see it again: cargo xtask sim --seed {seed} --events");
+                        let planted = arguments.plant.map_or_else(String::new, |plant| format!(" --plant {plant}"));
+                        println!("{text}seed {seed} FAILED; to see it again: cargo xtask sim --seed {seed}{planted}");
                     }
                 }
             });

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use hilum_core::delivery::Progress;
 use hilum_core::record::Stored;
 use hilum_core::{Entry, FlowName, LogName, Offset};
 use hilum_server::lifecycle::OpenStore;
@@ -88,9 +89,29 @@ impl Disk {
     }
 
     /// A power cut. Of what was written and not synced, some batches may be there.
-    pub(super) fn crash(&self) -> BTreeMap<LogName, Loss> {
+    pub(super) async fn crash(&self) -> BTreeMap<LogName, Loss> {
         let mut random = self.state().random.split();
-        self.replace(|_, batches| usize::try_from(random.within(0..=batches as u64)).unwrap_or(batches))
+        let keep =
+            |_: &LogName, batches| usize::try_from(random.within(0..=batches as u64)).unwrap_or(batches);
+        let losses = self.replace(keep);
+        if self.plant == Some(Plant::CursorBeforeDelivery) {
+            self.run_ahead(&losses).await;
+        }
+        losses
+    }
+
+    /// Leaves each cursor where the end of its flow is.
+    async fn run_ahead(&self, losses: &BTreeMap<LogName, Loss>) {
+        let meta = self.state().store.meta();
+        let cursors = meta.scan(b"cursor/", None, 100).await.expect("the simulated metadata is there");
+        for (key, value) in cursors {
+            let name = String::from_utf8_lossy(&key).into_owned();
+            let flow = name.split('/').nth(1).and_then(|flow| flow.parse().ok()).expect("it names a flow");
+            let Some(loss) = losses.get(&LogName::Flow(flow)) else { continue };
+            let ahead = Progress::from(loss.end).encode();
+            let set = meta.compare_and_set(&key, Some(&value), Some(&ahead)).await;
+            assert!(set.expect("the simulated metadata is there"), "nobody else changes it");
+        }
     }
 
     fn replace(&self, keep: impl FnMut(&LogName, usize) -> usize) -> BTreeMap<LogName, Loss> {

@@ -173,7 +173,7 @@ impl World {
     async fn crash(&mut self) {
         self.network.unplug(BROKER);
         let before = self.positions().await;
-        let losses = self.disk.crash();
+        let losses = self.disk.crash().await;
         // Its tasks live on, but hear from nobody and reach nobody; only the handle goes.
         self.broker = None;
         self.account(&before, &losses);
