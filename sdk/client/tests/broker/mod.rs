@@ -11,7 +11,8 @@ use hilum_core::session::{
     SubscriptionServer, SubscriptionServerEvent, UploadServer,
 };
 use hilum_core::wire::large::UploadAck;
-use hilum_core::wire::publisher::PublishedRecord;
+use hilum_core::Timestamp;
+use hilum_core::wire::publisher::{Opened, PublishedRecord};
 use hilum_core::wire::subscription::{DeliveredBody, Delivery};
 use hilum_core::wire::{ALPN, CloseCode};
 use quinn::crypto::rustls::QuicServerConfig;
@@ -216,7 +217,12 @@ async fn publisher(
     if machine.request().flow.as_str() == "nowhere" {
         machine.refuse(Refusal::new(RefusalCode::UnknownFlow, "there is no flow `nowhere`"));
     } else {
-        machine.open(0, CREDIT);
+        machine.open(Opened {
+            last_sequence: 0,
+            known_since: Timestamp(1),
+            durability: Durability::Fsynced,
+            credit: CREDIT,
+        });
     }
     drive(machine, send, recv, |machine, event| {
         let PublisherServerEvent::Records(publish) = event else { return };
@@ -290,7 +296,7 @@ async fn upload(
     if machine.request().flow.as_str() == "full" {
         machine.refuse(Refusal::retryable(RefusalCode::Unavailable, "the disk is full"));
     } else {
-        machine.ready(0);
+        machine.ready(0, Timestamp(1));
         let mut out = BytesMut::new();
         machine.poll_transmit(&mut out);
         send.write_all(&out).await.unwrap();
