@@ -178,7 +178,9 @@ async fn a_hold_keeps_a_key_while_its_neighbours_go_until_it_is_released() {
     assert_eq!(bench.left().await, held, "what is held does not count");
     holds.remove(hold.id, &operator).await.unwrap();
     keeper.look().await.unwrap();
-    assert_eq!(bench.left().await, (80..100).collect::<Vec<_>>());
+    let left = bench.left().await;
+    // A span is not written anew for less than an eighth over the limit.
+    assert!((20..=22).contains(&left.len()) && left.ends_with(&held[8..]), "{left:?}");
     assert!(bench.deletions().await.iter().all(|told| !told.contains("ward")));
 }
 

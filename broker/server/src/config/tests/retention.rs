@@ -51,12 +51,30 @@ fn reads_what_is_said() {
 fn says_what_is_wrong_and_where() {
     check_retention(
         "max_age = \"30\"\nmax_bytes = \"10GB\"\nmax_records = 0\nuntil_read = \"yes\"",
-        expect![[""]],
+        expect![[r#"
+            error: flows/imaging.toml:7:11: `retention.max_age`: this is no duration: write a whole number and its unit, one of `ms`, `s`, `m`, `h` and `d`
+            help: for example `max_age = "30d"`
+            error: flows/imaging.toml:8:13: `retention.max_bytes`: this is no size: write a whole number and its unit, one of `KiB`, `MiB`, `GiB` and `TiB`, or octets without one
+            help: for example `max_bytes = "10GiB"`
+            error: flows/imaging.toml:9:15: `retention.max_records`: a whole number from 1 to 1152921504606846976 is needed here
+            help: write a number in this range
+            error: flows/imaging.toml:10:14: `retention.until_read`: yes or no is needed here, this is of type string
+            help: write it as `true` or `false`"#]],
     );
-    check_retention("max_age = \"0s\"\nmax_bytes = \"0\"\nmax_record = 5", expect![[""]]);
+    check_retention("max_age = \"0s\"\nmax_bytes = \"0\"\nmax_record = 5", expect![[r#"
+        error: flows/imaging.toml:7:11: `retention.max_age`: this would keep nothing: leave the key out to keep everything
+        help: for example `max_age = "30d"`
+        error: flows/imaging.toml:8:13: `retention.max_bytes`: this would keep nothing: leave the key out to keep everything
+        help: for example `max_bytes = "10GiB"`
+        error: flows/imaging.toml:9:1: `retention.max_record`: there is no such key
+        help: did you mean `max_records`?"#]]);
     check_main(
         "[labels]",
         "[audit]\nmax_age = 30\n\n[quarantine]\nmax_age = \"soon\"\n\n[labels]",
-        expect![[""]],
+        expect![[r#"
+            error: hilum.toml:8:11: `audit.max_age`: a text is needed here, this is of type integer
+            help: write it as `"..."`
+            error: hilum.toml:11:11: `quarantine.max_age`: this is no duration: write a whole number and its unit, one of `ms`, `s`, `m`, `h` and `d`
+            help: for example `max_age = "30d"`"#]],
     );
 }
