@@ -158,10 +158,15 @@ impl Outlet {
 
     async fn open(&self) -> Result<State, OutletError> {
         let end = Offset(self.bounds().await?.end);
-        let (kept, found) = Kept::load(&*self.shared.meta, &self.flow, &self.subscription, end).await?;
+        let (mut kept, found) = Kept::load(&*self.shared.meta, &self.flow, &self.subscription, end).await?;
         let progress = match found {
             Some(progress) => progress,
-            None => Progress::from(self.beginning(end).await?),
+            None => {
+                let progress = Progress::from(self.beginning(end).await?);
+                // At once: what is kept may be of a log that is gone, and would be believed when this one has grown past it.
+                kept.write(&*self.shared.meta, &progress).await?;
+                progress
+            }
         };
         Ok(State::new(Deliveries::new(self.settings.rules.clone(), &progress), kept))
     }

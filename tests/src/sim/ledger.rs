@@ -221,7 +221,10 @@ impl Ledger {
             if place.0 == *flow {
                 reading.delivered.retain(|offset, _| *offset < end.0);
                 reading.settled.retain(|offset| *offset < end.0);
-                reading.floor = reading.floor.min(end.0);
+                if !lied_about.is_empty() {
+                    // A cursor beyond the end of its flow is given up.
+                    reading.floor = 0;
+                }
             }
         }
         // An offset that a later record has by now is no answer any more.
