@@ -142,7 +142,9 @@ fn help(error: &anyhow::Error) -> Option<String> {
     };
     if let Some(AdminError { source: StreamError::Refused(refusal), .. }) = operated {
         let denied = refusal.code == RefusalCode::Denied;
-        return denied.then(|| "hilum.toml says in `[[operators]]`, `[[conduits]]` and `cleared` who may do what".to_owned());
+        return denied.then(|| {
+            "hilum.toml says in `[[operators]]`, `[[conduits]]` and `cleared` who may do what".to_owned()
+        });
     }
     let help = match error.downcast_ref::<ConnectError>()? {
         ConnectError::Address { .. } => "write the address as HOST:PORT",

@@ -37,5 +37,7 @@ pub mod wire;
 pub use digest::Digest;
 pub use entry::{Entry, LogName};
 pub use identity::{Principal, PrincipalId};
-pub use name::{FlowName, Label, ReasonCode, RoleName, StageName, StakeholderName, SubscriptionName, ZoneName};
+pub use name::{
+    FlowName, Label, ReasonCode, RoleName, StageName, StakeholderName, SubscriptionName, ZoneName,
+};
 pub use record::{Attribute, Body, Head, Offset, Timestamp};

@@ -26,12 +26,15 @@ use serde::Serialize;
 
 pub use admin::{AdminClient, AdminServer, AdminServerEvent, NotNow};
 pub use control::{ControlClient, ControlServer};
-pub use large::{DownloadClient, DownloadEvent, DownloadServer, Outgoing, Partial, UploadClient, UploadServer};
+pub use large::{
+    DownloadClient, DownloadEvent, DownloadServer, Outgoing, Partial, UploadClient, UploadServer,
+};
 pub use publisher::{
     NotUnderWay, PublishError, PublisherClient, PublisherClientEvent, PublisherServer, PublisherServerEvent,
 };
 pub use subscription::{
-    DeliverError, Delivering, SubscriptionClient, SubscriptionClientEvent, SubscriptionServer, SubscriptionServerEvent,
+    DeliverError, Delivering, SubscriptionClient, SubscriptionClientEvent, SubscriptionServer,
+    SubscriptionServerEvent,
 };
 
 use crate::wire::{self, CloseCode, Frame, FrameDecoder, FrameError, Open};

@@ -151,7 +151,8 @@ mod tests {
         let store = memory::Store::new();
         let shared = shared(&store);
         let (unused, _) = mpsc::channel(1);
-        let lane = Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), unused, Durability::Fsynced).await;
+        let lane =
+            Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), unused, Durability::Fsynced).await;
         let (lane, tasks) = lane.unwrap();
         let flows = Arc::new(Flows {
             shared,

@@ -27,9 +27,9 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::broker::Shared;
+use crate::telemetry::RecordSpan;
 use checkpoint::{Checkpoints, Known};
 use written::Written;
-use crate::telemetry::RecordSpan;
 
 pub(crate) use recover::recover_blobs;
 pub use recover::{RecoverBlobsError, RecoverError};

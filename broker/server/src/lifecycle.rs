@@ -153,7 +153,8 @@ impl Broker {
         let Parts { hospital, identity, store, clock, listen } = parts;
         let OpenStore { log, blobs, meta, close } = store;
         let control = Control::load(&*log).await?;
-        let quarantine = Quarantines::load(&*log, hospital.flows.keys(), hospital.quarantine_octets_max).await?;
+        let quarantine =
+            Quarantines::load(&*log, hospital.flows.keys(), hospital.quarantine_octets_max).await?;
         let shared = Arc::new(Shared {
             log,
             blobs,
@@ -199,8 +200,9 @@ impl Broker {
         let running = opened.into_iter().map(emit).collect();
         let (keepers_stop, keepers_stopping) = watch::channel(false);
         let outlets = flows.by_name.values().flat_map(|flow| flow.outlets.values());
-        let keep =
-            |seat: &Seat| tokio::spawn(keeper::run(seat.outlet.clone(), flows.clone(), keepers_stopping.clone()));
+        let keep = |seat: &Seat| {
+            tokio::spawn(keeper::run(seat.outlet.clone(), flows.clone(), keepers_stopping.clone()))
+        };
         let keepers = outlets.map(keep).collect();
         let retention = Retention::start(&shared, &hospital, &flows);
         let endpoint = listen(endpoint::server_config(identity)?)?;
@@ -210,7 +212,17 @@ impl Broker {
         let (stopping, stop) = watch::channel(false);
         let serving = tokio::spawn(quic::serve(endpoint, flows, hospital.limits.connections_max, stop));
         tracing::info!(hospital = hospital.name, %address, flows = hospital.flows.len(), "the broker listens");
-        Ok(Self { address, close_store: close, shared, stopping, serving, running, keepers, keepers_stop, retention })
+        Ok(Self {
+            address,
+            close_store: close,
+            shared,
+            stopping,
+            serving,
+            running,
+            keepers,
+            keepers_stop,
+            retention,
+        })
     }
 
     /// Where it listens.

@@ -211,7 +211,9 @@ pub enum ReadError {
         source: StreamError,
     },
     /// The connection was lost, and there is no other one.
-    #[error("reading subscription `{subscription}` of flow `{flow}` could not go on over a new connection: {source}")]
+    #[error(
+        "reading subscription `{subscription}` of flow `{flow}` could not go on over a new connection: {source}"
+    )]
     Reconnect {
         /// The flow.
         flow: FlowName,

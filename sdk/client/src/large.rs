@@ -219,7 +219,9 @@ impl Subscription {
         let mut others = std::collections::VecDeque::new();
         let found = loop {
             match self.next().await {
-                Ok(Some(delivery)) if (delivery.offset(), delivery.part()) == (lost.offset(), lost.part()) => {
+                Ok(Some(delivery))
+                    if (delivery.offset(), delivery.part()) == (lost.offset(), lost.part()) =>
+                {
                     break Ok(Some(delivery));
                 }
                 // Credit bounds how many these are.

@@ -314,7 +314,10 @@ impl Publisher {
         size: u64,
         body: impl AsyncRead + AsyncSeek + Unpin,
     ) -> Result<Ack, PublishError> {
-        Upload::new(&self.flow, position, known_since, head, size, body, |_| {}).await?.run(&self.client).await
+        Upload::new(&self.flow, position, known_since, head, size, body, |_| {})
+            .await?
+            .run(&self.client)
+            .await
     }
 
     /// Sends what is in line, waits for all acks and ends the stream.

@@ -80,7 +80,11 @@ async fn a_lost_connection_is_told_to_everybody_who_waits_and_the_sequence_goes_
     assert_eq!(later.to_string(), lost.to_string());
 
     let client = Client::connect(broker.mri()).await.unwrap();
-    let resume = Resume { producer: publisher.producer(), next_sequence: 2, known_since: Some(publisher.known_since()) };
+    let resume = Resume {
+        producer: publisher.producer(),
+        next_sequence: 2,
+        known_since: Some(publisher.known_since()),
+    };
     let again = client.publisher_resuming(&flow, resume).await.unwrap();
     assert_eq!(again.publish(record("again")).await.unwrap().sequence, 2);
 }

@@ -40,7 +40,8 @@ async fn a_full_disk_refuses_and_loses_nothing() {
     let publisher = scanner.publisher(&name("records")).await.unwrap();
     let large = vec![0; 4 << 20];
     let head = record(0).head;
-    let error = publisher.publish_large(head, large.len() as u64, std::io::Cursor::new(&large)).await.unwrap_err();
+    let error =
+        publisher.publish_large(head, large.len() as u64, std::io::Cursor::new(&large)).await.unwrap_err();
     says(&error.to_string(), &["unavailable", "the body could not be stored"]);
 
     // With room again, everything goes on where it was.

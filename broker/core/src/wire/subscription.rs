@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::frame::decode_borrowed;
 use super::admin::SeekTo;
+use super::frame::decode_borrowed;
 use super::{Credit, Frame, FrameError, Refusal, bounded, head};
 use crate::chain::{Receipt, StageOutcome};
 use crate::digest::Digest;

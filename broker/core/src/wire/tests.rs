@@ -1,5 +1,7 @@
 //! The examples of `WIRE.md` are the golden bytes; everything that is encoded can be decoded; anything may be fed to a decoder.
 
+mod operators;
+
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
@@ -159,8 +161,14 @@ fn large_examples() -> Vec<(&'static str, Bytes)> {
     let ack = UploadAck { durability: Durability::Fsynced, offset: Some(Offset(12)) };
     let refusal = Refusal::new(RefusalCode::BodySize, "fewer octets");
     vec![
-        example("open-upload", Open::Upload(OpenUpload { flow, position, known_since: None, head: head(), size: 500 << 20 })),
-        example("upload-ready", UploadAnswer::Ready(UploadReady { from: 262_144, known_since: Timestamp(1_700_000_000_000) })),
+        example(
+            "open-upload",
+            Open::Upload(OpenUpload { flow, position, known_since: None, head: head(), size: 500 << 20 }),
+        ),
+        example(
+            "upload-ready",
+            UploadAnswer::Ready(UploadReady { from: 262_144, known_since: Timestamp(1_700_000_000_000) }),
+        ),
         example("upload-ack", UploadAnswer::Ack(ack)),
         example("upload-refused", UploadAnswer::Refused(refusal)),
         example(
@@ -177,144 +185,6 @@ fn large_examples() -> Vec<(&'static str, Bytes)> {
         example(
             "download-refused",
             DownloadAnswer::Refused(Refusal::new(RefusalCode::NoSuchDelivery, "settled")),
-        ),
-    ]
-}
-
-fn admin_examples() -> Vec<(&'static str, Bytes)> {
-    use admin::*;
-    let of = || QuarantineId { flow: "imaging".parse().unwrap(), id: Offset(7) };
-    let subscription = || SubscriptionId {
-        flow: "imaging".parse().unwrap(),
-        subscription: "research".parse().unwrap(),
-    };
-    let list = ListQuarantine {
-        flow: "imaging".parse().unwrap(),
-        from: Offset(0),
-        since: Some(Timestamp(1_700_000_000_000)),
-        until: None,
-        code: Some(Short::new("denied")),
-    };
-    let entry = QuarantineEntry {
-        id: Offset(7),
-        time: Timestamp(1_700_000_000_000),
-        delivery: None,
-        stage: Some("check".parse().unwrap()),
-        code: Short::new("denied"),
-        reason: Short::new("no rule allows it"),
-        octets: 5,
-        source: "spiffe://st-marys/device/mri-1".parse().unwrap(),
-    };
-    let shown = Shown {
-        entry: entry.clone(),
-        made: Timestamp(1_700_000_000_000),
-        stakeholder: "imaging-dept".parse().unwrap(),
-        labels: vec!["phi".parse().unwrap()],
-        is_large: false,
-        disclosed: Some(Disclosed { head: head(), digest: Digest([0xdd; 32]) }),
-    };
-    let status = SubscriptionStatus {
-        subscription: "research".parse().unwrap(),
-        cursor: Offset(298),
-        lag: 2,
-        oldest_milliseconds: Some(1500),
-        in_flight: 1,
-        put_off: 1,
-        readers: 1,
-        paused: false,
-    };
-    let read = ReadAudit {
-        from: Offset(0),
-        since: None,
-        until: None,
-        flow: Some("imaging".parse().unwrap()),
-        principal: None,
-        action: Some(Short::new("released")),
-    };
-    let event = AuditEvent {
-        number: Offset(12),
-        time: Timestamp(1_700_000_000_000),
-        principal: Some("spiffe://st-marys/operator".parse().unwrap()),
-        flow: Some("imaging".parse().unwrap()),
-        subscription: None,
-        offset: None,
-        action: Short::new("released"),
-        reason: "quarantine record 7".into(),
-    };
-    let hold = HoldStatus {
-        id: crate::control::HoldId(3),
-        flow: "imaging".parse().unwrap(),
-        has_key: true,
-        key: None,
-        reason: Short::new("case 12"),
-        by: "spiffe://st-marys/operator".parse().unwrap(),
-        time: Timestamp(1_700_000_000_000),
-    };
-    let flow = FlowStatus {
-        flow: "imaging".parse().unwrap(),
-        start: Offset(0),
-        end: Offset(300),
-        octets: 4096,
-        quarantined: 1,
-        quarantine_octets: 517,
-        quarantine_octets_max: 4 << 30,
-        fault: None,
-    };
-    vec![
-        example("open-admin", Open::Admin(OpenAdmin { note: "ticket 12".into() })),
-        example("admin-flows", ToBroker::Flows(ListFlows { after: None })),
-        example(
-            "admin-subscriptions",
-            ToBroker::Subscriptions(ListSubscriptions { flow: "imaging".parse().unwrap(), after: None }),
-        ),
-        example("admin-quarantine", ToBroker::Quarantine(list)),
-        example("admin-show", ToBroker::Show(ShowQuarantined { of: of(), disclose: true })),
-        example("admin-body", ToBroker::Body(ReadBody { of: of(), from: 0 })),
-        example("admin-release", ToBroker::Release(of())),
-        example("admin-destroy", ToBroker::Destroy(of())),
-        example("admin-pause", ToBroker::Pause(subscription())),
-        example("admin-resume", ToBroker::Resume(subscription())),
-        example(
-            "admin-seek",
-            ToBroker::Seek(SeekSubscription { of: subscription(), to: SeekTo::Offset(Offset(298)) }),
-        ),
-        example("admin-holds", ToBroker::Holds(ListHolds { after: None })),
-        example(
-            "admin-add-hold",
-            ToBroker::AddHold(AddHold { flow: "imaging".parse().unwrap(), key: Some("mri-1".into()) }),
-        ),
-        example(
-            "admin-remove-hold",
-            ToBroker::RemoveHold(RemoveHold {
-                flow: "imaging".parse().unwrap(),
-                id: crate::control::HoldId(3),
-            }),
-        ),
-        example("admin-audit", ToBroker::Audit(read)),
-        example(
-            "admin-opened",
-            ToClient::Opened(Opened { may: vec![crate::policy::Right::Inspect, crate::policy::Right::Quarantine] }),
-        ),
-        example("admin-refused", ToClient::Refused(Refusal::new(RefusalCode::NotFound, "no record 8"))),
-        example("admin-done", ToClient::Done),
-        example("admin-flow-page", ToClient::Flows(FlowPage { flows: vec![flow], more: false })),
-        example(
-            "admin-subscription-page",
-            ToClient::Subscriptions(SubscriptionPage { subscriptions: vec![status], more: false }),
-        ),
-        example(
-            "admin-quarantine-page",
-            ToClient::Quarantine(QuarantinePage { entries: vec![entry], next: Some(Offset(8)) }),
-        ),
-        example("admin-shown", ToClient::Shown(shown)),
-        example("admin-body-part", ToClient::Body(BodyPart { octets: Bytes::from_static(b"DICOM") })),
-        example("admin-released", ToClient::Released(Released::Stored(Offset(300)))),
-        example("admin-hold-page", ToClient::Holds(HoldPage { holds: vec![hold], more: false })),
-        example("admin-hold-added", ToClient::HoldAdded(crate::control::HoldId(3))),
-        example("admin-sought", ToClient::Sought(Offset(298))),
-        example(
-            "admin-audit-page",
-            ToClient::Audit(AuditPage { events: vec![event], next: Offset(13), at_end: true }),
         ),
     ]
 }
@@ -348,7 +218,10 @@ fn the_largest_pages_fit_a_frame() {
     };
     let entries = vec![entry; limits::ADMIN_PAGE_ITEMS_MAX];
     example("page", ToClient::Quarantine(QuarantinePage { entries, next: Some(Offset(u64::MAX)) }));
-    example("page", ToClient::Holds(HoldPage { holds: vec![hold; limits::ADMIN_PAGE_ITEMS_MAX], more: true }));
+    example(
+        "page",
+        ToClient::Holds(HoldPage { holds: vec![hold; limits::ADMIN_PAGE_ITEMS_MAX], more: true }),
+    );
     let part = BodyPart { octets: Bytes::from(vec![7; limits::BLOB_CHUNK_OCTETS]) };
     example("body", ToClient::Body(part));
 }
@@ -366,8 +239,14 @@ fn hex(octets: &[u8]) -> String {
 fn the_specification_shows_what_is_sent() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/WIRE.md");
     let specification = std::fs::read_to_string(path).unwrap();
-    let examples =
-        [control_examples(), publisher_examples(), subscription_examples(), large_examples(), admin_examples()].concat();
+    let examples = [
+        control_examples(),
+        publisher_examples(),
+        subscription_examples(),
+        large_examples(),
+        operators::examples(),
+    ]
+    .concat();
     let mut parts = specification.split("```hex ");
     let mut written = parts.next().unwrap().to_owned();
     let mut shown = Vec::new();
@@ -490,15 +369,17 @@ fn any_head() -> impl Strategy<Value = Head> {
         proptest::collection::vec(label, 0..=limits::LABELS_MAX),
         proptest::option::of(trace),
     )
-        .prop_map(|((time, expires, deliver_after), key, content_type, attributes, labels, trace)| Head {
-            time: Timestamp(time),
-            expires,
-            deliver_after,
-            key,
-            content_type,
-            attributes,
-            labels,
-            trace: trace.map(|(trace, span, flags)| TraceContext { trace, span, flags }),
+        .prop_map(|((time, expires, deliver_after), key, content_type, attributes, labels, trace)| {
+            Head {
+                time: Timestamp(time),
+                expires,
+                deliver_after,
+                key,
+                content_type,
+                attributes,
+                labels,
+                trace: trace.map(|(trace, span, flags)| TraceContext { trace, span, flags }),
+            }
         })
 }
 

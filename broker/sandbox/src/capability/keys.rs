@@ -156,7 +156,8 @@ impl Host {
         }
         let sealed = self.seal_octets(recipients, associated, &plain)?;
         let mut writer = Writer::new();
-        let written = writer.write(&*services, self.source.as_ref(), &sealed).and_then(|()| self.finish_writer(writer));
+        let written =
+            writer.write(&*services, self.source.as_ref(), &sealed).and_then(|()| self.finish_writer(writer));
         written.map(Reader::new).map_err(|error| KeyError::Other(self.fault(error)))
     }
 }

@@ -256,7 +256,9 @@ impl Hospital {
 
     /// All subscriptions of all flows.
     pub fn subscriptions(&self) -> impl Iterator<Item = (&FlowConfig, &SubscriptionConfig)> {
-        self.flows.values().flat_map(|flow| flow.subscriptions.iter().map(move |subscription| (flow, subscription)))
+        self.flows
+            .values()
+            .flat_map(|flow| flow.subscriptions.iter().map(move |subscription| (flow, subscription)))
     }
 
     /// The rules that publishers and readers are held to.

@@ -205,7 +205,10 @@ impl<'a> Table<'a> {
     /// A whole number from 0 on that may be there.
     pub(super) fn count_if(&mut self, key: &'static str, max: u64) -> Option<u64> {
         let is_zero = |value: &Spanned<DeValue<'_>>| {
-            value.get_ref().as_integer().is_some_and(|number| number.as_str().bytes().all(|digit| digit == b'0'))
+            value
+                .get_ref()
+                .as_integer()
+                .is_some_and(|number| number.as_str().bytes().all(|digit| digit == b'0'))
         };
         if self.table.get(key).is_some_and(is_zero) {
             self.asked.push(key);

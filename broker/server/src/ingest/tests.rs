@@ -26,7 +26,8 @@ async fn open(store: memory::Store, stages: Vec<hilum_sandbox::StageSpec>) -> Be
     let shared = shared(&store);
     let (emissions, emitted) = mpsc::channel(64);
     let chain = chain(&shared, stages);
-    let (lane, tasks) = Lane::open(shared.clone(), flow(), chain, emissions, Durability::Fsynced).await.unwrap();
+    let (lane, tasks) =
+        Lane::open(shared.clone(), flow(), chain, emissions, Durability::Fsynced).await.unwrap();
     Bench { store, shared, lane, tasks, emitted }
 }
 

@@ -70,6 +70,12 @@ impl Default for Instruments {
         let counter = |name: &'static str, unit: &'static str, what: &'static str| {
             meter.u64_counter(name).with_unit(unit).with_description(what).build()
         };
+        let gauge = |name: &'static str, unit: &'static str, what: &'static str| {
+            meter.u64_gauge(name).with_unit(unit).with_description(what).build()
+        };
+        let histogram = |name: &'static str, unit: &'static str, what: &'static str| {
+            meter.f64_histogram(name).with_unit(unit).with_description(what).build()
+        };
         Self {
             stored: counter("hilum.flow.stored", "{record}", "Records made durable"),
             stored_octets: counter("hilum.flow.stored.size", "By", "Octets of bodies made durable"),
@@ -107,36 +113,24 @@ impl Default for Instruments {
                 "Records that a reader gave up for good",
             ),
             stages: counter("hilum.stage.records", "{record}", "Records that a stage judged, by outcome"),
-            lag: meter
-                .u64_gauge("hilum.subscription.lag")
-                .with_unit("{record}")
-                .with_description("Records of the flow that the subscription has not settled")
-                .build(),
-            chain: meter
-                .f64_histogram("hilum.chain.duration")
-                .with_unit("s")
-                .with_description("Time of one chain run over a batch")
-                .build(),
-            append: meter
-                .f64_histogram("hilum.flow.append.duration")
-                .with_unit("s")
-                .with_description("Time until an appended group is durable")
-                .build(),
+            lag: gauge(
+                "hilum.subscription.lag",
+                "{record}",
+                "Records of the flow that the subscription has not settled",
+            ),
+            chain: histogram("hilum.chain.duration", "s", "Time of one chain run over a batch"),
+            append: histogram("hilum.flow.append.duration", "s", "Time until an appended group is durable"),
             connections: meter
                 .i64_up_down_counter("hilum.connections")
                 .with_unit("{connection}")
                 .with_description("Authenticated connections that are open")
                 .build(),
-            kept: meter
-                .u64_gauge("hilum.flow.records")
-                .with_unit("{record}")
-                .with_description("Records that the flow has")
-                .build(),
-            kept_octets: meter
-                .u64_gauge("hilum.flow.size")
-                .with_unit("By")
-                .with_description("Octets that the flow takes up on disk, with large bodies")
-                .build(),
+            kept: gauge("hilum.flow.records", "{record}", "Records that the flow has"),
+            kept_octets: gauge(
+                "hilum.flow.size",
+                "By",
+                "Octets that the flow takes up on disk, with large bodies",
+            ),
             deleted: counter("hilum.retention.deleted", "{record}", "Entries deleted, by log and rule"),
             deleted_octets: counter("hilum.retention.deleted.size", "By", "Octets deleted, by log and rule"),
             plugin_counters: counter("hilum.plugin.count", "1", "What plugins count, by name"),

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use hilum_client::{Config, Credit, Digest, Durability, Offset, Refusal, RefusalCode};
+use hilum_core::Timestamp;
 use hilum_core::chain::{Plan, Receipt};
 use hilum_core::session::{
     Accepted, ControlServer, DownloadServer, Incoming, Machine, PublisherServer, PublisherServerEvent,
     SubscriptionServer, SubscriptionServerEvent, UploadServer,
 };
 use hilum_core::wire::large::UploadAck;
-use hilum_core::Timestamp;
 use hilum_core::wire::publisher::{Opened, PublishedRecord};
 use hilum_core::wire::subscription::{DeliveredBody, Delivery};
 use hilum_core::wire::{ALPN, CloseCode};
@@ -286,12 +286,7 @@ async fn subscription(
     .await;
 }
 
-async fn upload(
-    mut machine: UploadServer,
-    send: &mut SendStream,
-    mut recv: RecvStream,
-    seen: &Mutex<Seen>,
-) {
+async fn upload(mut machine: UploadServer, send: &mut SendStream, mut recv: RecvStream, seen: &Mutex<Seen>) {
     let mut body = BytesMut::new();
     if machine.request().flow.as_str() == "full" {
         machine.refuse(Refusal::retryable(RefusalCode::Unavailable, "the disk is full"));

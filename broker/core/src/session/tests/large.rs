@@ -7,7 +7,8 @@ const WHOLE: &[u8] = b"0123456789";
 
 fn upload(size: u64) -> (UploadClient, UploadServer) {
     let position = ProducerPosition { producer: ProducerId([2; 16]), sequence: 1 };
-    let open = OpenUpload { flow: "imaging".parse().unwrap(), position, known_since: None, head: head(), size };
+    let open =
+        OpenUpload { flow: "imaging".parse().unwrap(), position, known_since: None, head: head(), size };
     let mut client = UploadClient::new(open.clone());
     let Accepted::Upload(server) = accept(&mut client) else { panic!("upload") };
     assert_eq!(server.request(), &open);
@@ -71,7 +72,8 @@ fn what_is_stored_already_is_acked_without_its_body() {
 
 #[test]
 fn a_body_of_another_size_is_refused() {
-    for (body, how) in [(&b"012345678901"[..], "more octets"), (b"01234", "fewer octets"), (b"", "fewer octets")]
+    for (body, how) in
+        [(&b"012345678901"[..], "more octets"), (b"01234", "fewer octets"), (b"", "fewer octets")]
     {
         let (mut client, mut server) = upload(10);
         server.ready(0, Timestamp(9));
@@ -109,7 +111,13 @@ fn answers_of_an_upload_come_in_their_order() {
 #[test]
 fn a_body_may_not_come_before_the_broker_is_ready() {
     let position = ProducerPosition { producer: ProducerId([2; 16]), sequence: 1 };
-    let open = Open::Upload(OpenUpload { flow: "imaging".parse().unwrap(), position, known_since: None, head: head(), size: 1 });
+    let open = Open::Upload(OpenUpload {
+        flow: "imaging".parse().unwrap(),
+        position,
+        known_since: None,
+        head: head(),
+        size: 1,
+    });
     let mut octets = frame(&open);
     octets.extend_from_slice(b"0");
     let Ok(Some(Accepted::Upload(server))) = accept_octets(&octets) else { panic!("upload") };
@@ -201,7 +209,11 @@ fn a_download_may_be_refused() {
 }
 
 /// One try of a download, which ends after `limit` octets of the body. What it gave.
-fn try_download(client: &mut DownloadClient, body: &[u8], limit: usize) -> Result<Vec<DownloadEvent>, Violation> {
+fn try_download(
+    client: &mut DownloadClient,
+    body: &[u8],
+    limit: usize,
+) -> Result<Vec<DownloadEvent>, Violation> {
     let mut server = downloaded_from(client);
     assert!(server.start(body.len() as u64, Digest::of(body)));
     let mut out = BytesMut::new();

@@ -5,7 +5,8 @@ use crate::record::Timestamp;
 use crate::wire::publisher::Opened;
 
 pub(super) fn opening() -> Pair<PublisherClient, PublisherServer> {
-    let open = OpenPublisher { flow: "device".parse().unwrap(), producer: ProducerId([1; 16]), known_since: None };
+    let open =
+        OpenPublisher { flow: "device".parse().unwrap(), producer: ProducerId([1; 16]), known_since: None };
     let mut client = PublisherClient::new(open.clone(), 1);
     let Accepted::Publisher(server) = accept(&mut client) else { panic!("publisher") };
     assert_eq!(server.request(), &open);

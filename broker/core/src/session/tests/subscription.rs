@@ -113,7 +113,8 @@ fn a_record_that_comes_again_ends_its_earlier_delivery_on_both_sides() {
     assert_eq!(pair.drive().unwrap().1, [], "a late answer is none");
     pair.client.ack(2);
     assert_eq!(pair.drive().unwrap().1, [SubscriptionServerEvent::Acked(vec![2])]);
-    let late = wire::subscription::ToBroker::Settle(Settle { acked: vec![DeliveryRange { first: 1, last: 1 }] });
+    let late =
+        wire::subscription::ToBroker::Settle(Settle { acked: vec![DeliveryRange { first: 1, last: 1 }] });
     pair.server.deliver(again(7, 3)).unwrap();
     pair.server.handle_data(&frame(&late));
     assert_eq!(pair.server.poll_event(), Ok(Some(SubscriptionServerEvent::Acked(vec![]))), "nor from others");

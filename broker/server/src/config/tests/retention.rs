@@ -61,13 +61,16 @@ fn says_what_is_wrong_and_where() {
             error: flows/imaging.toml:10:14: `retention.until_read`: yes or no is needed here, this is of type string
             help: write it as `true` or `false`"#]],
     );
-    check_retention("max_age = \"0s\"\nmax_bytes = \"0\"\nmax_record = 5", expect![[r#"
+    check_retention(
+        "max_age = \"0s\"\nmax_bytes = \"0\"\nmax_record = 5",
+        expect![[r#"
         error: flows/imaging.toml:7:11: `retention.max_age`: this would keep nothing: leave the key out to keep everything
         help: for example `max_age = "30d"`
         error: flows/imaging.toml:8:13: `retention.max_bytes`: this would keep nothing: leave the key out to keep everything
         help: for example `max_bytes = "10GiB"`
         error: flows/imaging.toml:9:1: `retention.max_record`: there is no such key
-        help: did you mean `max_records`?"#]]);
+        help: did you mean `max_records`?"#]],
+    );
     check_main(
         "[labels]",
         "[audit]\nmax_age = 30\n\n[quarantine]\nmax_age = \"soon\"\n\n[labels]",

@@ -132,7 +132,11 @@ impl Uploads {
     }
 
     /// Takes an upload for a stream, with what is here of it. The stream that had it leaves first; none if it does not.
-    pub(super) async fn take(self: &Arc<Self>, key: &UploadKey, size: u64) -> Option<(Turn, Option<Staging>)> {
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        key: &UploadKey,
+        size: u64,
+    ) -> Option<(Turn, Option<Staging>)> {
         let taking = async {
             loop {
                 match self.try_take(key, size) {
@@ -174,7 +178,8 @@ impl Uploads {
         if entries.values().filter(|entry| parked(entry)).count() >= PARKED_MAX {
             return tracing::warn!(flow = %key.flow, "an upload that broke off is not kept: there are too many");
         }
-        let mut own: Vec<(u64, u64, UploadKey)> = entries.iter().filter_map(|it| it_of(it, &key.principal)).collect();
+        let mut own: Vec<(u64, u64, UploadKey)> =
+            entries.iter().filter_map(|it| it_of(it, &key.principal)).collect();
         own.sort_by_key(|(number, ..)| *number);
         let number = own.last().map_or(0, |(number, ..)| number + 1);
         let mut octets: u64 = own.iter().map(|(_, octets, _)| octets).sum();
@@ -244,7 +249,9 @@ impl Turn {
         match staging.park().await {
             Ok(Some(staging)) => self.uploads.keep(&self.key, staging),
             Ok(None) => {}
-            Err(error) => tracing::warn!(flow = %self.key.flow, %error, "an upload that broke off is not kept"),
+            Err(error) => {
+                tracing::warn!(flow = %self.key.flow, %error, "an upload that broke off is not kept")
+            }
         }
     }
 }

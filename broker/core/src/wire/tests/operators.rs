@@ -1,0 +1,159 @@
+//! Examples of the frames of the operators' stream.
+
+use bytes::Bytes;
+
+use super::{example, head};
+use crate::control::HoldId;
+use crate::digest::Digest;
+use crate::name::FlowName;
+use crate::policy::Right;
+use crate::record::{Offset, Timestamp};
+use crate::wire::admin::*;
+use crate::wire::{Open, Refusal, RefusalCode};
+
+/// One of each frame, with its name.
+pub(super) fn examples() -> Vec<(&'static str, Bytes)> {
+    [requests(), answers()].concat()
+}
+
+fn imaging() -> FlowName {
+    "imaging".parse().unwrap()
+}
+
+fn of() -> QuarantineId {
+    QuarantineId { flow: imaging(), id: Offset(7) }
+}
+
+fn subscription() -> SubscriptionId {
+    SubscriptionId { flow: imaging(), subscription: "research".parse().unwrap() }
+}
+
+fn entry() -> QuarantineEntry {
+    QuarantineEntry {
+        id: Offset(7),
+        time: Timestamp(1_700_000_000_000),
+        delivery: None,
+        stage: Some("check".parse().unwrap()),
+        code: Short::new("denied"),
+        reason: Short::new("no rule allows it"),
+        octets: 5,
+        source: "spiffe://st-marys/device/mri-1".parse().unwrap(),
+    }
+}
+
+/// What operators send.
+fn requests() -> Vec<(&'static str, Bytes)> {
+    let list = ListQuarantine {
+        flow: imaging(),
+        from: Offset(0),
+        since: Some(Timestamp(1_700_000_000_000)),
+        until: None,
+        code: Some(Short::new("denied")),
+    };
+    let read = ReadAudit {
+        from: Offset(0),
+        since: None,
+        until: None,
+        flow: Some(imaging()),
+        principal: None,
+        action: Some(Short::new("released")),
+    };
+    vec![
+        example("open-admin", Open::Admin(OpenAdmin { note: "ticket 12".into() })),
+        example("admin-flows", ToBroker::Flows(ListFlows { after: None })),
+        example(
+            "admin-subscriptions",
+            ToBroker::Subscriptions(ListSubscriptions { flow: imaging(), after: None }),
+        ),
+        example("admin-quarantine", ToBroker::Quarantine(list)),
+        example("admin-show", ToBroker::Show(ShowQuarantined { of: of(), disclose: true })),
+        example("admin-body", ToBroker::Body(ReadBody { of: of(), from: 0 })),
+        example("admin-release", ToBroker::Release(of())),
+        example("admin-destroy", ToBroker::Destroy(of())),
+        example("admin-pause", ToBroker::Pause(subscription())),
+        example("admin-resume", ToBroker::Resume(subscription())),
+        example(
+            "admin-seek",
+            ToBroker::Seek(SeekSubscription { of: subscription(), to: SeekTo::Offset(Offset(298)) }),
+        ),
+        example("admin-holds", ToBroker::Holds(ListHolds { after: None })),
+        example("admin-add-hold", ToBroker::AddHold(AddHold { flow: imaging(), key: Some("mri-1".into()) })),
+        example("admin-remove-hold", ToBroker::RemoveHold(RemoveHold { flow: imaging(), id: HoldId(3) })),
+        example("admin-audit", ToBroker::Audit(read)),
+    ]
+}
+
+/// What the broker sends.
+fn answers() -> Vec<(&'static str, Bytes)> {
+    let shown = Shown {
+        entry: entry(),
+        made: Timestamp(1_700_000_000_000),
+        stakeholder: "imaging-dept".parse().unwrap(),
+        labels: vec!["phi".parse().unwrap()],
+        is_large: false,
+        disclosed: Some(Disclosed { head: head(), digest: Digest([0xdd; 32]) }),
+    };
+    let status = SubscriptionStatus {
+        subscription: "research".parse().unwrap(),
+        cursor: Offset(298),
+        lag: 2,
+        oldest_milliseconds: Some(1500),
+        in_flight: 1,
+        put_off: 1,
+        readers: 1,
+        paused: false,
+    };
+    let event = AuditEvent {
+        number: Offset(12),
+        time: Timestamp(1_700_000_000_000),
+        principal: Some("spiffe://st-marys/operator".parse().unwrap()),
+        flow: Some(imaging()),
+        subscription: None,
+        offset: None,
+        action: Short::new("released"),
+        reason: "quarantine record 7".into(),
+    };
+    let hold = HoldStatus {
+        id: HoldId(3),
+        flow: imaging(),
+        has_key: true,
+        key: None,
+        reason: Short::new("case 12"),
+        by: "spiffe://st-marys/operator".parse().unwrap(),
+        time: Timestamp(1_700_000_000_000),
+    };
+    let flow = FlowStatus {
+        flow: imaging(),
+        start: Offset(0),
+        end: Offset(300),
+        octets: 4096,
+        quarantined: 1,
+        quarantine_octets: 517,
+        quarantine_octets_max: 4 << 30,
+        fault: None,
+    };
+    vec![
+        example("admin-opened", ToClient::Opened(Opened { may: vec![Right::Inspect, Right::Quarantine] })),
+        example("admin-refused", ToClient::Refused(Refusal::new(RefusalCode::NotFound, "no record 8"))),
+        example("admin-done", ToClient::Done),
+        example("admin-flow-page", ToClient::Flows(FlowPage { flows: vec![flow], more: false })),
+        example(
+            "admin-subscription-page",
+            ToClient::Subscriptions(SubscriptionPage { subscriptions: vec![status], more: false }),
+        ),
+        example(
+            "admin-quarantine-page",
+            ToClient::Quarantine(QuarantinePage { entries: vec![entry()], next: Some(Offset(8)) }),
+        ),
+        example("admin-shown", ToClient::Shown(shown)),
+        example("admin-body-part", ToClient::Body(BodyPart { octets: Bytes::from_static(b"DICOM") })),
+        example("admin-released", ToClient::Released(Released::Stored(Offset(300)))),
+        example("admin-hold-page", ToClient::Holds(HoldPage { holds: vec![hold], more: false })),
+        example("admin-hold-added", ToClient::HoldAdded(HoldId(3))),
+        example("admin-sought", ToClient::Sought(Offset(298))),
+        example(
+            "admin-audit-page",
+            ToClient::Audit(AuditPage { events: vec![event], next: Offset(13), at_end: true }),
+        ),
+    ]
+}
