@@ -341,7 +341,7 @@ impl Deliveries {
         self.next = offset.0 + 1;
         if !self.settled_ahead.is_empty() || !self.attempts_ahead.is_empty() {
             self.attempts_ahead = self.attempts_ahead.split_off(&self.next);
-            self.settled_ahead.retain(|_, last| *last >= offset.0 + 1);
+            self.settled_ahead.retain(|_, last| *last > offset.0);
         }
     }
 

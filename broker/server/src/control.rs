@@ -193,7 +193,7 @@ impl Shared {
             match self.write_snapshot().await {
                 Ok(written) => *entries = written,
                 Err(error) => {
-                    tracing::warn!(%error, "the log of operators' decisions could not be compacted yet")
+                    tracing::warn!(%error, "the log of operators' decisions could not be compacted yet");
                 }
             }
         }

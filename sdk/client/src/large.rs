@@ -33,6 +33,7 @@ pub struct LargeBody {
 }
 
 /// How a body begins.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 enum Begun {
     Started(Stream, DownloadClient, DownloadStart),
     /// It is another body than the one that a part is here of.

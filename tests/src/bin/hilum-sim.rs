@@ -47,7 +47,8 @@ mod randomness {
         let seed = SEED.load(Ordering::SeqCst);
         if seed == 0 {
             // SAFETY: the caller's promise is the system call's.
-            return unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) as isize };
+            let filled = unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) };
+            return isize::try_from(filled).unwrap_or(-1);
         }
         let call = CALLS.with(|calls| calls.replace(calls.get() + 1));
         for at in 0..length {

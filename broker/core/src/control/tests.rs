@@ -126,7 +126,7 @@ fn a_snapshot_that_was_not_finished_changes_nothing() {
     assert_eq!(snapshot.len(), 2);
     let release = Decision::Release { id: HoldId(1), by: broker(), time: Timestamp(0) }.to_entry(&broker());
     let [first, second] = [snapshot[0].clone(), snapshot[1].clone()];
-    let begun = [&snapshot[..], &[first.clone()]].concat();
+    let begun = [&snapshot[..], std::slice::from_ref(&first)].concat();
     let without_partial = |state: State| State { partial: None, ..state };
     assert_eq!(without_partial(fold(&begun)), state);
     let cut_off = fold(&[first.clone(), second.clone(), first.clone(), release.clone(), second.clone()]);

@@ -353,8 +353,8 @@ mod tests {
         assert!(answers(&[], opened.clone()).is_ok());
         for (before, then) in [
             (&[][..], ToClient::Done),
-            (&[opened.clone()], ToClient::Done),
-            (&[opened.clone()], opened.clone()),
+            (std::slice::from_ref(&opened), ToClient::Done),
+            (std::slice::from_ref(&opened), opened.clone()),
         ] {
             assert_eq!(answers(before, then).unwrap_err().code, CloseCode::Unexpected);
         }

@@ -208,6 +208,7 @@ impl Short {
 
 /// What the broker answers: first one of `Opened` and `Refused`, then one frame for each that the client sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on its way to or from a stream")]
 pub enum ToClient {
     /// Questions may be asked.
     Opened(Opened),

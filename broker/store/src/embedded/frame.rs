@@ -44,8 +44,8 @@ pub(super) const TAG_OCTETS: usize = 16;
 pub(super) const ROW_OCTETS: usize = 8;
 const MAGIC: [u8; 4] = *b"HFRM";
 const CRC_AT: Range<usize> = 52..56;
-/// Octets of a gap's payload.
-const GAP_OCTETS: usize = 4 + TAG_OCTETS;
+/// Octets of a gap's payload: a number and a tag.
+const GAP_OCTETS: u32 = 4 + 16;
 /// Octets of the largest payload that is ever written; a longer one is not a frame.
 pub(super) const PAYLOAD_OCTETS_MAX: usize =
     APPEND_OCTETS_MAX + APPEND_ENTRIES_MAX * (ROW_OCTETS + TAG_OCTETS);
@@ -142,7 +142,7 @@ impl Header {
                     && (entries * (ROW_OCTETS + TAG_OCTETS)..=PAYLOAD_OCTETS_MAX).contains(&payload)
             }
             Kind::Mark => entries == 0 && payload == 0,
-            Kind::Erased | Kind::Lost => entries > 0 && payload == GAP_OCTETS,
+            Kind::Erased | Kind::Lost => entries > 0 && payload == GAP_OCTETS as usize,
         };
         possible.then_some(header)
     }
@@ -194,7 +194,7 @@ pub(super) fn gap(
         nonce: nonce_counter,
         position: 0,
         synced: 0,
-        payload_octets: GAP_OCTETS as u32,
+        payload_octets: GAP_OCTETS,
         payload_crc: crc32c::crc32c(&octets[HEADER_OCTETS..]),
     };
     octets.push(END);

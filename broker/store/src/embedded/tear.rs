@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::embedded::frame::Kind;
 
-    const PAYLOAD: usize = 2000;
+    const PAYLOAD: u16 = 2000;
 
     fn segment() -> Segment {
         Segment::plan(Path::new("/x"), &LogName::Audit, 7, 0).unwrap()
@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn push(segment: &Segment, file: &mut Vec<u8>, first: u64, synced: usize) {
-        let payload = [0xa5; PAYLOAD];
+        let payload = [0xa5; PAYLOAD as usize];
         let header = Header {
             kind: Kind::Entries,
             entries: 1,
@@ -203,7 +203,7 @@ mod tests {
             nonce: 0,
             position: file.len() as u64,
             synced: synced as u64,
-            payload_octets: PAYLOAD as u32,
+            payload_octets: PAYLOAD.into(),
             payload_crc: crc32c::crc32c(&payload),
         };
         file.extend_from_slice(&header.encode(&segment.salt));

@@ -145,7 +145,7 @@ impl World {
                 break;
             }
             // A record is for later where its offset says so, whoever reads it.
-            let due = if offset.0 % 11 == 0 { due } else { 0 };
+            let due = if offset.0.is_multiple_of(11) { due } else { 0 };
             match self.of.offer(reader, offset, key_of(offset.0), due, self.now) {
                 Offered::Claimed(claim) => self.delivered(reader, claim),
                 Offered::Full => break,

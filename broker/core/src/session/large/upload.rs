@@ -1,6 +1,6 @@
 //! Uploads: the broker says where to begin, the client sends the rest of the body and the digest of all of it.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::super::{Input, Machine, Received, Violation, put};
 use crate::digest::{Digest, Hasher};
@@ -123,7 +123,7 @@ impl Outgoing {
     /// Takes octets read from `position`, which follow those taken before or repeat them, and gives those of them that are to
     /// be sent where the broker wants them from `from` on. None where octets are left out, or there are more than the size.
     #[must_use]
-    pub fn handle_octets(&mut self, position: u64, octets: Bytes, from: u64) -> Option<Bytes> {
+    pub fn handle_octets(&mut self, position: u64, mut octets: Bytes, from: u64) -> Option<Bytes> {
         let end = position.checked_add(octets.len() as u64)?;
         if position > self.hashed || end > self.size {
             return None;
@@ -133,7 +133,8 @@ impl Outgoing {
             self.hashed = end;
         }
         let skipped = within(from.saturating_sub(position)).min(octets.len());
-        Some(octets.slice(skipped..))
+        octets.advance(skipped);
+        Some(octets)
     }
 
     /// The digest of the whole body, once all of it was read: to be sent after it.

@@ -250,7 +250,7 @@ impl Turn {
             Ok(Some(staging)) => self.uploads.keep(&self.key, staging),
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(flow = %self.key.flow, %error, "an upload that broke off is not kept")
+                tracing::warn!(flow = %self.key.flow, %error, "an upload that broke off is not kept");
             }
         }
     }

@@ -115,7 +115,7 @@ fn flip_everywhere(sample: &Sample) {
             match error {
                 Some(_) => {}
                 None if entries == sample.expected => {
-                    assert!(is_mark[at], "{place}: harmless, and not a mark")
+                    assert!(is_mark[at], "{place}: harmless, and not a mark");
                 }
                 None => panic!("{place}: acknowledged entries are silently missing"),
             }

@@ -110,9 +110,9 @@ fn a_rotation_may_be_cut_off_at_every_step() {
             let store = Sample::open(found.path()).unwrap_or_else(|error| panic!("step {step}: {error}"));
             sample.check(&store, &["x", "yy"]);
             if text(&found.path().join("kek")) == old {
-                with_old += 1
+                with_old += 1;
             } else {
-                with_new += 1
+                with_new += 1;
             }
             assert!(!new_name(&found.path().join("kek")).exists(), "step {step}: settled");
         }

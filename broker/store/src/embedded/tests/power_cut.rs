@@ -88,7 +88,7 @@ fn live(store: &Store, disk: &PowerDisk, model: &mut Model, random: &mut Random)
 }
 
 fn check(store: &Store, model: &mut Model, place: &str) {
-    for number in 0..2 {
+    for (number, log) in LOGS.iter().enumerate() {
         let found = read_all(store.log().as_ref(), &log_name(number), 0);
         let found = found.unwrap_or_else(|error| panic!("{place}: {error}"));
         let mut found: HashMap<u64, bytes::Bytes> =
@@ -97,11 +97,7 @@ fn check(store: &Store, model: &mut Model, place: &str) {
             match found.remove(offset) {
                 Some(octets) => {
                     assert!(!model.gone[number].contains(offset), "{place}: {offset} was erased and is back");
-                    assert_eq!(
-                        octets,
-                        entry_of(LOGS[number], text).into_octets(),
-                        "{place}: {offset} is another"
-                    );
+                    assert_eq!(octets, entry_of(log, text).into_octets(), "{place}: {offset} is another");
                 }
                 None => {
                     let may_be_gone =
