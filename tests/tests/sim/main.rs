@@ -24,7 +24,8 @@ fn text(output: &Output) -> String {
 #[test]
 fn seeds_hold() {
     let output = simulate(&["--seeds", &SEEDS.to_string()]);
-    assert!(output.status.success(), "{}", text(&output));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {}{said}", output.status, text(&output));
     assert!(text(&output).contains(&format!("{SEEDS} seeds from 0, 0 failed")), "{}", text(&output));
 }
 
