@@ -1,32 +1,63 @@
 //! A load of publishers and a reader that go on over the ends of many broker processes, and know afterwards what must be there.
 
-use std::collections::{BTreeMap, VecDeque};
+mod follower;
+mod source;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use hilum_client::{Ack, Client, Delivery, DeliveryBody, PendingAck, PublishError, Record, Resume};
+use hilum_client::{Client, Delivery, DeliveryBody, Record};
 use hilum_core::limits::INLINE_BODY_OCTETS_MAX;
-use hilum_core::record::{ProducerId, ProducerPosition};
 use hilum_tests::{Broker, Flow, Hospital, Subscription};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{CREDIT, name, next, nothing_comes, subscribe};
+use self::follower::Follower;
+use self::source::Source;
+use crate::support::{nothing_comes, subscribe};
 
-/// Records that a publisher has under way.
-const WINDOW: usize = 32;
 /// Publishers of small records. One more publishes large ones.
 const SMALL: u8 = 3;
-/// The longest pause between two large records, so that a run does not fill the disk.
-const LARGE_PAUSE: Duration = Duration::from_millis(60);
 /// Every publisher has an ack, or the reader has read, by then.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What went wrong so far, in words.
 type Faults = Arc<Mutex<Vec<String>>>;
+
+/// What the broker of a run is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// It may break off at any moment.
+    Ending,
+    Over,
+}
+
+/// Why somebody stopped before the broker was over.
+enum Stopped {
+    /// As the end of a broker does it to all; wrong at any other time.
+    Broken(String),
+    /// The broker said what is wrong at any time.
+    Wrong(String),
+}
+
+impl Stopped {
+    fn broken(error: impl Display) -> Self {
+        Self::Broken(error.to_string())
+    }
+
+    /// What was wrong, if anything was.
+    fn fault(self, stage: Stage) -> Option<String> {
+        match self {
+            Self::Broken(_) if stage != Stage::Serving => None,
+            Self::Broken(what) | Self::Wrong(what) => Some(what),
+        }
+    }
+}
 
 /// Publishers of flow `records`, and a reader of its subscription `follow`.
 pub(crate) struct Load {
@@ -57,17 +88,17 @@ impl Load {
         end: impl FnOnce(Broker),
     ) -> Self {
         let Self { sources, follower, faults } = self;
-        let (ending, ended) = watch::channel(false);
+        let (to, stage) = watch::channel(Stage::Serving);
         let mut publishing = JoinSet::new();
         let mut progress = Vec::new();
         for source in sources {
             let client = connect(hospital, &broker, "scanner").await;
             progress.push(source.progress.subscribe());
             progress.last_mut().expect("it was just pushed").mark_unchanged();
-            publishing.spawn(source.run(client, ended.clone()));
+            publishing.spawn(source.run(client, stage.clone()));
         }
         let reader = connect(hospital, &broker, "reader").await;
-        let following = tokio::spawn(follower.run(reader, ended));
+        let following = tokio::spawn(follower.run(reader, stage));
         for progress in &mut progress {
             let moved = timeout(PATIENCE, progress.changed()).await;
             if moved.is_err() {
@@ -77,8 +108,9 @@ impl Load {
             }
         }
         sleep(time).await;
+        to.send_replace(Stage::Ending);
         end(broker);
-        ending.send_replace(true);
+        to.send_replace(Stage::Over);
         let mut sources = publishing.join_all().await;
         sources.sort_by_key(|source| source.number);
         Self { sources, follower: following.await.unwrap(), faults }
@@ -165,216 +197,9 @@ async fn body(delivery: &Delivery) -> Bytes {
 }
 
 /// Waits for the end of the broker.
-async fn is_over(mut ended: watch::Receiver<bool>) {
+async fn is_over(mut stage: watch::Receiver<Stage>) {
     // The sender goes only after it has said so.
-    let _ = ended.wait_for(|ended| *ended).await;
-}
-
-/// One publisher over all its connections: it numbers its records from 1 and goes on where the last ack was.
-struct Source {
-    number: u8,
-    acked: u64,
-    progress: watch::Sender<u64>,
-    faults: Faults,
-}
-
-impl Source {
-    fn new(number: u8, faults: Faults) -> Self {
-        Self { number, acked: 0, progress: watch::Sender::new(0), faults }
-    }
-
-    fn producer(&self) -> ProducerId {
-        ProducerId([self.number + 1; 16])
-    }
-
-    fn position(&self) -> ProducerPosition {
-        ProducerPosition { producer: self.producer(), sequence: self.acked + 1 }
-    }
-
-    fn fault(&self, what: &str) {
-        let said = format!("publisher {} after {}: {what}", self.number, self.acked);
-        self.faults.lock().unwrap().push(said);
-    }
-
-    fn acked(&mut self, sequence: u64) {
-        self.acked = sequence;
-        self.progress.send_replace(sequence);
-    }
-
-    /// Publishes until the end of the broker.
-    async fn run(mut self, client: Client, ended: watch::Receiver<bool>) -> Self {
-        let is_large = self.number >= SMALL;
-        let publishing =
-            async { if is_large { self.run_large(&client).await } else { self.run_small(&client).await } };
-        tokio::select! {
-            () = publishing => {}
-            () = is_over(ended) => {}
-        }
-        self
-    }
-
-    async fn run_small(&mut self, client: &Client) {
-        let resume = Resume { producer: self.producer(), next_sequence: self.acked + 1, known_since: None };
-        let Ok(publisher) = client.publisher_resuming(&name("records"), resume).await else { return };
-        if publisher.last_sequence() < self.acked {
-            self.fault(&format!("the broker knows of {} only", publisher.last_sequence()));
-            return;
-        }
-        let mut under_way: VecDeque<PendingAck> = VecDeque::new();
-        let mut sequence = self.acked;
-        loop {
-            while under_way.len() < WINDOW {
-                sequence += 1;
-                let Ok(pending) = publisher.enqueue(make(self.number, sequence)).await else { return };
-                under_way.push_back(pending);
-            }
-            let Some(oldest) = under_way.front_mut() else { return };
-            if !self.note(&oldest.await) {
-                return;
-            }
-            under_way.pop_front();
-            while let Some(answered) = under_way.front_mut().and_then(|oldest| oldest.now_or_never()) {
-                under_way.pop_front();
-                if !self.note(&answered) {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Acks come in the order of the records.
-    fn note(&mut self, answered: &Result<Ack, PublishError>) -> bool {
-        let Ok(ack) = answered else { return false };
-        if ack.sequence != self.acked + 1 {
-            self.fault(&format!("an ack of {}", ack.sequence));
-            return false;
-        }
-        self.acked(ack.sequence);
-        true
-    }
-
-    async fn run_large(&mut self, client: &Client) {
-        let Ok(publisher) = client.publisher(&name("records")).await else { return };
-        loop {
-            let Record { head, body } = make(self.number, self.acked + 1);
-            let sent = publisher.publish_large_at(
-                self.position(),
-                None,
-                head,
-                body.len() as u64,
-                std::io::Cursor::new(&body),
-            );
-            if sent.await.is_err() {
-                return;
-            }
-            self.acked(self.acked + 1);
-            let thousandths = u32::try_from(self.acked * 37 % 1000).unwrap();
-            sleep(LARGE_PAUSE * thousandths / 1000).await;
-        }
-    }
-
-    /// What the last broker may have stored and could not ack any more is sent again; then everything is acked.
-    async fn settle(&mut self, client: &Client) {
-        if self.number >= SMALL {
-            let publisher = client.publisher(&name("records")).await.unwrap();
-            let Record { head, body } = make(self.number, self.acked + 1);
-            let size = body.len() as u64;
-            publisher
-                .publish_large_at(self.position(), None, head, size, std::io::Cursor::new(&body))
-                .await
-                .unwrap();
-            self.acked += 1;
-            return;
-        }
-        let resume = Resume { producer: self.producer(), next_sequence: self.acked + 1, known_since: None };
-        let publisher = client.publisher_resuming(&name("records"), resume).await.unwrap();
-        let last = self.acked + WINDOW as u64;
-        if !(self.acked..=last).contains(&publisher.last_sequence()) {
-            self.fault(&format!("the broker knows of {}", publisher.last_sequence()));
-            return;
-        }
-        for sequence in self.acked + 1..=last {
-            let ack = publisher.publish(make(self.number, sequence)).await.unwrap();
-            assert_eq!(ack.sequence, sequence);
-        }
-        self.acked = last;
-    }
-}
-
-/// Reads subscription `follow` while there is load, and acks what it has seen.
-struct Follower {
-    seen: BTreeMap<u8, Vec<bool>>,
-    faults: Faults,
-}
-
-impl Follower {
-    fn new(faults: Faults) -> Self {
-        Self { seen: BTreeMap::new(), faults }
-    }
-
-    async fn run(mut self, client: Client, ended: watch::Receiver<bool>) -> Self {
-        tokio::select! {
-            () = self.follow(&client) => {}
-            () = is_over(ended) => {}
-        }
-        self
-    }
-
-    async fn follow(&mut self, client: &Client) {
-        let opened = client.subscribe(&name("records"), &name("follow"), CREDIT).await;
-        let Ok(mut subscription) = opened else { return };
-        let mut last = None;
-        while let Ok(Some(delivery)) = subscription.next().await {
-            let offset = delivery.offset();
-            if last.is_some_and(|last| last >= offset) {
-                self.faults.lock().unwrap().push(format!("the reader got {offset} after {last:?}"));
-            }
-            last = Some(offset);
-            self.note(&delivery);
-            delivery.ack();
-        }
-    }
-
-    fn note(&mut self, delivery: &Delivery) {
-        let (number, sequence) = read_key(delivery);
-        let seen = self.seen.entry(number).or_default();
-        let index = usize::try_from(sequence).unwrap();
-        if seen.len() <= index {
-            seen.resize(index + 1, false);
-        }
-        seen[index] = true;
-    }
-
-    /// The first record of a publisher that was acked and not read.
-    fn first_missing(&self, settled: &BTreeMap<u8, u64>) -> Option<(u8, u64)> {
-        settled.iter().find_map(|(number, acked)| {
-            let seen = self.seen.get(number).map_or(&[][..], Vec::as_slice);
-            let is_missing =
-                |sequence: &u64| !seen.get(usize::try_from(*sequence).unwrap()).is_some_and(|seen| *seen);
-            (1..=*acked).find(is_missing).map(|sequence| (*number, sequence))
-        })
-    }
-
-    /// Reads what is left.
-    async fn catch_up(&mut self, client: &Client, settled: &BTreeMap<u8, u64>) {
-        let mut subscription = client.subscribe(&name("records"), &name("follow"), CREDIT).await.unwrap();
-        let last = settled.iter().map(|(number, acked)| (*number, *acked)).collect::<Vec<_>>();
-        let has_seen_the_last = |this: &Self| {
-            last.iter()
-                .all(|(number, acked)| this.seen.get(number).is_some_and(|seen| seen.len() as u64 > *acked))
-        };
-        while !has_seen_the_last(self) {
-            let delivery = next(&mut subscription).await;
-            self.note(&delivery);
-            delivery.ack();
-        }
-        if let Some((number, sequence)) = self.first_missing(settled) {
-            let what = format!(
-                "the reader never got record {sequence} of publisher {number}, and its cursor is past it"
-            );
-            self.faults.lock().unwrap().push(what);
-        }
-    }
+    let _ = stage.wait_for(|stage| *stage == Stage::Over).await;
 }
 
 /// The record of a publisher with a number; the same at every try.
