@@ -1,8 +1,9 @@
-//! The project's own tasks: `cargo xtask demo | test | interop | ci | bench`.
+//! The project's own tasks: `cargo xtask demo | test | interop | crash | power | sim | ci | bench`.
 //!
 //! Each does all its own set-up, so that a fresh machine needs a Rust toolchain and a C compiler and nothing else (`interop`
 //! also needs Python with pip, and npm).
 
+mod endurance;
 mod interop;
 mod sim;
 mod step;
@@ -18,6 +19,8 @@ const USAGE: &str = "usage: cargo xtask <task>
   demo [ARGS]        build everything and run the example hospital
   test [ARGS]        build everything and run all tests; ARGS go to `cargo test`
   interop [--accept] run third-party files through a live broker; --accept writes what happened down as what is expected
+  crash [--cycles N] kill a broker under load, N times; nothing acked may be lost, doubled or out of order
+  power [--cuts N]   cut the power of a broker's disk under load, N times; nothing acked may be lost
   sim ARGS           run seeds of the simulation: --seeds N [--from S], or --seed S --events to see one
   ci                 test, formatting, clippy, interop; stops at the first failure
   bench ARGS         build with optimisation and run `hilum bench ARGS`";
@@ -42,6 +45,8 @@ fn run(task: &str, rest: &[String]) -> anyhow::Result<()> {
         "interop" => interop::run(rest),
         "ci" if rest.is_empty() => ci(),
         "bench" => bench(rest),
+        "crash" => endurance::run(&endurance::CRASH, rest),
+        "power" => endurance::run(&endurance::POWER, rest),
         "sim" => sim::run(rest),
         "" | "help" | "--help" | "-h" => {
             println!("{USAGE}");
