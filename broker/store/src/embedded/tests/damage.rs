@@ -5,8 +5,9 @@ use hilum_core::limits::BLOB_CHUNK_OCTETS;
 use super::super::frame::{Kind, MARK_OCTETS, TAG_OCTETS};
 use super::super::tear::{Piece, Walk};
 use super::*;
-use crate::embedded::reader;
+use crate::embedded::{reader, repair, verify};
 use crate::limits::APPEND_OCTETS_MAX;
+use hilum_core::LogName;
 
 /// A closed store with three segments: the files of its log and its keys, and what is in it.
 struct Sample {
@@ -266,6 +267,36 @@ fn a_damaged_log_takes_nothing_and_the_others_go_on() {
     let offset =
         block_on(store.log().append(&hilum_core::LogName::Audit, vec![event(1)], Durability::Fsynced));
     assert_eq!(offset.unwrap(), Offset(0), "another log");
+}
+
+#[test]
+fn a_repair_gives_up_what_is_damaged_and_nothing_else() {
+    let sample = Sample::new();
+    let mut octets = sample.files[1].1.clone();
+    let middle = octets.len() / 2;
+    octets[middle] ^= 0x40;
+    sample.put(1, &octets);
+    let report =
+        |name: &LogName| verify(sample.dir.path(), &key(), Some(name), &mut |_| {}).unwrap().remove(0);
+    let found = report(&scans());
+    assert_eq!((found.damage.len(), found.given_up), (1, 0), "{found:?}");
+
+    let broker = hilum_core::PrincipalId::new("spiffe://st-marys/broker").unwrap();
+    let repaired = repair(sample.dir.path(), &key(), &scans(), &broker).unwrap();
+    assert_eq!(repaired.lost.len(), 1);
+    assert_eq!(std::fs::read(&repaired.kept[0]).unwrap(), octets, "the damaged file is kept");
+    let mended = report(&scans());
+    assert_eq!(mended.damage.len(), 0, "{mended:?}");
+    assert_eq!((mended.offsets.clone(), mended.entries + mended.given_up), (0..10, 10));
+    assert!((1..10).contains(&mended.given_up), "{mended:?}");
+    assert!(repair(sample.dir.path(), &key(), &scans(), &broker).unwrap().lost.is_empty(), "once is enough");
+
+    let store = open(&sample.dir);
+    let left = contents(&store).unwrap();
+    assert_eq!(left.len() as u64, mended.entries);
+    assert!(left.iter().all(|entry| sample.expected.contains(entry)), "what is served is what was written");
+    assert_eq!((left.first(), left.last()), (sample.expected.first(), sample.expected.last()));
+    assert_eq!(append(&store, &["k"]).unwrap(), 10, "offsets stay, and the log takes appends");
 }
 
 #[test]
