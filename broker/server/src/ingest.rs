@@ -173,9 +173,9 @@ impl Lane {
         durability: Durability,
     ) -> Result<(Self, LaneTasks), RecoverError> {
         let recovered = recover::recover(&shared, &flow).await?;
-        let recover::Found { producers, through, next_slot } = recovered;
+        let recover::Found { producers, through, next_slot, since } = recovered;
         let known = Arc::new(Mutex::new(Known { producers, through }));
-        let checkpoints = Checkpoints::new(shared.clone(), flow.clone(), known.clone(), next_slot);
+        let checkpoints = Checkpoints::new(shared.clone(), flow.clone(), known.clone(), next_slot, since);
         let (tail_sender, tail) = watch::channel(through);
         let written = Written::new(shared.clone(), &flow, durability, tail_sender);
         let (submissions, submitted) = mpsc::channel(limits::LANE_SUBMISSIONS_MAX);

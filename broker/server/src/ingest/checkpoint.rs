@@ -43,10 +43,11 @@ pub(super) struct Checkpoints {
     since: Mutex<Since>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Since {
-    octets: u64,
-    records: u64,
+/// What was stored after the last checkpoint.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Since {
+    pub(super) octets: u64,
+    pub(super) records: u64,
 }
 
 #[derive(Debug, Default)]
@@ -65,8 +66,16 @@ pub(super) enum CheckpointError {
 }
 
 impl Checkpoints {
-    pub(super) fn new(shared: Arc<Shared>, flow: FlowName, known: Arc<Mutex<Known>>, slot: u8) -> Self {
-        let (progress, since) = (tokio::sync::Mutex::new(Progress { slot }), Mutex::default());
+    /// `since` is what a start read after the checkpoint: it counts for the next one, or a broker that is killed again and again
+    /// would read ever more.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        flow: FlowName,
+        known: Arc<Mutex<Known>>,
+        slot: u8,
+        since: Since,
+    ) -> Self {
+        let (progress, since) = (tokio::sync::Mutex::new(Progress { slot }), Mutex::new(since));
         Self { shared, flow, known, progress, since }
     }
 
@@ -123,6 +132,8 @@ pub(super) struct Found {
     pub(super) through: Offset,
     /// The pages that are not its own.
     pub(super) next_slot: u8,
+    /// What had to be read after it.
+    pub(super) since: Since,
 }
 
 fn head_key(flow: &FlowName) -> Vec<u8> {
@@ -152,7 +163,8 @@ pub(super) async fn load(meta: &dyn Meta, flow: &FlowName) -> Option<Found> {
         return None;
     }
     let producers = Producers::decode(&octets).ok()?;
-    Some(Found { producers, through: Offset(u64::from_be_bytes(*through)), next_slot: (slot & 1) ^ 1 })
+    let through = Offset(u64::from_be_bytes(*through));
+    Some(Found { producers, through, next_slot: (slot & 1) ^ 1, since: Since::default() })
 }
 
 async fn get(meta: &dyn Meta, flow: &FlowName, key: Vec<u8>) -> Option<Vec<u8>> {

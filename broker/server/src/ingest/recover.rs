@@ -58,6 +58,8 @@ pub(super) async fn recover(shared: &Shared, flow: &FlowName) -> Result<Found, R
             let stored = Stored::decode(flow.clone(), entry.offset, &entry.octets)
                 .map_err(|source| RecoverError::Entry { flow: flow.clone(), offset: entry.offset, source })?;
             let envelope = stored.envelope();
+            found.since.records += 1;
+            found.since.octets += entry.octets.len() as u64;
             if entry.offset != expected {
                 // Whose records they were, nobody knows: a publisher that comes back is refused instead of stored twice.
                 found.producers.forget_all(envelope.accepted);

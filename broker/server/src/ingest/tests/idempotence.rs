@@ -41,6 +41,21 @@ async fn a_start_reads_only_what_came_after_the_checkpoint() {
 }
 
 #[tokio::test]
+async fn what_a_start_had_to_read_counts_for_the_next_checkpoint() {
+    let mut bench = Bench::plain().await;
+    for sequence in 1..=3 {
+        bench.settle(record(sequence, text("a"))).await;
+        bench = open(bench.store.crash(), Vec::new()).await;
+        let since = recover::recover(&bench.shared, &flow()).await.unwrap().since;
+        assert_eq!(since.records, sequence, "no start forgets what those before it had to read");
+        assert!(since.octets > sequence);
+    }
+    let Bench { tasks, shared, .. } = bench;
+    tasks.close().await;
+    assert_eq!(recover::recover(&shared, &flow()).await.unwrap().since.records, 0);
+}
+
+#[tokio::test]
 async fn a_producer_whose_records_may_be_gone_is_refused() {
     let bench = Bench::plain().await;
     let since = bench.lane.producer(producer(), None).unwrap().known_since;
