@@ -264,8 +264,7 @@ fn a_damaged_log_takes_nothing_and_the_others_go_on() {
         "what is before is served"
     );
     assert!(matches!(block_on(store.log().erase(&scans(), vec![Offset(0)])), Err(ReadError::Corrupt(_))));
-    let offset =
-        block_on(store.log().append(&hilum_core::LogName::Audit, vec![event(1)], Durability::Fsynced));
+    let offset = block_on(store.log().append(&LogName::Audit, vec![event(1)], Durability::Fsynced));
     assert_eq!(offset.unwrap(), Offset(0), "another log");
 }
 
