@@ -78,7 +78,11 @@ impl Scene {
 
 fn blobs(hospital: &Path) -> Vec<PathBuf> {
     let folders = ["incoming", "staged", "committed"].map(|folder| hospital.join("data/blobs").join(folder));
-    folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path()).collect()
+    folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect()
 }
 
 async fn fetch(subscription: &mut Subscription, delivery: Delivery) -> (Delivery, Vec<u8>) {
