@@ -169,10 +169,15 @@ impl SubscriptionServer {
         if self.has_room() { self.credit.records - under_way.records } else { 0 }
     }
 
-    /// Whether the record at `offset` may be delivered: there is room, or an earlier delivery of it makes some.
+    /// Whether the record at `offset` may be delivered: there is room, or the end of an earlier delivery of it makes enough.
     #[must_use]
     pub fn has_room_for(&self, offset: Offset, attempt: u32) -> bool {
-        self.has_room() || self.state == State::Open && self.earlier(offset, attempt).is_some()
+        let mut left = self.under_way();
+        if let Some(flight) = self.earlier(offset, attempt).and_then(|number| self.in_flight.get(&number)) {
+            left.records -= 1;
+            left.octets -= flight.octets;
+        }
+        self.state == State::Open && self.credit.allows_beyond(left)
     }
 
     /// Whether the broker lets the client read, and the client still does.
@@ -187,10 +192,10 @@ impl SubscriptionServer {
             return Err(DeliverError::NotOpen);
         }
         let (offset, attempt) = check_parts(&parts).ok_or(DeliverError::Parts)?;
-        let replaced = self.earlier(offset, attempt);
-        if replaced.is_none() && !self.has_room() {
+        if !self.has_room_for(offset, attempt) {
             return Err(DeliverError::NoCredit);
         }
+        let replaced = self.earlier(offset, attempt);
         if let Some(replaced) = replaced {
             self.answer(replaced);
         }

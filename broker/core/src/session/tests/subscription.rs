@@ -74,6 +74,19 @@ fn a_record_in_parts_is_acked_when_all_are_and_refused_as_a_whole() {
 }
 
 #[test]
+fn a_delivery_that_ends_an_earlier_one_needs_credit_as_well() {
+    let mut pair = opened(0, Credit { records: 10, octets: 400 });
+    pair.server.deliver(again(0, 1)).unwrap();
+    pair.server.deliver((0..3).map(|part| delivery(1, part, 3, &[7; 400])).collect()).unwrap();
+    assert!(!pair.server.has_room_for(Offset(0), 2), "the other one takes up all credit");
+    assert_eq!(pair.server.deliver(again(0, 2)), Err(DeliverError::NoCredit));
+    assert!(pair.server.is_in_flight(1), "the earlier one is not over");
+    assert!(pair.server.has_room_for(Offset(1), 2), "the end of this one makes room");
+    pair.server.deliver(again(1, 2)).unwrap();
+    pair.drive().unwrap();
+}
+
+#[test]
 fn a_reader_refuses_gives_up_and_asks_for_time() {
     let mut pair = opened(0, WIDE);
     for offset in 0..3 {
