@@ -111,7 +111,8 @@ fn the_costliest_frame_stays_within_the_allowance() {
     for _ in 0..256 {
         octets.extend([0, 0, 0, 32]);
         octets.extend([0; 64]);
-        octets.extend([0, 0, 0]);
+        // No labels, no trace, neither time at which it expires nor one before which it is kept back, and an empty body.
+        octets.extend([0; 5]);
     }
     let frame = Bytes::from(octets);
     let mut decoded = None;
