@@ -93,9 +93,9 @@ fn announced_lists_and_texts_allocate_nothing_before_they_come() {
     // A publish frame whose list, head and texts announce far more than is there.
     let giants: [&[u8]; 4] = [
         &[0, 1, 255, 255, 255, 255, 15],
-        &[0, 1, 200, 1, 0, 1, 255, 255, 255, 255, 15],
-        &[0, 1, 1, 0, 0, 255, 255, 255, 255, 15],
-        &[0, 1, 1, 0, 0, 0, 255, 255, 255, 255, 15],
+        &[0, 1, 200, 1, 0, 0, 0, 1, 255, 255, 255, 255, 15],
+        &[0, 1, 1, 0, 0, 0, 0, 255, 255, 255, 255, 15],
+        &[0, 1, 1, 0, 0, 0, 0, 0, 255, 255, 255, 255, 15],
     ];
     for octets in giants {
         let frame = Bytes::from_static(octets);
@@ -109,10 +109,11 @@ fn the_costliest_frame_stays_within_the_allowance() {
     // 256 records of 32 attributes without name and value: two octets each on the wire, two empty strings in memory.
     let mut octets = vec![0, 1, 0x80, 2];
     for _ in 0..256 {
-        octets.extend([0, 0, 0, 32]);
+        // Three times, no key, an empty content type.
+        octets.extend([0, 0, 0, 0, 0, 32]);
         octets.extend([0; 64]);
-        // No labels, no trace, neither time at which it expires nor one before which it is kept back, and an empty body.
-        octets.extend([0; 5]);
+        // No labels, no trace, an empty body.
+        octets.extend([0, 0, 0]);
     }
     let frame = Bytes::from(octets);
     let mut decoded = None;
