@@ -51,7 +51,9 @@ impl ThrowAway {
             let fans = if path.ends_with("hilum.toml") { 0 } else { fans };
             let subscriptions = (0..fans).map(|index| {
                 let name = fan(index);
-                format!("\n[[subscription]]\nname = \"{name}\"\nstakeholder = \"bench\"\n")
+                format!(
+                    "\n[[subscription]]\nname = \"{name}\"\nstakeholder = \"bench\"\npurpose = \"TREAT\"\n"
+                )
             });
             std::fs::write(path, text.to_owned() + &subscriptions.collect::<String>())?;
         }
