@@ -7,8 +7,10 @@ pub const SEGMENT_OCTETS: u64 = 64 << 20;
 pub const APPEND_OCTETS_MAX: usize = 32 << 20;
 /// Entries of one append.
 pub const APPEND_ENTRIES_MAX: usize = 1 << 16;
-/// Octets that wait for the disk before appends are refused as overload.
+/// Octets that wait for the disk in one log before appends to it are refused as overload.
 pub const QUEUE_OCTETS_MAX: usize = 64 << 20;
+/// Threads that write logs: so many logs may wait for their disks without holding up another.
+pub const WRITER_THREADS_MAX: usize = 64;
 /// Octets that one group commit takes.
 pub const GROUP_OCTETS_MAX: usize = 16 << 20;
 /// Octets of a segment between two entries of its index in memory.

@@ -280,7 +280,7 @@ impl SegmentLog {
         batch: &[Entry],
         durability: Durability,
     ) -> Result<oneshot::Receiver<Result<Offset, AppendError>>, AppendError> {
-        self.writer.check_room()?;
+        self.writer.check_room(log)?;
         let log = self.find_or_make(log);
         // The lock is held until the job is queued: that is what keeps offsets in the order of the calls.
         let mut appender = log.appender.lock();

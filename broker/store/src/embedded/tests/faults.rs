@@ -170,3 +170,24 @@ fn appends_share_their_fsyncs() {
     let syncs = disk.0.lock().syncs - before;
     assert!((1..=3).contains(&syncs), "{syncs} fsyncs for 500 appends");
 }
+
+#[test]
+fn a_log_whose_disk_stalls_holds_up_no_other() {
+    let dir = tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let store = open_faulty(&dir, &disk);
+    append(&store, &["first"]).unwrap();
+    let log = store.log();
+    disk.0.lock().stalled = Some("/quarantine.");
+    let mut stalled: Vec<_> =
+        (0..100).map(|_| log.append(&scans(), vec![entry("x")], Durability::Fsynced)).collect();
+    for number in 0..100 {
+        block_on(log.append(&hilum_core::LogName::Audit, vec![event(number)], Durability::Fsynced)).unwrap();
+    }
+    let waker = std::task::Waker::noop();
+    let mut context = std::task::Context::from_waker(waker);
+    assert!(stalled.iter_mut().all(|append| append.as_mut().poll(&mut context).is_pending()));
+    disk.0.lock().stalled = None;
+    let offsets: Vec<u64> = stalled.into_iter().map(|append| block_on(append).unwrap().0).collect();
+    assert_eq!(offsets, (1..101).collect::<Vec<_>>());
+}

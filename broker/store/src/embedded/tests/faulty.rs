@@ -1,8 +1,10 @@
 //! A disk that fails on demand, over the real one.
 
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -19,6 +21,8 @@ pub(super) struct Plan {
     pub(super) syncs_fail: bool,
     /// Truncations fail.
     pub(super) truncates_fail: bool,
+    /// Syncs of files whose path has this in it do not come back.
+    pub(super) stalled: Option<&'static str>,
     /// Syncs of files so far.
     pub(super) syncs: u32,
 }
@@ -27,23 +31,24 @@ pub(super) struct Plan {
 pub(super) struct FaultyDisk(pub(super) Arc<Mutex<Plan>>);
 
 struct FaultyFile {
+    path: PathBuf,
     plan: Arc<Mutex<Plan>>,
     file: Box<dyn DiskFile>,
 }
 
 impl FaultyDisk {
-    fn wrap(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        Box::new(FaultyFile { plan: self.0.clone(), file })
+    fn wrap(&self, path: &Path, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(FaultyFile { path: path.to_owned(), plan: self.0.clone(), file })
     }
 }
 
 impl Disk for FaultyDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(self.wrap(RealDisk.create(path)?))
+        Ok(self.wrap(path, RealDisk.create(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(self.wrap(RealDisk.open(path)?))
+        Ok(self.wrap(path, RealDisk.open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -81,6 +86,10 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        let path = self.path.to_string_lossy();
+        while self.plan.lock().stalled.is_some_and(|stalled| path.contains(stalled)) {
+            sleep(Duration::from_millis(1));
+        }
         let mut plan = self.plan.lock();
         plan.syncs += 1;
         if plan.syncs_fail { Err(failed()) } else { self.file.sync() }
