@@ -4,7 +4,9 @@ mod broker;
 mod connections;
 mod consume;
 mod fan_out;
+mod large;
 mod latency;
+mod memory;
 mod publish;
 mod reader;
 mod report;
@@ -27,6 +29,8 @@ enum What {
     Consume(consume::Args),
     /// Times records from publisher to reader, at a steady rate
     Latency(latency::Args),
+    /// Sends and fetches large bodies, and times small alarms on the same connection beside them
+    Large(large::Args),
     /// Publishes to a flow that many subscriptions read at the same time
     FanOut(fan_out::Args),
     /// Opens many connections and keeps them
@@ -39,6 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Publish(args) => publish::run(args).await,
         What::Consume(args) => consume::run(args).await,
         What::Latency(args) => latency::run(args).await,
+        What::Large(args) => large::run(args).await,
         What::FanOut(args) => fan_out::run(args).await,
         What::Connections(args) => connections::run(args).await,
     }

@@ -10,8 +10,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-const TEMPLATE: [(&str, &str); 4] = [
+const TEMPLATE: [(&str, &str); 5] = [
     ("hilum.toml", include_str!("hospital/hilum.toml")),
+    ("flows/bodies.toml", include_str!("hospital/flows/bodies.toml")),
     ("flows/alerts.toml", include_str!("hospital/flows/alerts.toml")),
     ("flows/plain.toml", include_str!("hospital/flows/plain.toml")),
     ("flows/chained.toml", include_str!("hospital/flows/chained.toml")),
@@ -94,13 +95,9 @@ impl ThrowAway {
         ))
     }
 
-    /// Memory of the broker's process that is in use (VmRSS of proc(5)).
-    pub(super) fn resident_octets(&self) -> anyhow::Result<u64> {
-        let process = self.child.id().context("the broker has ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib: u64 = line.context("no VmRSS")?.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib * 1024)
+    /// The broker's process.
+    pub(super) fn process(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the broker has ended")
     }
 
     pub(super) fn directory(&self) -> &Path {

@@ -8,6 +8,7 @@ use hilum_client::{Client, Publisher};
 use tokio::task::JoinSet;
 
 use super::broker::{CONNECTIONS_MAX, ThrowAway};
+use super::memory::resident_octets;
 use super::report::Report;
 use super::workload::Workload;
 
@@ -53,7 +54,8 @@ impl Args {
         // One that is not counted: plugin instances and keys are there then.
         let first = broker.connect().await?;
         first.publisher(&flow).await?.publish(record.clone()).await?;
-        let before = broker.resident_octets()?;
+        let process = broker.process()?;
+        let before = resident_octets(process)?;
         let started = Instant::now();
         let mut opening: JoinSet<anyhow::Result<(Client, Publisher)>> = JoinSet::new();
         let mut open = Vec::with_capacity(self.connections);
@@ -74,7 +76,7 @@ impl Args {
             open.push(opened??);
         }
         let elapsed = started.elapsed();
-        let grown = broker.resident_octets()?.saturating_sub(before);
+        let grown = resident_octets(process)?.saturating_sub(before);
         let mut latencies = Vec::with_capacity(open.len());
         for (_, publisher) in &open {
             let sent = Instant::now();

@@ -94,7 +94,7 @@ async fn settle(
 }
 
 /// Octets that do not compress.
-fn noise(size: usize) -> Bytes {
+pub(super) fn noise(size: usize) -> Bytes {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let octets = (0..size).map(|_| {
         state ^= state << 13;
