@@ -3,12 +3,13 @@
 //! Key exchange prefers the hybrid X25519MLKEM768, so that what is recorded on the wire today stays closed to a quantum
 //! computer later. Every client shows a certificate of the hospital's own authority; who it is, is read from it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::udp::UdpSocketState;
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -24,6 +25,9 @@ const STREAM_WINDOW_OCTETS: u32 = 2 << 20;
 const CONNECTION_WINDOW_OCTETS: u32 = 16 << 20;
 /// What one connection may have under way towards its peer.
 const SEND_WINDOW_OCTETS: u64 = 16 << 20;
+/// Octets that the system holds for the socket, either way (Linux: at most `net.core.rmem_max` and `wmem_max`). What does not fit there
+/// is dropped and sent again, and on its stream everything behind it waits.
+const SOCKET_OCTETS: usize = 4 << 20;
 /// A peer that is silent for longer is gone.
 const IDLE_MS: u32 = 30_000;
 /// Handshakes under way.
@@ -81,7 +85,13 @@ pub fn server_config(identity: ServerIdentity) -> Result<ServerConfig, EndpointE
 
 /// Listens for connections at an address of this machine.
 pub fn bind(address: SocketAddr, config: ServerConfig) -> Result<Endpoint, EndpointError> {
-    Endpoint::server(config, address).map_err(|source| EndpointError::Bind { address, source })
+    let bound = UdpSocket::bind(address).and_then(|socket| {
+        let state = UdpSocketState::new((&socket).into())?;
+        state.set_recv_buffer_size((&socket).into(), SOCKET_OCTETS)?;
+        state.set_send_buffer_size((&socket).into(), SOCKET_OCTETS)?;
+        Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
+    });
+    bound.map_err(|source| EndpointError::Bind { address, source })
 }
 
 fn transport() -> TransportConfig {

@@ -1,7 +1,7 @@
 //! A connection to the broker: addresses, handshake, welcome, goodbye.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -9,7 +9,10 @@ use hilum_core::session::{ControlClient, Violation};
 use hilum_core::wire::CloseCode;
 use hilum_core::wire::control::{ToClient, Welcome};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::udp::UdpSocketState;
+use quinn::{
+    Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt,
+};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -27,6 +30,8 @@ const KEEP_ALIVES: u32 = 4;
 const STREAM_WINDOW_OCTETS: u32 = 2 << 20;
 /// Octets that may be on their way on one connection, either way.
 const CONNECTION_WINDOW_OCTETS: u32 = 32 << 20;
+/// Octets that the system holds for the socket, either way (Linux: at most `net.core.rmem_max` and `wmem_max`).
+const SOCKET_OCTETS: usize = 2 << 20;
 /// Sent as the name of the server where none is configured; the broker is verified by its SPIFFE ID.
 const UNCHECKED_SERVER_NAME: &str = "broker.hilum.internal";
 
@@ -235,7 +240,7 @@ async fn reach(
     for address in addresses {
         let endpoint = match given {
             Some(endpoint) => endpoint.clone(),
-            None => Endpoint::client(unspecified(address)).map_err(ConnectError::Socket)?,
+            None => bind(unspecified(address)).map_err(ConnectError::Socket)?,
         };
         let name = config.server_name.as_deref().unwrap_or(UNCHECKED_SERVER_NAME);
         let connecting = endpoint.connect_with(quinn_config.clone(), address, name).map_err(|error| {
@@ -248,6 +253,16 @@ async fn reach(
         }
     }
     Err(last)
+}
+
+/// An endpoint whose socket holds a burst of packets until we come to them, as far as the system lets it: what is dropped there is
+/// sent again, and everything behind it waits.
+fn bind(address: SocketAddr) -> std::io::Result<Endpoint> {
+    let socket = UdpSocket::bind(address)?;
+    let state = UdpSocketState::new((&socket).into())?;
+    state.set_recv_buffer_size((&socket).into(), SOCKET_OCTETS)?;
+    state.set_send_buffer_size((&socket).into(), SOCKET_OCTETS)?;
+    Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
 }
 
 /// Any port of any of our addresses from which `address` can be reached.

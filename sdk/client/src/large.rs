@@ -145,6 +145,8 @@ async fn next_event(stream: &mut Stream, machine: &mut DownloadClient) -> Result
         if let Some(event) = machine.poll_event()? {
             return Ok(event);
         }
+        // A body that comes as fast as it is taken must not keep its connection waiting for the processor.
+        tokio::task::coop::consume_budget().await;
         match stream.recv.read_chunk(BLOB_CHUNK_OCTETS, true).await? {
             Some(chunk) => machine.handle_chunk(chunk.bytes),
             None => machine.handle_finish(),

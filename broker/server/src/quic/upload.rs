@@ -4,7 +4,7 @@ mod staging;
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hilum_core::policy::Permit;
 use hilum_core::record::{Admitted, BlobId, Body, Draft, Head};
 use hilum_core::session::UploadServer;
@@ -16,7 +16,7 @@ use quinn::ReadError;
 
 use self::staging::{Staging, Turn, UploadKey};
 use super::publisher::{durability, unknown};
-use super::{Session, Stream, StreamError, close_code, read, refusal};
+use super::{Session, Stream, StreamError, close_code, refusal};
 use crate::broker::About;
 use crate::ingest::{Closed, Item, Lane, Settled};
 use crate::telemetry::RecordSpan;
@@ -25,6 +25,8 @@ pub(super) use self::staging::Uploads;
 
 /// A client that sends nothing of a body for so long has given it up, or lost its connection.
 const STALL_TIME: Duration = Duration::from_secs(60);
+/// Pieces of a body that are taken from QUIC at once: one comes in each packet.
+const PIECES_AT_ONCE: usize = 128;
 
 /// Serves the stream to its end.
 pub(super) async fn serve(
@@ -132,17 +134,18 @@ async fn body(machine: &mut UploadServer, stream: &mut Stream, turn: &Turn, mut 
     if let Err(error) = stream.write_out().await {
         return Came::Broken(staging, Err(error));
     }
+    let mut pieces = vec![Bytes::new(); PIECES_AT_ONCE];
     loop {
-        let chunk = tokio::select! {
+        let read = tokio::select! {
             biased;
             () = turn.asked_to_leave() => {
                 let refused = Refusal::retryable(RefusalCode::Busy, "another stream took this upload over");
                 return Came::Broken(staging, Ok(Err(refused)));
             }
-            chunk = tokio::time::timeout(STALL_TIME, read(&mut stream.recv)) => chunk,
+            read = tokio::time::timeout(STALL_TIME, stream.recv.read_chunks(&mut pieces)) => read,
         };
-        let octets = match chunk {
-            Ok(Ok(Some(octets))) => octets,
+        let count = match read {
+            Ok(Ok(Some(count))) => count,
             Ok(Ok(None)) => break,
             Ok(Err(error)) if is_given_up(&error) => return Came::GivenUp(error.into()),
             Ok(Err(error)) => return Came::Broken(staging, Err(error.into())),
@@ -151,20 +154,30 @@ async fn body(machine: &mut UploadServer, stream: &mut Stream, turn: &Turn, mut 
                 return Came::Broken(staging, Ok(Err(refused)));
             }
         };
-        match machine.handle_chunk(octets) {
-            Ok(octets) if octets.is_empty() => {}
-            Ok(octets) => {
-                if let Err(error) = staging.write(octets).await {
-                    return Came::Refused(unavailable(&error));
-                }
-            }
+        let octets = match join(machine, &mut pieces[..count]) {
+            Ok(octets) => octets,
             Err(refused) => return Came::Refused(refused),
+        };
+        if !octets.is_empty()
+            && let Err(error) = staging.write(octets).await
+        {
+            return Came::Refused(unavailable(&error));
         }
     }
     match machine.handle_finish() {
         Ok(digest) => Came::Whole(digest, staging),
         Err(refused) => Came::Refused(refused),
     }
+}
+
+/// The octets of the body in what came, together: each write costs a way to the store's threads and back.
+fn join(machine: &mut UploadServer, pieces: &mut [Bytes]) -> Result<Bytes, Refusal> {
+    let mut octets = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    for piece in pieces {
+        // Taken, so that the packet that it came in is let go of.
+        octets.extend_from_slice(&machine.handle_chunk(std::mem::take(piece))?);
+    }
+    Ok(octets.freeze())
 }
 
 /// Whether the client says that it will not come back with it.
