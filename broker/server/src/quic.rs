@@ -7,6 +7,7 @@
 mod admin;
 mod connection;
 mod download;
+mod pace;
 mod publisher;
 mod subscription;
 mod upload;
@@ -41,6 +42,8 @@ struct Session {
     /// Uploads, and downloads, that may be under way at a time.
     uploading: Semaphore,
     downloading: Semaphore,
+    /// How fast those may be.
+    pace: pace::Pace,
 }
 
 /// Uploads of one connection that are under way at a time, and downloads; further ones wait.

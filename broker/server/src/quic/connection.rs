@@ -13,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::pace::Pace;
 use super::{
     LARGE_BODIES_MAX, Session, Stream, StreamError, admin, close_code, download, publisher, read,
     subscription, upload,
@@ -177,6 +178,7 @@ async fn admitted(
         uploads,
         uploading: Semaphore::new(LARGE_BODIES_MAX),
         downloading: Semaphore::new(LARGE_BODIES_MAX),
+        pace: Pace::default(),
     });
     let mut streams = JoinSet::new();
     let code = loop {

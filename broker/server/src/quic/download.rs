@@ -88,8 +88,10 @@ async fn send_body(
     while from < blob.size {
         match session.flows.shared.blobs.read(blob, from, limits::BLOB_CHUNK_OCTETS).await {
             Ok(octets) if !octets.is_empty() => {
-                from += octets.len() as u64;
+                let count = octets.len();
+                from += count as u64;
                 stream.send.write_chunk(octets).await?;
+                session.pace.give_way(count).await;
             }
             other => {
                 // The reader must not take what it has for the whole: a reset says so, a finish would not.

@@ -129,7 +129,10 @@ impl Publisher<'_> {
                     }
                     while let Some(event) = machine.poll_event()? {
                         match event {
-                            PublisherServerEvent::Records(publish) => frames.push_back(publish),
+                            PublisherServerEvent::Records(publish) => {
+                                self.session.pace.record();
+                                frames.push_back(publish);
+                            }
                             PublisherServerEvent::Finished => ended = true,
                         }
                     }

@@ -333,6 +333,7 @@ impl Reader<'_> {
                 self.unused.extend(made);
                 continue;
             }
+            self.session.pace.record();
             let large = self.register(claim, &parts, &made);
             match machine.deliver(wire_parts(claim, parts)) {
                 Ok(delivering) => {

@@ -85,7 +85,7 @@ async fn receive(
     };
     machine.ready(staging.received(), known.known_since);
     machine.poll_transmit(&mut stream.out);
-    let (digest, staging) = match body(machine, stream, &turn, staging).await {
+    let (digest, staging) = match body(session, machine, stream, &turn, staging).await {
         Came::Whole(digest, staging) => (digest, staging),
         Came::Refused(refused) => return Ok(Err(refused)),
         Came::Broken(staging, how) => {
@@ -130,7 +130,13 @@ enum Came {
     GivenUp(StreamError),
 }
 
-async fn body(machine: &mut UploadServer, stream: &mut Stream, turn: &Turn, mut staging: Staging) -> Came {
+async fn body(
+    session: &Session,
+    machine: &mut UploadServer,
+    stream: &mut Stream,
+    turn: &Turn,
+    mut staging: Staging,
+) -> Came {
     if let Err(error) = stream.write_out().await {
         return Came::Broken(staging, Err(error));
     }
@@ -158,11 +164,13 @@ async fn body(machine: &mut UploadServer, stream: &mut Stream, turn: &Turn, mut 
             Ok(octets) => octets,
             Err(refused) => return Came::Refused(refused),
         };
-        if !octets.is_empty()
+        let count = octets.len();
+        if count > 0
             && let Err(error) = staging.write(octets).await
         {
             return Came::Refused(unavailable(&error));
         }
+        session.pace.give_way(count).await;
     }
     match machine.handle_finish() {
         Ok(digest) => Came::Whole(digest, staging),
