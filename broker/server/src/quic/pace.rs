@@ -9,8 +9,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// Octets a second of all bodies of a connection, both ways together, beside records: about what an Ethernet of 1 Gbit/s carries.
-const OCTETS_PER_SECOND: u64 = 120_000_000;
+/// Octets a second of all bodies of a connection, both ways together, beside records: half of what an Ethernet of 1 Gbit/s carries,
+/// so that no queue builds up in one, and about a fifth of what two processors move.
+const OCTETS_PER_SECOND: u64 = 60_000_000;
 /// How long after a record bodies still make room for the next.
 const RECENT: Duration = Duration::from_secs(2);
 
