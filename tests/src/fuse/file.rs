@@ -1,5 +1,7 @@
 //! A file on a disk that forgets: its octets as programs see them, and as they would be found after a power cut.
 
+use std::collections::HashMap;
+
 use super::survival::Dice;
 
 /// What a disk writes as a whole, or not at all.
@@ -57,16 +59,23 @@ impl File {
 
     /// What was not synced is gone, but for what the dice leave.
     pub(super) fn cut(&mut self, dice: &mut Dice) {
-        for change in self.unsynced.drain(..) {
-            match change.what {
-                What::Write { position, octets } => {
-                    survivors(position, &octets, dice).for_each(|part| part.apply(&mut self.stable));
-                }
-                resize @ What::Resize(_) => {
-                    if dice.keeps() {
-                        resize.apply(&mut self.stable);
-                    }
-                }
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let parts: Vec<(What, bool)> =
+            unsynced.into_iter().flat_map(|change| change.what.fate(dice)).collect();
+        // A sector reaches the disk as it was at some moment: never a later write to it without the earlier ones.
+        let mut lasts: HashMap<usize, usize> = HashMap::new();
+        for (index, (part, survives)) in parts.iter().enumerate() {
+            if let (What::Write { position, .. }, true) = (part, survives) {
+                lasts.insert(position / SECTOR_OCTETS, index);
+            }
+        }
+        for (index, (part, survives)) in parts.into_iter().enumerate() {
+            let last = match &part {
+                What::Write { position, .. } => lasts.get(&(position / SECTOR_OCTETS)).copied(),
+                What::Resize(_) => survives.then_some(index),
+            };
+            if last.is_some_and(|last| index <= last) {
+                part.apply(&mut self.stable);
             }
         }
         self.live.clone_from(&self.stable);
@@ -86,22 +95,21 @@ impl What {
             Self::Resize(size) => octets.resize(*size, 0),
         }
     }
-}
 
-/// The sectors of a write that reach the disk: all, none, or some.
-fn survivors<'a>(position: usize, octets: &'a [u8], dice: &mut Dice) -> impl Iterator<Item = What> + 'a {
-    let keeps_sector = dice.sectors();
-    let first = SECTOR_OCTETS - position % SECTOR_OCTETS;
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        (start < octets.len()).then(|| {
-            let end =
-                if start == 0 { first.min(octets.len()) } else { octets.len().min(start + SECTOR_OCTETS) };
-            let part = What::Write { position: position + start, octets: octets[start..end].to_vec() };
-            start = end;
-            part
-        })
-    })
-    .zip(keeps_sector)
-    .filter_map(|(part, keeps)| keeps.then_some(part))
+    /// The parts that reach the disk or do not, each on its own: a change of length, or a sector of a write.
+    fn fate(self, dice: &mut Dice) -> Vec<(Self, bool)> {
+        let Self::Write { position, octets } = self else { return vec![(self, dice.keeps())] };
+        let mut parts = Vec::new();
+        let mut rest = octets.as_slice();
+        for keeps in dice.sectors() {
+            let at = position + octets.len() - rest.len();
+            let (sector, behind) = rest.split_at(rest.len().min(SECTOR_OCTETS - at % SECTOR_OCTETS));
+            parts.push((Self::Write { position: at, octets: sector.to_vec() }, keeps));
+            rest = behind;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        parts
+    }
 }

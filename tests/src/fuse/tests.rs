@@ -1,5 +1,6 @@
 //! The model of the disk, and the same seen through the kernel.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -137,6 +138,24 @@ fn chance_leaves_sectors_and_is_the_same_for_a_seed() {
         }
     }
     assert!(kept > 5 && lost > 5 && torn > 5, "{kept} kept, {lost} lost, {torn} torn");
+}
+
+#[test]
+fn a_sector_is_never_left_with_a_later_write_and_without_an_earlier_one() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..200 {
+        let mut disk = Disk::new();
+        let number = file(&mut disk, ROOT, "file");
+        sync(&mut disk, ROOT);
+        disk.write(number, 0, &[1; 100]).unwrap();
+        disk.write(number, 100, &[2; SECTOR_OCTETS]).unwrap();
+        let [(_, left)] = &after(disk, Survival::Chance(seed))[..] else { panic!("the name was synced") };
+        let first = |at: usize| left.get(at).copied().unwrap_or_default();
+        assert!(first(100) == 0 || first(0) == 1, "seed {seed}");
+        seen.insert((first(0), first(100), first(SECTOR_OCTETS)));
+    }
+    let expected = [(0, 0, 0), (0, 0, 2), (1, 0, 0), (1, 0, 2), (1, 2, 0), (1, 2, 2)];
+    assert_eq!(seen, BTreeSet::from(expected));
 }
 
 #[test]

@@ -108,6 +108,9 @@ impl Load {
             }
         }
         sleep(time).await;
+        if let Some(first) = faults.lock().unwrap().first_mut() {
+            first.push_str(&format!("; the broker said:\n{}", broker.log()));
+        }
         to.send_replace(Stage::Ending);
         end(broker);
         to.send_replace(Stage::Over);
