@@ -11,9 +11,11 @@ use hilum_sandbox::{Plugin, Sandbox, Settings};
 use crate::bundled;
 use crate::output::Failure;
 
+mod bench;
 mod host;
 mod inspect;
 mod run;
+mod setup;
 
 /// What `hilum plugin` is given.
 #[derive(Debug, clap::Args)]
@@ -28,6 +30,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Measure how long a plugin takes for a record
+    Bench(bench::Args),
     /// Run one plugin on one body: standard input to standard output
     Run(run::Args),
     /// Show what a plugin is, what it imports and how it is configured
@@ -37,6 +41,7 @@ enum Command {
 /// Runs one of the commands on a thread that may block.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let command = move || match args.command {
+        Command::Bench(args) => bench::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     };

@@ -1,24 +1,16 @@
 //! `hilum plugin run`: one plugin on one body, in the real sandbox and without a broker.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use hilum_core::limits::{BLOB_CHUNK_OCTETS, BLOB_OCTETS_MAX, INLINE_BODY_OCTETS_MAX};
-use hilum_core::record::Measured;
-use hilum_core::{Attribute, Body, FlowName, Head, Principal, PrincipalId, StageName};
-use hilum_sandbox::{
-    BatchRun, Chain, ChainContext, Emission, Failure as RunFailure, Grant, Grants, Input, Limits, Plugin,
-    Services, StageSpec,
-};
-use serde_json::{Value, json};
+use hilum_core::Body;
+use hilum_core::limits::BLOB_CHUNK_OCTETS;
+use hilum_sandbox::{BatchRun, Emission, Failure as RunFailure, Services as _};
 
 use super::host::Host;
-use super::load;
+use super::setup::Setup;
 use crate::output::{Exit, Failure};
 
 /// What `hilum plugin run` is given.
@@ -37,28 +29,8 @@ Examples:
   hilum plugin run deidentify --content-type application/dicom < scan.dcm > clean.dcm
   hilum plugin run ./mine.wasm --config mine.json --content-type text/plain < in > out")]
 pub(super) struct Args {
-    /// The path of a component, or the name of a bundled plugin
-    component: String,
-    /// A file with the plugin's configuration as JSON
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The media type of the body
-    #[arg(long, value_name = "TYPE")]
-    content_type: String,
-    /// Grant just this, e.g. `log` or `keys:research`; may be repeated
-    #[arg(long = "grant", value_name = "GRANT")]
-    grants: Vec<String>,
-    /// An attribute of the record; may be repeated
-    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
-    attributes: Vec<(String, String)>,
-    /// The purpose of use, as a reader would state it, e.g. TREAT
-    #[arg(long, value_name = "CODE")]
-    purpose: Option<String>,
-}
-
-fn attribute(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
+    #[command(flatten)]
+    setup: Setup,
 }
 
 /// Runs standard input through the plugin.
@@ -79,120 +51,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn run_on(args: &Args, host: &Arc<Host>, from: &mut dyn Read, to: &mut dyn Write) -> anyhow::Result<Exit> {
-    let (sandbox, plugin) = load(&args.component)?;
-    let config = match &args.config {
-        Some(file) => read_config(file)?,
-        None => default_config(&plugin),
-    };
-    let grants =
-        if args.grants.is_empty() { all_grants(&plugin, &config) } else { Grants::parse(&args.grants)? };
-    let context = ChainContext {
-        flow: FlowName::new("local")?,
-        class: "local".into(),
-        subscription: None,
-        recipient: None,
-        purpose: args.purpose.clone(),
-    };
-    let name = StageName::new("plugin")?;
-    let stage = StageSpec { name, plugin, config, grants, limits: Limits::default() };
-    let services: Arc<dyn Services> = host.clone();
-    let chain = Chain::load(&sandbox, context, vec![stage], services)?;
-    let input = input(args, host, from)?;
+    let (chain, _) = args.setup.chain(host)?;
+    let input = args.setup.input(host, from)?;
     finish(host, chain.run(vec![input]), to)
-}
-
-fn read_config(file: &PathBuf) -> anyhow::Result<Value> {
-    let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))
-}
-
-/// A configuration with which a bundled plugin does something sensible on its own.
-fn default_config(plugin: &Plugin) -> Value {
-    match plugin.description().name.as_str() {
-        "access" => json!({"rules": [{"name": "everybody", "effect": "allow"}]}),
-        "analytics" => json!({
-            "alerts_flow": "maintenance",
-            "watch": [
-                {"sensor": "helium-level", "below": 60},
-                {"sensor": "cold-head-temperature", "above": 5.0},
-                {"sensor": "vibration", "above": 2.5}
-            ]
-        }),
-        "encrypt" => json!({"recipients": ["ephemeral"]}),
-        _ => json!({}),
-    }
-}
-
-/// Everything: keys, recipients and flows are granted by name, and the names that a plugin will ask for are in its
-/// configuration or are defaults in its schema.
-fn all_grants(plugin: &Plugin, config: &Value) -> Grants {
-    let mut names = BTreeSet::from(["default"]);
-    texts(config, &mut names);
-    texts(&plugin.description().config_schema, &mut names);
-    let named = names.into_iter().flat_map(|name| {
-        let emit = FlowName::new(name).ok().map(Grant::Emit);
-        [Some(Grant::Key(name.to_owned())), Some(Grant::Recipient(name.to_owned())), emit]
-    });
-    let plain = [Grant::Log, Grant::Metrics, Grant::Time, Grant::Random, Grant::State];
-    named.flatten().chain(plain).collect()
-}
-
-fn texts<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
-    match value {
-        Value::String(text) if (1..=64).contains(&text.len()) => {
-            found.insert(text);
-        }
-        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
-        Value::Object(members) => members.values().for_each(|member| texts(member, found)),
-        _ => {}
-    }
-}
-
-fn input(args: &Args, host: &Host, from: &mut dyn Read) -> anyhow::Result<Input> {
-    let attribute = |(name, value): &(String, String)| Attribute { name: name.clone(), value: value.clone() };
-    let head = Head {
-        time: host.now(),
-        expires: None,
-        deliver_after: None,
-        key: None,
-        content_type: args.content_type.clone(),
-        attributes: args.attributes.iter().map(attribute).collect(),
-        labels: Vec::new(),
-        trace: None,
-    };
-    let source = Principal {
-        id: PrincipalId::new("spiffe://local/command-line")?,
-        stakeholder: "local".parse()?,
-        zone: "local".parse()?,
-        roles: Vec::new(),
-    };
-    let body = read_body(host, &source.id, from).context("standard input")?;
-    Ok(Input { head, source: Arc::new(source), offset: None, body: Measured::new(body) })
-}
-
-/// The body, in memory if it is small and in a temporary file if it is not.
-fn read_body(host: &Host, source: &PrincipalId, from: &mut dyn Read) -> anyhow::Result<Body> {
-    let mut start = Vec::new();
-    from.take(INLINE_BODY_OCTETS_MAX as u64 + 1).read_to_end(&mut start)?;
-    if start.len() <= INLINE_BODY_OCTETS_MAX {
-        return Ok(Body::Inline(start.into()));
-    }
-    let mut sink = host.create_blob(source)?;
-    let mut size = start.len() as u64;
-    start.chunks(BLOB_CHUNK_OCTETS).try_for_each(|chunk| sink.write(chunk))?;
-    let mut chunk = vec![0; BLOB_CHUNK_OCTETS];
-    loop {
-        let n = from.read(&mut chunk)?;
-        if n == 0 {
-            return Ok(Body::Blob(sink.finish()?));
-        }
-        size += n as u64;
-        if size > BLOB_OCTETS_MAX {
-            let help = format!("a body has at most {BLOB_OCTETS_MAX} octets");
-            return Err(Failure::new("the body is too large", help).into());
-        }
-        sink.write(&chunk[..n])?;
-    }
 }
 
 fn finish(host: &Host, run: BatchRun, to: &mut dyn Write) -> anyhow::Result<Exit> {
@@ -252,17 +113,12 @@ fn write_body(host: &Host, body: &Body, to: &mut dyn Write) -> anyhow::Result<()
 
 #[cfg(test)]
 mod tests {
+    use hilum_core::limits::INLINE_BODY_OCTETS_MAX;
+
     use super::*;
 
     fn args(component: &str, content_type: &str) -> Args {
-        Args {
-            component: component.into(),
-            config: None,
-            content_type: content_type.into(),
-            grants: Vec::new(),
-            attributes: Vec::new(),
-            purpose: None,
-        }
+        Args { setup: Setup::new(component, content_type) }
     }
 
     fn run_plugin(args: &Args, body: &[u8]) -> (anyhow::Result<Exit>, Vec<u8>) {
@@ -298,17 +154,8 @@ mod tests {
     #[test]
     fn a_grant_that_is_missing_is_named() {
         let mut args = args("deidentify", "application/dicom");
-        args.grants = vec!["log".into()];
+        args.setup.grants = vec!["log".into()];
         let error = run_plugin(&args, b"").0.unwrap_err().to_string();
         assert!(error.contains("hilum:plugin/keys@1.0.0") && error.contains("keys:NAME"), "{error}");
-    }
-
-    #[test]
-    fn names_in_configuration_and_schema_are_granted() {
-        let (_, plugin) = load("deidentify").unwrap();
-        let grants = all_grants(&plugin, &json!({"recipients": ["dr-lee"]}));
-        for grant in ["keys:research", "recipient:dr-lee", "state"] {
-            assert!(grants.has(&grant.parse().unwrap()), "{grant}");
-        }
     }
 }
