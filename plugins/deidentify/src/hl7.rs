@@ -66,7 +66,7 @@ fn clean_segment(
         cleaned.clear();
         let outcome = cleaner.clean(rules.action(number), &field, cleaned)?;
         if outcome == Cleaned::Written && cleaned != field.text {
-            edits.replace(field.span(), cleaned.as_slice());
+            edits.replace(field.span(), &cleaned);
         }
     }
     Ok(())

@@ -5,7 +5,9 @@ use std::ops::Range;
 /// Replacements to be made in a text, in any order.
 #[derive(Clone, Debug, Default)]
 pub struct Edits {
-    replacements: Vec<(Range<usize>, Vec<u8>)>,
+    /// What goes, and where in `octets` what comes is.
+    replacements: Vec<(Range<usize>, Range<usize>)>,
+    octets: Vec<u8>,
 }
 
 /// Why replacements could not be made.
@@ -26,13 +28,15 @@ impl Edits {
     }
 
     /// Puts `with` where `span` was.
-    pub fn replace(&mut self, span: Range<usize>, with: impl Into<Vec<u8>>) {
-        self.replacements.push((span, with.into()));
+    pub fn replace(&mut self, span: Range<usize>, with: impl AsRef<[u8]>) {
+        let start = self.octets.len();
+        self.octets.extend_from_slice(with.as_ref());
+        self.replacements.push((span, start..self.octets.len()));
     }
 
     /// Leaves out `span`.
     pub fn remove(&mut self, span: Range<usize>) {
-        self.replace(span, Vec::new());
+        self.replace(span, b"");
     }
 
     /// Whether nothing is to be replaced.
@@ -46,8 +50,7 @@ impl Edits {
     /// When two of them overlap or one reaches over the end: the caller mixed up its spans.
     pub fn apply(mut self, text: &[u8]) -> Result<Vec<u8>, EditError> {
         self.replacements.sort_by_key(|(span, _)| (span.start, span.end));
-        let added: usize = self.replacements.iter().map(|(_, with)| with.len()).sum();
-        let mut edited = Vec::with_capacity(text.len().saturating_add(added));
+        let mut edited = Vec::with_capacity(text.len().saturating_add(self.octets.len()));
         let mut position = 0;
         for (span, with) in self.replacements {
             if span.start < position || span.end < span.start {
@@ -58,7 +61,7 @@ impl Edits {
                 return Err(EditError::Outside(span.end));
             }
             edited.extend_from_slice(before);
-            edited.extend_from_slice(&with);
+            edited.extend_from_slice(&self.octets[with]);
             position = span.end;
         }
         edited.extend_from_slice(&text[position..]);

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr_iter, memchr2};
+
 use super::segment::is_header;
 use super::{Delimiters, Error, FIELDS_MAX, Part, Problem, Segment};
 
@@ -128,7 +130,7 @@ impl<'a> Reader<'a> {
         if !is_named(line.text, delimiters.field) {
             return Err(fault(Problem::Name));
         }
-        if line.text.iter().filter(|octet| **octet == delimiters.field).count() > FIELDS_MAX {
+        if memchr_iter(delimiters.field, line.text).count() > FIELDS_MAX {
             return Err(fault(Problem::TooManyFields));
         }
         self.in_message = match &line.text[..3] {
@@ -164,7 +166,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = (Part<'_>, usize)> {
     let mut offset = 0;
     std::iter::from_fn(move || {
         let rest = text.get(offset..).filter(|rest| !rest.is_empty())?;
-        let length = rest.iter().position(|octet| matches!(octet, b'\r' | b'\n')).unwrap_or(rest.len());
+        let length = memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
         let terminator = match &rest[length..] {
             [] => 0,
             [b'\r', b'\n', ..] => 2,
