@@ -22,13 +22,12 @@ mod random;
 mod reader;
 mod world;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use hilum_client::Client;
-use hilum_core::{Digest, FlowName};
+use hilum_core::Digest;
 use tokio::sync::watch;
 
 use history::History;
@@ -109,8 +108,8 @@ struct Running {
     history: History,
     /// Whether everything is mended, so that clients should misbehave no more.
     healed: watch::Receiver<bool>,
-    /// Where each flow will end, once that is known.
-    ends: watch::Receiver<BTreeMap<FlowName, u64>>,
+    /// Whether nothing more will be published.
+    ended: watch::Receiver<bool>,
 }
 
 /// Tries once to reach the broker.

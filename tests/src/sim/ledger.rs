@@ -4,6 +4,9 @@
 //! - each record is stored once, whatever its publisher repeats, in the order of its publisher;
 //! - what is delivered is what was published, and was durable; records of one key come in order;
 //! - a subscription's cursor passes nothing that its reader has not settled, and comes back where it was left;
+//! - what a reader gave back does not come before its delay, and what it settled not again while it is there;
+//! - while one of several readers has a record of a key, no other one gets a later one;
+//! - what a filter leaves out never comes, and nothing comes before its time;
 //! - in the end each record has been delivered to every subscription;
 //! - no stored record is without principal and receipt.
 
@@ -14,6 +17,9 @@ use bytes::Bytes;
 use hilum_client::{Ack, Delivery, DeliveryBody, Durability, Record};
 use hilum_core::record::{Body, ProducerId, Stored};
 use hilum_core::{FlowName, Head, Offset, SubscriptionName, Timestamp};
+use hilum_server::clock::Clock;
+use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
 
 use super::history::History;
 
@@ -23,15 +29,43 @@ pub(super) type Place = (FlowName, SubscriptionName);
 /// A record by its publisher and its number there.
 pub(super) type Identified = (u8, u64);
 
+/// What the clocks show at the start of a run.
+pub(super) const EPOCH: Timestamp = Timestamp(1_800_000_000_000);
+/// The default `ack_wait`: what is not answered for so long comes again, whatever the reader says later.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// Whether several readers share a subscription.
+pub(super) fn is_shared(place: &Place) -> bool {
+    place.1.as_str() == "crew"
+}
+
+/// Whether a subscription's filter lets a record through.
+fn wants(place: &Place, (_, sequence): Identified) -> bool {
+    place.1.as_str() != "few" || sequence % 3 == 1
+}
+
+/// One opening of a subscription's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Session {
+    /// The life of the broker that it is with.
+    life: u64,
+    number: u64,
+}
+
 /// All that clients know together.
 #[derive(Clone)]
 pub(super) struct Ledger {
     state: Arc<Mutex<State>>,
+    acks: Arc<Notify>,
+    clock: Clock,
     history: History,
 }
 
 #[derive(Default)]
 struct State {
+    sessions: u64,
+    /// What is in each flow in the end.
+    contents: BTreeMap<FlowName, BTreeMap<u64, Identified>>,
     acked: BTreeMap<Identified, Acked>,
     readings: BTreeMap<Place, Reading>,
     /// What a crash took although fsync had vouched for it.
@@ -58,12 +92,62 @@ struct Reading {
     cursor: u64,
     /// What was settled in the present session.
     settled_now: BTreeSet<u64>,
+    /// Who had each record last, and since when.
+    holders: BTreeMap<u64, (Session, Instant)>,
+    /// Until when records were given back by their holders.
+    put_off: BTreeMap<u64, Instant>,
 }
 
 impl Reading {
-    /// The lowest offset that was not settled.
-    fn unsettled(&self) -> u64 {
+    /// The lowest offset that is known not to be settled.
+    fn unsettled(&self, place: &Place) -> u64 {
+        if place.1.as_str() == "few" {
+            // What its filter leaves out is never settled, and nobody knows what that is.
+            let mut delivered = self.delivered.keys();
+            return delivered.find(|offset| !self.settled.contains(offset)).copied().unwrap_or(u64::MAX);
+        }
         (0..).find(|offset| !self.settled.contains(offset)).expect("a range without end")
+    }
+
+    /// What is wrong about a record that comes now.
+    fn faults(
+        &self,
+        place: &Place,
+        session: Session,
+        offset: u64,
+        identified: Identified,
+    ) -> impl Iterator<Item = String> + use<> {
+        let mut faults = Vec::new();
+        match self.delivered.get(&offset) {
+            Some(before) if *before != identified => faults.push(format!("was {before:?}")),
+            Some(_) => {}
+            None => {
+                let later = self.delivered.range(offset + 1..).map(|(_, other)| *other);
+                let mut overtaken = later.filter(|other| key(*other) == key(identified));
+                faults.extend(overtaken.next().map(|other| format!("comes after {other:?} of its key")));
+            }
+        }
+        let now = Instant::now();
+        let had = self.holders.get(&offset).filter(|(holder, _)| *holder == session);
+        if had.is_some_and(|(_, since)| now < *since + ACK_WAIT) {
+            match self.put_off.get(&offset) {
+                Some(until) if now < *until => faults.push(format!("comes {:?} too early", *until - now)),
+                None if self.settled.contains(&offset) => {
+                    faults.push("comes again and is settled".to_owned())
+                }
+                _ => {}
+            }
+        }
+        if is_shared(place) {
+            let before = self.delivered.range(..offset).filter(|(_, other)| key(**other) == key(identified));
+            let with_another = |at: &u64| {
+                !self.settled.contains(at)
+                    && self.holders.get(at).is_some_and(|(holder, _)| *holder != session)
+            };
+            let before = before.map(|(at, _)| *at).find(with_another);
+            faults.extend(before.map(|at| format!("comes while another reader has {at} of its key")));
+        }
+        faults.into_iter()
     }
 }
 
@@ -73,6 +157,7 @@ pub(super) fn record((publisher, sequence): Identified) -> Record {
         format!("{publisher} {sequence} {}", "x".repeat(usize::try_from(sequence % 7).unwrap_or(0) * 150));
     let mut record = Record::new("text/plain", Bytes::from(body)).with_key(&key((publisher, sequence)));
     record.head.time = Timestamp(1_000 + sequence);
+    record.head.deliver_after = (sequence % 8 == 5).then_some(Timestamp(EPOCH.0 + 700 * sequence));
     record.with_attribute("sequence", &sequence.to_string())
 }
 
@@ -85,8 +170,13 @@ pub(super) fn producer(publisher: u8) -> ProducerId {
 }
 
 impl Ledger {
-    pub(super) fn new(history: History) -> Self {
-        Self { state: Arc::default(), history }
+    pub(super) fn new(clock: Clock, history: History) -> Self {
+        Self { state: Arc::default(), acks: Arc::default(), clock, history }
+    }
+
+    /// Waits until some publisher gets an ack.
+    pub(super) async fn next_ack(&self) {
+        self.acks.notified().await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -104,6 +194,7 @@ impl Ledger {
         }
         let acked = Acked { flow: flow.clone(), durability, through_offset };
         self.state().acked.insert((publisher, sequence), acked);
+        self.acks.notify_waiters();
     }
 
     /// A publisher was told, when it came back, that all its records up to one are settled.
@@ -112,10 +203,11 @@ impl Ledger {
         flow: &FlowName,
         publisher: u8,
         sequences: impl Iterator<Item = u64>,
+        durability: Durability,
     ) {
         let mut state = self.state();
         for sequence in sequences {
-            let acked = Acked { flow: flow.clone(), durability: Durability::Fsynced, through_offset: None };
+            let acked = Acked { flow: flow.clone(), durability, through_offset: None };
             state.acked.entry((publisher, sequence)).or_insert(acked);
         }
     }
@@ -125,13 +217,15 @@ impl Ledger {
         self.state().life += 1;
     }
 
-    /// A reader was told where it begins. Gives the life of the broker that told it.
-    pub(super) fn opened(&self, place: &Place, cursor: Offset) -> u64 {
+    /// A reader was told where it begins.
+    pub(super) fn opened(&self, place: &Place, cursor: Offset) -> Session {
         self.history.note(format_args!("reader {}/{}: begins at {cursor}", place.0, place.1));
         let mut state = self.state();
+        state.sessions += 1;
+        let session = Session { life: state.life, number: state.sessions };
         let reading = state.readings.entry(place.clone()).or_default();
-        if cursor.0 > reading.unsettled() {
-            let unsettled = reading.unsettled();
+        let unsettled = reading.unsettled(place);
+        if cursor.0 > unsettled {
             self.history.violation(format_args!(
                 "{place:?}: the cursor {cursor} passed {unsettled}, which was not settled"
             ));
@@ -142,13 +236,15 @@ impl Ledger {
                 "{place:?}: the cursor {cursor} is before {floor}, where it was left"
             ));
         }
-        reading.cursor = cursor.0;
-        reading.settled_now.clear();
-        state.life
+        if !is_shared(place) {
+            reading.cursor = cursor.0;
+            reading.settled_now.clear();
+        }
+        session
     }
 
     /// A record came.
-    pub(super) fn delivered(&self, place: &Place, life: u64, delivery: &Delivery) {
+    pub(super) fn delivered(&self, place: &Place, session: Session, delivery: &Delivery) {
         let offset = delivery.offset();
         let Some(identified) = self.identify(delivery.head(), delivery.body()) else {
             self.history.violation(format_args!("{place:?}: nobody published what came at offset {offset}"));
@@ -156,29 +252,22 @@ impl Ledger {
         };
         self.history.note(format_args!("reader {}/{}: {identified:?} comes at {offset}", place.0, place.1));
         let mut state = self.state();
-        if life != state.life {
+        if session.life != state.life {
             return;
+        }
+        if !wants(place, identified) || delivery.head().deliver_after > Some(self.clock.now()) {
+            self.history.violation(format_args!("{place:?}: {identified:?} should not come, or later"));
         }
         let reading = state.readings.entry(place.clone()).or_default();
         if offset.0 < reading.cursor {
             self.history.violation(format_args!("{place:?}: {offset} comes before the cursor"));
         }
-        match reading.delivered.insert(offset.0, identified) {
-            Some(before) if before != identified => {
-                self.history
-                    .violation(format_args!("{place:?}: {offset} was {before:?} and is {identified:?}"));
-            }
-            Some(_) => {}
-            None => {
-                let later = reading.delivered.range(offset.0 + 1..).map(|(_, other)| *other);
-                let mut overtaken = later.filter(|other| key(*other) == key(identified));
-                if let Some(other) = overtaken.next() {
-                    self.history.violation(format_args!(
-                        "{place:?}: {other:?} came before {identified:?} of the same key"
-                    ));
-                }
-            }
-        }
+        reading.faults(place, session, offset.0, identified).for_each(|what| {
+            self.history.violation(format_args!("{place:?}: {identified:?} at {offset} {what}"));
+        });
+        reading.holders.insert(offset.0, (session, Instant::now()));
+        reading.put_off.remove(&offset.0);
+        reading.delivered.insert(offset.0, identified);
     }
 
     /// What a delivery is, if it is unchanged.
@@ -188,21 +277,31 @@ impl Ledger {
     }
 
     /// A reader is done with a record.
-    pub(super) fn settled(&self, place: &Place, life: u64, offset: Offset) {
+    pub(super) fn settled(&self, place: &Place, session: Session, offset: Offset) {
         self.history.note(format_args!("reader {}/{}: settles {offset}", place.0, place.1));
         let mut state = self.state();
-        if life == state.life {
+        if session.life == state.life {
             let reading = state.readings.entry(place.clone()).or_default();
             reading.settled.insert(offset.0);
             reading.settled_now.insert(offset.0);
         }
     }
 
+    /// A reader gives a record back for a while.
+    pub(super) fn put_off(&self, place: &Place, session: Session, offset: Offset, delay: Duration) {
+        self.history.note(format_args!("reader {}/{}: puts {offset} off by {delay:?}", place.0, place.1));
+        let mut state = self.state();
+        if session.life == state.life {
+            let reading = state.readings.entry(place.clone()).or_default();
+            reading.put_off.insert(offset.0, Instant::now() + delay);
+        }
+    }
+
     /// A reader closed its stream in good order: the broker has counted what it settled.
-    pub(super) fn closed(&self, place: &Place, life: u64) {
+    pub(super) fn closed(&self, place: &Place, session: Session) {
         self.history.note(format_args!("reader {}/{}: closed in good order", place.0, place.1));
         let mut state = self.state();
-        if life == state.life {
+        if session.life == state.life && !is_shared(place) {
             let reading = state.readings.entry(place.clone()).or_default();
             let unsettled = (reading.cursor..).find(|offset| !reading.settled_now.contains(offset));
             reading.floor = unsettled.expect("a range without end");
@@ -221,6 +320,8 @@ impl Ledger {
             if place.0 == *flow {
                 reading.delivered.retain(|offset, _| *offset < end.0);
                 reading.settled.retain(|offset| *offset < end.0);
+                reading.holders.retain(|offset, _| *offset < end.0);
+                reading.put_off.retain(|offset, _| *offset < end.0);
                 if !lied_about.is_empty() {
                     // A cursor beyond the end of its flow is given up.
                     reading.floor = 0;
@@ -233,9 +334,18 @@ impl Ledger {
         state.lied_about.extend(lied_about);
     }
 
-    /// Whether a subscription has delivered and settled everything up to `end`.
-    pub(super) fn is_read(&self, place: &Place, end: u64) -> bool {
-        self.state().readings.get(place).is_some_and(|reading| reading.unsettled() >= end)
+    /// What is in a flow in the end.
+    pub(super) fn ends(&self, flow: &FlowName, contents: BTreeMap<u64, Identified>) {
+        self.state().contents.insert(flow.clone(), contents);
+    }
+
+    /// Whether a subscription has delivered and settled everything that there will be.
+    pub(super) fn is_read(&self, place: &Place) -> bool {
+        let state = self.state();
+        let Some(contents) = state.contents.get(&place.0) else { return false };
+        let mut wanted = contents.iter().filter(|(_, identified)| wants(place, **identified));
+        let settled = state.readings.get(place).map(|reading| &reading.settled);
+        wanted.all(|(offset, _)| settled.is_some_and(|settled| settled.contains(offset)))
     }
 
     /// Holds a flow's log, as it is in the end, against what publishers and readers were told.
@@ -268,7 +378,7 @@ impl Ledger {
                 }
             }
             for (offset, identified) in &by_offset {
-                if !reading.delivered.contains_key(offset) {
+                if wants(place, *identified) && !reading.delivered.contains_key(offset) {
                     self.history.violation(format_args!("{place:?}: {identified:?} at {offset} never came"));
                 }
             }
@@ -327,6 +437,7 @@ pub(super) fn identify(head: &Head, body: &Bytes) -> Option<Identified> {
     let expected = record(identified);
     let same = expected.body == *body
         && expected.head.time == head.time
+        && expected.head.deliver_after == head.deliver_after
         && expected.head.key == head.key
         && expected.head.content_type == head.content_type
         && expected.head.attributes == head.attributes;

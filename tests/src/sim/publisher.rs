@@ -58,7 +58,8 @@ impl Source {
         if settled > *acked && self.random.percent(50) {
             // Goes on after what is settled, rather than to send it again.
             self.running.history.note(format_args!("publisher {}: settled through {settled}", self.number));
-            self.ledger.settled_before(&self.flow, self.number, *acked + 1..=settled);
+            let settled_now = *acked + 1..=settled;
+            self.ledger.settled_before(&self.flow, self.number, settled_now, publisher.durability());
             *acked = settled;
             return;
         }

@@ -7,7 +7,7 @@ use hilum_client::{Client, Credit, Delivery, Subscription};
 use tokio::time::timeout;
 
 use super::hospital::Identity;
-use super::ledger::{Ledger, Place};
+use super::ledger::{Ledger, Place, Session};
 use super::random::Random;
 use super::{Running, connect};
 
@@ -53,8 +53,7 @@ impl Reader {
     }
 
     fn is_done(&self) -> bool {
-        let end = self.running.ends.borrow().get(&self.place.0).copied();
-        end.is_some_and(|end| self.ledger.is_read(&self.place, end))
+        *self.running.ended.borrow() && self.ledger.is_read(&self.place)
     }
 
     /// Over one connection, as long as it is good.
@@ -71,7 +70,7 @@ impl Reader {
             }
             Err(_) => return,
         };
-        let life = self.ledger.opened(&self.place, subscription.cursor());
+        let session = self.ledger.opened(&self.place, subscription.cursor());
         let leaving = match self.random.within(0..=9) {
             _ if *self.running.healed.borrow() => None,
             0..=2 => Some(Leaving::InGoodOrder),
@@ -80,7 +79,7 @@ impl Reader {
             _ => None,
         };
         let leaves_after = leaving.map(|_| self.random.within(0..=30));
-        self.take(&mut subscription, life, leaves_after).await;
+        self.take(&mut subscription, session, leaves_after).await;
         if leaving == Some(Leaving::AfterSilence) {
             self.running.history.note(format_args!("reader {}/{}: falls silent", self.place.0, self.place.1));
             tokio::time::sleep(self.random.milliseconds(1000..=40_000)).await;
@@ -89,21 +88,21 @@ impl Reader {
             return;
         }
         match timeout(PATIENCE, subscription.close()).await {
-            Ok(Ok(())) => self.ledger.closed(&self.place, life),
+            Ok(Ok(())) => self.ledger.closed(&self.place, session),
             Ok(Err(error)) => self.running.history.note(format_args!("a reader: {error}")),
             Err(_) => {}
         }
     }
 
     /// Takes records and settles them, in order or not, at once or later.
-    async fn take(&mut self, subscription: &mut Subscription, life: u64, leaves_after: Option<u64>) {
+    async fn take(&mut self, subscription: &mut Subscription, session: Session, leaves_after: Option<u64>) {
         let (mut held, mut taken): (Vec<Delivery>, u64) = (Vec::new(), 0);
         let slowness = if self.random.percent(30) { 400 } else { 5 };
         while leaves_after.is_none_or(|count| taken < count) {
             match timeout(PATIENCE, subscription.next()).await {
                 Ok(Ok(Some(delivery))) => {
                     taken += 1;
-                    self.ledger.delivered(&self.place, life, &delivery);
+                    self.ledger.delivered(&self.place, session, &delivery);
                     held.push(delivery);
                 }
                 Ok(Ok(None)) => break,
@@ -118,11 +117,28 @@ impl Reader {
             let keeps = if self.random.percent(70) { 0 } else { held.len() / 2 };
             while held.len() > keeps {
                 let at = usize::try_from(self.random.within(0..=held.len() as u64 - 1)).unwrap_or(0);
-                let delivery = held.swap_remove(at);
-                self.ledger.settled(&self.place, life, delivery.offset());
-                delivery.ack();
+                self.answer(session, held.swap_remove(at));
             }
             tokio::time::sleep(self.random.milliseconds(0..=slowness)).await;
         }
+    }
+
+    /// Settles a record, mostly, or puts it off.
+    fn answer(&mut self, session: Session, delivery: Delivery) {
+        match self.random.within(0..=99) {
+            0..=5 => {
+                let delay = self.random.milliseconds(0..=4000);
+                self.ledger.put_off(&self.place, session, delivery.offset(), delay);
+                return delivery.nak(Some(delay));
+            }
+            6..=8 => {
+                self.ledger.settled(&self.place, session, delivery.offset());
+                return delivery.term("unreadable".parse().expect("it is a code"));
+            }
+            9..=12 => delivery.in_progress(),
+            _ => {}
+        }
+        self.ledger.settled(&self.place, session, delivery.offset());
+        delivery.ack();
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hilum_core::record::Stored;
-use hilum_core::{FlowName, LogName, Offset, Timestamp};
+use hilum_core::{FlowName, LogName, Offset};
 use hilum_server::clock::Clock;
 use hilum_server::endpoint::EndpointError;
 use hilum_server::lifecycle::{Broker, Listen, Parts};
@@ -19,15 +19,13 @@ use tokio::time::timeout;
 use super::disk::Disk;
 use super::history::History;
 use super::hospital::{Authority, Identity, hospital};
-use super::ledger::{self, Ledger, Place};
+use super::ledger::{self, EPOCH, Identified, Ledger, Place};
 use super::network::{BROKER, Network, Weather};
 use super::publisher::Source;
 use super::random::Random;
 use super::reader::Reader;
 use super::{Plant, Running};
 
-/// What the clocks show at the start of a run.
-const EPOCH: Timestamp = Timestamp(1_800_000_000_000);
 /// Everything has to come to rest in this time after it was mended.
 const REST: Duration = Duration::from_secs(900);
 /// A stop in good order may take so long: streams have 5 seconds to finish, and QUIC then waits for its peers.
@@ -39,9 +37,9 @@ pub(super) async fn run(seed: u64, plant: Option<Plant>) -> History {
     let mut world = World::new(seed, plant, history.clone());
     world.start().await;
     let (healed, healing) = watch::channel(false);
-    let (ends, ending) = watch::channel(BTreeMap::new());
+    let (ends, ended) = watch::channel(false);
     let running =
-        Running { network: world.network.clone(), history: history.clone(), healed: healing, ends: ending };
+        Running { network: world.network.clone(), history: history.clone(), healed: healing, ended };
     let (mut publishers, mut readers) = world.clients(&running);
     world.suffer().await;
     world.mend().await;
@@ -49,8 +47,8 @@ pub(super) async fn run(seed: u64, plant: Option<Plant>) -> History {
     if timeout(REST, async { while publishers.join_next().await.is_some() {} }).await.is_err() {
         history.violation(format_args!("publishers still wait although everything is mended"));
     }
-    let records = world.lengths().await;
-    ends.send_replace(records);
+    world.tell_contents().await;
+    ends.send_replace(true);
     if timeout(REST, async { while readers.join_next().await.is_some() {} }).await.is_err() {
         history.violation(format_args!("readers still wait although everything is mended"));
     }
@@ -77,11 +75,12 @@ impl World {
     fn new(seed: u64, plant: Option<Plant>, history: History) -> Self {
         let mut random = Random::new(seed);
         let authority = Authority::new();
+        let clock = Clock::following(EPOCH);
         Self {
             network: Network::new(random.split(), history.clone()),
             disk: Disk::new(random.split(), plant, history.clone()),
-            ledger: Ledger::new(history.clone()),
-            clock: Clock::following(EPOCH),
+            ledger: Ledger::new(clock, history.clone()),
+            clock,
             broker: None,
             server: authority.issue(2, "broker"),
             device: authority.issue(3, "device/scanner"),
@@ -97,10 +96,10 @@ impl World {
         let (mut publishers, mut readers) = (JoinSet::new(), JoinSet::new());
         let count = u8::try_from(self.random.within(1..=3)).expect("it is small");
         for number in 1..=count {
-            let which = usize::from(number) % self.flows.len();
+            let which = self.random.within(0..=self.flows.len() as u64 - 1);
             let source = Source {
                 number,
-                flow: self.flows[which].clone(),
+                flow: self.flows[usize::try_from(which).expect("it is small")].clone(),
                 records: self.random.within(5..=40),
                 identity: self.device.clone(),
                 random: self.random.split(),
@@ -109,7 +108,10 @@ impl World {
             };
             publishers.spawn(source.run());
         }
-        for (number, place) in (1..).zip(self.places()) {
+        let places = self.places().into_iter();
+        let places =
+            places.flat_map(|place| vec![place.clone(); if ledger::is_shared(&place) { 2 } else { 1 }]);
+        for (number, place) in (1..).zip(places) {
             let reader = Reader {
                 number,
                 place,
@@ -223,8 +225,9 @@ impl World {
     async fn suffer(&mut self) {
         for _ in 0..self.random.within(1..=7) {
             self.wait(50..=8000).await;
-            match self.random.within(0..=9) {
+            match self.random.within(0..=11) {
                 0..=1 => self.crash_and_start().await,
+                10..=11 => self.crash_after_an_ack().await,
                 2 => {
                     self.stop().await;
                     self.start().await;
@@ -275,6 +278,19 @@ impl World {
         self.start().await;
     }
 
+    /// Power goes just when a publisher has heard that its record is safe, while the disk is slow.
+    async fn crash_after_an_ack(&mut self) {
+        let milliseconds = self.random.within(20..=1500);
+        self.history
+            .note(format_args!("an fsync takes up to {milliseconds} ms, until power goes after an ack"));
+        self.disk.slow_down(Some(milliseconds));
+        // There may be nobody left who publishes.
+        let _ = timeout(Duration::from_secs(8), self.ledger.next_ack()).await;
+        self.wait(0..=3).await;
+        self.disk.slow_down(None);
+        self.crash_and_start().await;
+    }
+
     fn bad_weather(&mut self) {
         let weather = Weather {
             lost: self.random.within(0..=25),
@@ -306,15 +322,13 @@ impl World {
         self.start().await;
     }
 
-    /// Where each flow ends.
-    async fn lengths(&self) -> BTreeMap<FlowName, u64> {
-        let mut lengths = BTreeMap::new();
-        for flow in &self.flows {
-            let records = self.disk.records(flow).await;
-            lengths.insert(flow.clone(), records.last().map_or(0, |last| last.offset().0 + 1));
+    /// What there is for readers to read, in the end.
+    async fn tell_contents(&self) {
+        for (flow, records) in self.positions().await {
+            self.history.note(format_args!("{flow}: {} records in the end", records.len()));
+            let contents = records.into_iter().map(|(offset, identified)| (offset.0, identified));
+            self.ledger.ends(&flow, contents.collect());
         }
-        self.history.note(format_args!("the flows end at {lengths:?}"));
-        lengths
     }
 
     async fn check(&self) {
@@ -324,4 +338,4 @@ impl World {
     }
 }
 
-type Positions = BTreeMap<FlowName, Vec<(Offset, ledger::Identified)>>;
+type Positions = BTreeMap<FlowName, Vec<(Offset, Identified)>>;
