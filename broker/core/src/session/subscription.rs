@@ -1,6 +1,7 @@
 //! The subscription stream's two sides: deliveries within credit, answered by number.
 
 mod client;
+mod flights;
 mod server;
 
 pub use client::{SubscriptionClient, SubscriptionClientEvent};

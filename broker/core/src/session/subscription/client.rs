@@ -1,9 +1,10 @@
 //! The reader's side.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
+use super::flights::{Flight, Flights};
 use super::server::delivery_octets;
 use crate::limits;
 use crate::name::ReasonCode;
@@ -29,11 +30,13 @@ pub struct SubscriptionClient {
     open: Option<OpenSubscription>,
     state: State,
     credit: Credit,
-    under_way: BTreeMap<u64, Flight>,
-    octets: u64,
+    under_way: Flights,
     /// What may come next.
     next: Next,
     arrived: VecDeque<Delivery>,
+    /// Deliveries that a later one of their record replaced and that may still be in `arrived`: the reader need not see what
+    /// would be answered in vain.
+    replaced: BTreeSet<u64>,
     acked: VecDeque<DeliveryRange>,
     /// Bounded by what was under way.
     refused: VecDeque<ToBroker>,
@@ -47,13 +50,6 @@ enum State {
     Opening,
     Open,
     Ended,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Flight {
-    offset: Offset,
-    octets: u64,
-    unsettled_parts: u16,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -91,10 +87,10 @@ impl SubscriptionClient {
             open: Some(OpenSubscription { credit, ..open }),
             state: State::Opening,
             credit,
-            under_way: BTreeMap::new(),
-            octets: 0,
+            under_way: Flights::default(),
             next: Next::Record(1),
             arrived: VecDeque::new(),
+            replaced: BTreeSet::new(),
             acked: VecDeque::new(),
             refused: VecDeque::new(),
             in_progress: BTreeSet::new(),
@@ -105,12 +101,10 @@ impl SubscriptionClient {
 
     /// The reader is done with one part of a delivery. Does nothing for one that is not under way.
     pub fn ack(&mut self, number: u64) {
-        let Some(flight) = self.under_way.get_mut(&number) else { return };
-        flight.unsettled_parts -= 1;
-        if flight.unsettled_parts > 0 {
+        if !self.under_way.settle_part(number) {
             return;
         }
-        self.end(number);
+        self.in_progress.remove(&number);
         match self.acked.back_mut() {
             Some(range) if range.last + 1 == number => range.last = number,
             _ => self.acked.push_back(only(number)),
@@ -133,7 +127,7 @@ impl SubscriptionClient {
 
     /// The reader still works on a record.
     pub fn in_progress(&mut self, number: u64) {
-        if self.under_way.contains_key(&number) {
+        if self.under_way.contains(number) {
             self.in_progress.insert(number);
         }
     }
@@ -154,10 +148,8 @@ impl SubscriptionClient {
 
     /// A delivery is no longer under way. Whether it was.
     fn end(&mut self, number: u64) -> bool {
-        let Some(flight) = self.under_way.remove(&number) else { return false };
-        self.octets -= flight.octets;
         self.in_progress.remove(&number);
-        true
+        self.under_way.end(number)
     }
 
     fn handle_delivery(&mut self, delivery: &Delivery) -> Result<(), Violation> {
@@ -169,8 +161,7 @@ impl SubscriptionClient {
                     return Err(broken(delivery, &format!("delivery {next}, part 0")));
                 }
                 self.replace_earlier(delivery);
-                let records = u32::try_from(self.under_way.len()).unwrap_or(u32::MAX);
-                if !self.credit.allows_beyond(Credit { records, octets: self.octets }) {
+                if !self.credit.allows_beyond(self.under_way.sum()) {
                     let reason = "more deliveries came than the credit allows";
                     return Err(Violation::new(CloseCode::Credit, reason));
                 }
@@ -183,10 +174,7 @@ impl SubscriptionClient {
             }
         }
         // It is not there any more where the reader gave the whole record up after its first part.
-        if let Some(flight) = self.under_way.get_mut(&number) {
-            flight.octets += octets;
-            self.octets += octets;
-        }
+        self.under_way.add_octets(number, octets);
         self.next = if part + 1 == parts {
             Next::Record(number + 1)
         } else {
@@ -200,12 +188,24 @@ impl SubscriptionClient {
         if delivery.attempt < 2 {
             return;
         }
-        let earlier = self.under_way.iter().find(|(_, flight)| flight.offset == delivery.offset);
-        if let Some(number) = earlier.map(|(number, _)| *number) {
+        if let Some(number) = self.under_way.of(delivery.offset) {
             self.end(number);
-            // The reader need not see what would be answered in vain.
-            self.arrived.retain(|delivery| delivery.number != number);
+            self.replaced.insert(number);
         }
+    }
+
+    /// The next delivery that the reader has not seen and that still counts.
+    fn next_arrived(&mut self) -> Option<Delivery> {
+        while let Some(delivery) = self.arrived.pop_front() {
+            // They come in the order of their numbers.
+            while self.replaced.first().is_some_and(|first| *first < delivery.number) {
+                self.replaced.pop_first();
+            }
+            if self.replaced.first() != Some(&delivery.number) {
+                return Some(delivery);
+            }
+        }
+        None
     }
 
     fn handle_frame(&mut self, frame: ToClient) -> Result<Option<SubscriptionClientEvent>, Violation> {
@@ -261,7 +261,7 @@ impl Machine for SubscriptionClient {
             if self.finishing {
                 self.arrived.clear();
             }
-            if let Some(delivery) = self.arrived.pop_front() {
+            if let Some(delivery) = self.next_arrived() {
                 return Ok(Some(SubscriptionClientEvent::Delivered(delivery)));
             }
             match self.input.next::<ToClient>()? {

@@ -1,9 +1,10 @@
 //! The broker's side.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+use super::flights::{Flight, Flights};
 use crate::limits;
 use crate::name::ReasonCode;
 use crate::record::Offset;
@@ -27,9 +28,8 @@ pub struct SubscriptionServer {
     state: State,
     opening: Option<ToClient>,
     credit: Credit,
-    /// Deliveries without an answer, by number.
-    in_flight: BTreeMap<u64, Flight>,
-    octets: u64,
+    /// Deliveries without an answer.
+    in_flight: Flights,
     next_number: u64,
     queue: VecDeque<Delivery>,
     refusal: Option<Refusal>,
@@ -42,12 +42,6 @@ enum State {
     Open,
     /// One of the two sides ended the stream.
     Ended,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Flight {
-    offset: Offset,
-    octets: u64,
 }
 
 /// What happened on a subscription stream, for the broker. Deliveries are named by their numbers.
@@ -108,8 +102,7 @@ impl SubscriptionServer {
             request,
             state: State::Opening,
             opening: None,
-            in_flight: BTreeMap::new(),
-            octets: 0,
+            in_flight: Flights::default(),
             next_number: 1,
             queue: VecDeque::new(),
             refusal: None,
@@ -147,13 +140,13 @@ impl SubscriptionServer {
     /// Records and octets delivered on this stream and not answered.
     #[must_use]
     pub fn under_way(&self) -> Credit {
-        Credit { records: u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX), octets: self.octets }
+        self.in_flight.sum()
     }
 
     /// Whether a delivery has no answer.
     #[must_use]
     pub fn is_in_flight(&self, number: u64) -> bool {
-        self.in_flight.contains_key(&number)
+        self.in_flight.contains(number)
     }
 
     /// Whether the reader's credit allows one more record.
@@ -171,11 +164,11 @@ impl SubscriptionServer {
 
     /// Whether the record at `offset` may be delivered: there is room, or the end of an earlier delivery of it makes enough.
     #[must_use]
-    pub fn has_room_for(&self, offset: Offset, attempt: u32) -> bool {
+    pub fn has_room_for(&mut self, offset: Offset, attempt: u32) -> bool {
         let mut left = self.under_way();
-        if let Some(flight) = self.earlier(offset, attempt).and_then(|number| self.in_flight.get(&number)) {
+        if let Some(earlier) = self.earlier(offset, attempt) {
             left.records -= 1;
-            left.octets -= flight.octets;
+            left.octets -= self.in_flight.octets_of(earlier);
         }
         self.state == State::Open && self.credit.allows_beyond(left)
     }
@@ -197,33 +190,20 @@ impl SubscriptionServer {
         }
         let replaced = self.earlier(offset, attempt);
         if let Some(replaced) = replaced {
-            self.answer(replaced);
+            self.in_flight.end(replaced);
         }
         let number = self.next_number;
         self.next_number += 1;
         let octets = parts.iter().map(delivery_octets).sum();
-        self.in_flight.insert(number, Flight { offset, octets });
-        self.octets += octets;
+        self.in_flight.insert(number, Flight { offset, octets, unsettled_parts: 1 });
         parts.iter_mut().for_each(|part| part.number = number);
         self.queue.extend(parts);
         Ok(Delivering { number, replaced })
     }
 
     /// An earlier delivery of a record, which there can be only if this is not the first attempt.
-    fn earlier(&self, offset: Offset, attempt: u32) -> Option<u64> {
-        let mut in_flight = self.in_flight.iter();
-        let mut earlier = || in_flight.find(|(_, flight)| flight.offset == offset).map(|(number, _)| *number);
-        if attempt > 1 { earlier() } else { None }
-    }
-
-    fn answer(&mut self, number: u64) -> bool {
-        match self.in_flight.remove(&number) {
-            Some(flight) => {
-                self.octets -= flight.octets;
-                true
-            }
-            None => false,
-        }
+    fn earlier(&mut self, offset: Offset, attempt: u32) -> Option<u64> {
+        if attempt > 1 { self.in_flight.of(offset) } else { None }
     }
 
     /// The deliveries of a range that have no answer.
@@ -234,13 +214,13 @@ impl SubscriptionServer {
             let reason = format!("deliveries {first} to {last} are not a range of those before {next}");
             return Err(Violation::new(CloseCode::Sequence, reason));
         }
-        Ok(self.in_flight.range(first..=last).map(|(number, _)| *number).collect())
+        Ok(self.in_flight.in_range(first..=last))
     }
 
     fn take(&mut self, range: DeliveryRange) -> Result<Vec<u64>, Violation> {
         let numbers = self.open_in(range)?;
         for &number in &numbers {
-            self.answer(number);
+            self.in_flight.end(number);
         }
         Ok(numbers)
     }
