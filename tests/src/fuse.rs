@@ -11,7 +11,7 @@ mod tests;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use fuser::{
@@ -47,8 +47,27 @@ pub enum Sync {
 /// A disk in memory that can be mounted, and loses what was not synced when its power is cut.
 pub struct FragileDisk {
     disk: Arc<Mutex<Disk>>,
+    stall: Arc<Stall>,
     sync: Sync,
     mounted: Option<Mounted>,
+}
+
+/// The directory whose files are not synced now.
+#[derive(Default)]
+struct Stall {
+    directory: Mutex<Option<Number>>,
+    changed: Condvar,
+}
+
+/// A directory stalls until this is dropped.
+pub struct Stalled(Arc<Stall>);
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        // A test that panics holds no lock of this.
+        *self.0.directory.lock().unwrap() = None;
+        self.0.changed.notify_all();
+    }
 }
 
 struct Mounted {
@@ -60,9 +79,21 @@ impl FragileDisk {
     /// An empty disk, mounted at a directory.
     pub fn mount(at: &Path, sync: Sync) -> Self {
         std::fs::create_dir_all(at).unwrap();
-        let mut disk = Self { disk: Arc::new(Mutex::new(Disk::new())), sync, mounted: None };
+        let (files, stall) = (Arc::new(Mutex::new(Disk::new())), Arc::default());
+        let mut disk = Self { disk: files, stall, sync, mounted: None };
         disk.mount_at(at);
         disk
+    }
+
+    /// Syncs of the files in a directory do not come back until this is dropped.
+    pub fn stall(&self, directory: &str) -> Stalled {
+        let disk = self.disk.lock().unwrap();
+        let number = Path::new(directory)
+            .iter()
+            .try_fold(disk::ROOT, |parent, name| disk.find(parent, name))
+            .unwrap_or_else(|_| panic!("there is no {directory}"));
+        *self.stall.directory.lock().unwrap() = Some(number);
+        Stalled(self.stall.clone())
     }
 
     /// Cuts the power: everything fails from now on, and what was not synced is gone but for what `survival` leaves.
@@ -82,7 +113,7 @@ impl FragileDisk {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("hilum-fragile".into()), MountOption::NoAtime];
         config.n_threads = Some(THREADS);
-        let mount = Mount { disk: self.disk.clone(), sync: self.sync };
+        let mount = Mount { disk: self.disk.clone(), stall: self.stall.clone(), sync: self.sync };
         let session = fuser::spawn_mount(mount, at, &config).unwrap_or_else(|error| {
             panic!(
                 "no FUSE file system could be mounted at {}: {error}. This test needs /dev/fuse, and to be root or to find fusermount3",
@@ -110,6 +141,7 @@ fn unmount(session: BackgroundSession, at: &Path) {
 /// What the kernel talks to.
 struct Mount {
     disk: Arc<Mutex<Disk>>,
+    stall: Arc<Stall>,
     sync: Sync,
 }
 
@@ -119,6 +151,7 @@ impl Mount {
     }
 
     fn sync(&self, number: INodeNo) -> Result<(), Errno> {
+        self.wait_while_stalled(number.0);
         let until = self.disk().now()?;
         match self.sync {
             Sync::Honest(time) => {
@@ -127,6 +160,16 @@ impl Mount {
             }
             Sync::Lying => Ok(()),
         }
+    }
+
+    fn wait_while_stalled(&self, number: Number) {
+        let directory = self.stall.directory.lock().expect("no request panics while it looks at this");
+        let stalls = |directory: &mut Option<Number>| {
+            directory.is_some_and(|directory| {
+                self.disk().names(directory).is_ok_and(|names| names.values().any(|of| *of == number))
+            })
+        };
+        drop(self.stall.changed.wait_while(directory, stalls).expect("no request panics while it waits"));
     }
 
     fn make(&self, parent: INodeNo, name: &OsStr, mode: u32, kind: Kind) -> Result<FileAttr, Errno> {

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use code::{CloseCode, Refusal, RefusalCode};
-pub use frame::{FRAME_LENGTH_OCTETS, Frame, FrameDecoder, FrameError, encode};
+pub use frame::{BUFFER_STEP_OCTETS, FRAME_LENGTH_OCTETS, Frame, FrameDecoder, FrameError, encode};
 
 use crate::record::Head;
 

@@ -8,6 +8,7 @@ use hilum_store::{AppendError, Blobs, Durability, Log, Meta};
 
 use crate::clock::Clock;
 use crate::control::Control;
+use crate::memory::Memory;
 use crate::quarantine::Quarantines;
 use crate::retention::Ledgers;
 use crate::telemetry::Instruments;
@@ -28,6 +29,8 @@ pub struct Shared {
     pub chain_slots: Arc<tokio::sync::Semaphore>,
     /// What time it is.
     pub clock: Clock,
+    /// How much may be under way.
+    pub memory: Memory,
     /// What operators hold and paused.
     pub control: Control,
     /// How much is in quarantine.

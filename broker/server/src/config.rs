@@ -13,6 +13,7 @@ mod emission;
 mod flow;
 mod labels;
 mod main_file;
+mod memory;
 mod model;
 mod operators;
 mod problem;
@@ -72,6 +73,7 @@ fn load_into(directory: &Directory, sink: &Sink) -> Option<Hospital> {
     }
     emission::check(&main, &emissions, sink);
     subscription::check(&main, sink);
+    memory::check(&main, sink);
     Some(main)
 }
 

@@ -29,6 +29,7 @@ use hilum_core::entry::EntryError;
 use hilum_core::policy::ReadPermit;
 use hilum_core::quarantine::{Cause, Quarantined};
 use hilum_core::record::{BlobId, Body, ChainRun, Delivered, Stored};
+use hilum_core::wire::{Credit, record_octets};
 use hilum_core::{FlowName, LogName, Offset, Principal, ReasonCode, SubscriptionName, limits};
 use hilum_sandbox::{BatchRun, Chain, ChainError, Failure, Input, Ran};
 use hilum_store::{AppendError, Durability, MetaError, ReadError};
@@ -39,12 +40,19 @@ use crate::broker::{About, Shared};
 use crate::chains::{EgressChain, guarded};
 use crate::config::{DeliveryConfig, Start};
 use crate::control::DecideError;
+use crate::memory::Account;
 use crate::telemetry::DeliverySpan;
 
 pub use operate::Status;
 use progress::Kept;
 use read::Claimed;
 use state::State;
+
+/// What a subscription has for itself of what may be under way: what one reader gets at once, read and run through the chain.
+pub const BATCH_OCTETS: u64 = read::CLAIM_OCTETS_MAX + limits::INLINE_BODY_OCTETS_MAX as u64;
+
+/// What a delivery holds beside its octets until it is sent: its head as it was read, its receipt, the encoded frame.
+const DELIVERY_OCTETS: u64 = 1024;
 
 /// One subscription of a running broker.
 pub struct Outlet {
@@ -60,6 +68,8 @@ pub struct Outlet {
     pub settings: DeliveryConfig,
     /// The end of the flow.
     pub tail: watch::Receiver<Offset>,
+    /// Where readers take what they hold of it.
+    pub(crate) memory: Account,
     /// What is under way and where it stands, when that is known.
     state: OnceCell<State>,
     /// The records that this process put into quarantine: what is judged again, because what followed failed, must not fill
@@ -105,6 +115,18 @@ pub struct Batch {
     pub deliveries: Vec<Prepared>,
 }
 
+impl Batch {
+    /// Octets of the bodies and heads that are in memory until they are sent.
+    #[must_use]
+    pub fn octets(&self) -> u64 {
+        let of = |part: &Delivered| {
+            let inline = if let Body::Inline(octets) = part.body() { octets.len() } else { 0 };
+            DELIVERY_OCTETS + record_octets(part.head(), inline)
+        };
+        self.deliveries.iter().flat_map(|delivery| &delivery.parts).map(of).sum()
+    }
+}
+
 /// A record that is ready for its reader.
 pub struct Prepared {
     /// It is under way by this claim.
@@ -148,7 +170,8 @@ impl Outlet {
         tail: watch::Receiver<Offset>,
     ) -> Self {
         let (state, quarantined) = (OnceCell::new(), Mutex::default());
-        Self { shared, flow, subscription, chain, settings, tail, state, quarantined }
+        let memory = shared.memory.account(BATCH_OCTETS);
+        Self { shared, flow, subscription, chain, settings, tail, memory, state, quarantined }
     }
 
     /// What is under way and where the subscription stands; found out when it is asked for first.
@@ -281,14 +304,14 @@ impl Outlet {
         Ok(loaded.map_err(|_| OutletError::Worker)??)
     }
 
-    /// Claims what `reader` may get and has `room` for, and prepares it; nothing where there is nothing now. `chain` is the
+    /// Claims what `reader` may get and has `room` for, records and octets, and prepares it; nothing where there is nothing now. `chain` is the
     /// reader's own, see [`Outlet::chain_for`]. After an error the reader has to leave: that gives back what it claimed.
     pub async fn next(
         &self,
         permit: &ReadPermit,
         chain: &Arc<Chain>,
         reader: ReaderId,
-        room: u32,
+        room: Credit,
     ) -> Result<Batch, OutletError> {
         if self.is_paused() {
             return Ok(Batch::default());

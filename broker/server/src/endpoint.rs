@@ -14,17 +14,13 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 
+use crate::quic::window::{RECEIVE_OCTETS, SEND_OCTETS, STREAM_OCTETS};
+
 /// The application protocol (RFC 7301) of this major version.
 pub const ALPN: &[u8] = b"hilum/1";
 
 /// Streams that one connection may have open: publishers, subscriptions and large bodies together.
 const STREAMS_MAX: u32 = 256;
-/// What one stream may have under way towards us: so little that four large bodies leave most of the connection to others.
-const STREAM_WINDOW_OCTETS: u32 = 2 << 20;
-/// What one connection may have under way towards us: this bounds the memory of a connection.
-const CONNECTION_WINDOW_OCTETS: u32 = 16 << 20;
-/// What one connection may have under way towards its peer.
-const SEND_WINDOW_OCTETS: u64 = 16 << 20;
 /// Octets that the system holds for the socket, either way (Linux: at most `net.core.rmem_max` and `wmem_max`). What does not fit there
 /// is dropped and sent again, and on its stream everything behind it waits.
 const SOCKET_OCTETS: usize = 4 << 20;
@@ -99,9 +95,9 @@ fn transport() -> TransportConfig {
     transport
         .max_concurrent_bidi_streams(STREAMS_MAX.into())
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(STREAM_WINDOW_OCTETS.into())
-        .receive_window(CONNECTION_WINDOW_OCTETS.into())
-        .send_window(SEND_WINDOW_OCTETS)
+        .stream_receive_window(STREAM_OCTETS.into())
+        .receive_window(RECEIVE_OCTETS.into())
+        .send_window(SEND_OCTETS)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
         .keep_alive_interval(Some(Duration::from_millis(u64::from(IDLE_MS) / 3)))
         .datagram_receive_buffer_size(None);

@@ -16,6 +16,7 @@ use crate::broker::Shared;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::ingest::Item;
+use crate::memory::Memory;
 use crate::quarantine::Quarantines;
 use crate::retention::Ledgers;
 use crate::services::{ChainServices, Host};
@@ -83,6 +84,7 @@ pub(crate) fn shared(store: &memory::Store) -> Arc<Shared> {
         identity: PrincipalId::new("spiffe://st-marys/broker").unwrap(),
         chain_slots: Arc::new(tokio::sync::Semaphore::new(2)),
         clock: Clock::SYSTEM,
+        memory: Memory::new(256 << 20),
         control: Control::default(),
         quarantine: Quarantines::new(u64::MAX),
         ledgers: Ledgers::default(),

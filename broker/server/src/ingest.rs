@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::broker::Shared;
+use crate::memory::{Account, Lease};
 use crate::telemetry::RecordSpan;
 use checkpoint::{Checkpoints, Known};
 use written::Written;
@@ -106,8 +107,32 @@ enum Origin {
 struct Submission {
     items: Vec<Item>,
     origin: Origin,
-    reply: oneshot::Sender<Vec<Settled>>,
+    reply: Reply,
 }
+
+/// Where the answers go. What the records hold is given back with them.
+struct Reply {
+    settled: oneshot::Sender<Vec<Settled>>,
+    lease: Option<Lease>,
+}
+
+impl Reply {
+    /// A publisher that went away learns the answer by asking for its last number when it comes back.
+    fn send(self, settled: Vec<Settled>) {
+        let _ = self.settled.send(settled);
+        drop(self.lease);
+    }
+
+    /// For what nobody waits for.
+    fn nowhere() -> Self {
+        Self { settled: oneshot::channel().0, lease: None }
+    }
+}
+
+/// What the records of one flow have for themselves of what may be under way: two frames of any size.
+pub const RECORDS_OCTETS: u64 = 2 << 20;
+/// What the uploads of one flow have: one of any size.
+pub const UPLOADS_OCTETS: u64 = 9 << 20;
 
 /// The way into one flow.
 #[derive(Clone)]
@@ -118,6 +143,8 @@ pub struct Lane {
     shared: Arc<Shared>,
     known: Arc<Mutex<Known>>,
     tail: watch::Receiver<Offset>,
+    records: Account,
+    uploads: Account,
 }
 
 /// A publisher's stream: as long as this lives, the flow remembers the publisher.
@@ -196,7 +223,9 @@ impl Lane {
             process: tokio::spawn(process.run(submitted, processed_sender, closing)),
             append: tokio::spawn(append.run(processed)),
         };
-        Ok((Self { flow, durability, submissions, shared, known, tail }, tasks))
+        let (records, uploads) =
+            (shared.memory.account(RECORDS_OCTETS), shared.memory.account(UPLOADS_OCTETS));
+        Ok((Self { flow, durability, submissions, shared, known, tail, records, uploads }, tasks))
     }
 
     /// The flow's name.
@@ -208,21 +237,44 @@ impl Lane {
     /// Hands records over, in order. The receiver gets one answer for each record when all of them are settled. Waits
     /// while the flow has too much to do: that is what slows its publishers, and nobody else.
     pub async fn submit(&self, items: Vec<Item>) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
-        self.hand_over(items, Origin::Publisher).await
+        self.hand_over(items, Origin::Publisher, None).await
+    }
+
+    /// As [`Lane::submit`], of records that hold memory until they are settled, whether or not anybody waits for the answer.
+    pub async fn submit_leased(
+        &self,
+        items: Vec<Item>,
+        lease: Lease,
+    ) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
+        self.hand_over(items, Origin::Publisher, Some(lease)).await
+    }
+
+    /// Where publishers take what their records hold until they are settled.
+    #[must_use]
+    pub fn records(&self) -> &Account {
+        &self.records
+    }
+
+    /// Where uploads take what they hold.
+    #[must_use]
+    pub fn uploads(&self) -> &Account {
+        &self.uploads
     }
 
     /// Hands over a record that an operator releases from quarantine. If the chain stops it again it is not put there
     /// again, its position is not settled, and the large body that was submitted with it is deleted.
     pub async fn release(&self, item: Item) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
-        self.hand_over(vec![item], Origin::Quarantine).await
+        self.hand_over(vec![item], Origin::Quarantine, None).await
     }
 
     async fn hand_over(
         &self,
         items: Vec<Item>,
         origin: Origin,
+        lease: Option<Lease>,
     ) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
-        let (reply, answer) = oneshot::channel();
+        let (settled, answer) = oneshot::channel();
+        let reply = Reply { settled, lease };
         self.submissions.send(Submission { items, origin, reply }).await.map_err(|_| Closed)?;
         Ok(answer)
     }

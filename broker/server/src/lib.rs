@@ -3,6 +3,7 @@
 //! 1. [`config`]: what a hospital directory says; [`provision`]: makes one.
 //! 2. [`lifecycle`]: starts a broker from it and stops it; [`broker`]: what all its parts share, among it its [`clock`].
 //! 3. [`ingest`]: a record's way into a flow; [`deliver`]: its way out to each subscription.
+//!    [`memory`]: how much may be under way in all of them together.
 //! 4. [`endpoint`] and [`quic`]: connections and their streams, which feed the former and are fed by the latter.
 //! 5. [`chains`] and `services`: plugins from the configuration, and what they may ask of the broker.
 //! 6. [`telemetry`]: logs, traces, metrics.
@@ -21,6 +22,7 @@ pub mod flows;
 pub mod holds;
 pub mod ingest;
 pub mod lifecycle;
+pub mod memory;
 pub mod provision;
 pub mod quarantine;
 pub mod quic;

@@ -24,6 +24,7 @@ use crate::emit::Emitter;
 use crate::endpoint::{self, EndpointError, ServerIdentity};
 use crate::flows::{Flow, Flows, Seat};
 use crate::ingest::{Lane, LaneTasks, RecoverBlobsError, RecoverError, recover_blobs};
+use crate::memory::Memory;
 use crate::provision::{CredentialError, read_certificates, read_private_key, read_roots, read_secret};
 use crate::quarantine::{QuarantineError, Quarantines};
 use crate::quic;
@@ -32,7 +33,7 @@ use crate::services::Host;
 use crate::telemetry::Instruments;
 
 /// Records that plugins emitted and that wait for their flow.
-const EMISSIONS_MAX: usize = 1024;
+const EMISSIONS_MAX: usize = 64;
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +166,7 @@ impl Broker {
                 std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             )),
             clock,
+            memory: Memory::new(hospital.under_way_octets()),
             control,
             quarantine,
             ledgers: Ledgers::default(),

@@ -11,6 +11,7 @@ mod pace;
 mod publisher;
 mod subscription;
 mod upload;
+pub(crate) mod window;
 
 use std::sync::Arc;
 
@@ -28,17 +29,29 @@ pub use connection::serve;
 use crate::broker::About;
 use crate::flows::Flows;
 use crate::ingest::{self, RefusalKind};
+use crate::memory::Account;
+use window::Window;
 
-/// Octets read from a stream at once.
-const READ_OCTETS: usize = 256 * 1024;
+/// Octets read from a stream at once, unless there is a lease for more: so much a stream may hold without one.
+const READ_OCTETS: usize = 4 * 1024;
+/// Octets read at once of what there is a lease for.
+const LEASED_READ_OCTETS: usize = 256 * 1024;
+/// What downloads and the windows of connections have for themselves of what may be under way.
+pub(crate) const OWN_OCTETS: u64 = DOWNLOADS_OCTETS + WINDOWS_OCTETS;
+const DOWNLOADS_OCTETS: u64 = 4 << 20;
+const WINDOWS_OCTETS: u64 = 16 << 20;
 
 /// One client's streams share this.
 struct Session {
     flows: Arc<Flows>,
     principal: Arc<Principal>,
     deliveries: Arc<download::LargeDeliveries>,
+    /// How much of this connection may be under way.
+    window: Window,
     /// Of the whole broker.
     uploads: Arc<upload::Uploads>,
+    /// Of the whole broker: where downloads take what they hold.
+    sending: Account,
     /// Uploads, and downloads, that may be under way at a time.
     uploading: Semaphore,
     downloading: Semaphore,
@@ -66,6 +79,10 @@ enum StreamError {
 }
 
 impl StreamError {
+    fn timed_out(reason: &str) -> Self {
+        Self::Violation(Violation { code: CloseCode::TimedOut, reason: reason.to_owned() })
+    }
+
     fn second_control() -> Self {
         let reason = "a connection has one control stream".to_owned();
         Self::Violation(Violation { code: CloseCode::Unexpected, reason })
@@ -125,7 +142,12 @@ impl Stream {
 
 /// The next octets; none at the end of the stream. Losing this future loses nothing.
 async fn read(recv: &mut RecvStream) -> Result<Option<Bytes>, ReadError> {
-    Ok(recv.read_chunk(READ_OCTETS, true).await?.map(|chunk| chunk.bytes))
+    read_up_to(recv, READ_OCTETS).await
+}
+
+/// As [`read`], of what there is a lease for.
+async fn read_up_to(recv: &mut RecvStream, octets: usize) -> Result<Option<Bytes>, ReadError> {
+    Ok(recv.read_chunk(octets, true).await?.map(|chunk| chunk.bytes))
 }
 
 fn close_code(code: CloseCode) -> VarInt {
@@ -163,5 +185,36 @@ fn refusal(refused: &ingest::Refusal) -> Refusal {
         Refusal::retryable(code, &refused.reason)
     } else {
         Refusal::new(code, &refused.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hilum_core::wire::BUFFER_STEP_OCTETS;
+
+    use super::connection::{OWN_STREAMS, STREAMS_MAX};
+    use super::window::{RECEIVE_OCTETS, SEND_OCTETS};
+    use super::*;
+
+    /// What ten thousand connections may hold is what decision 18 says.
+    #[test]
+    fn the_sum_is_written_down() {
+        const CONNECTIONS: u64 = 10_000;
+        let stream = (READ_OCTETS + BUFFER_STEP_OCTETS) as u64;
+        let rows = [
+            CONNECTIONS * u64::from(RECEIVE_OCTETS),
+            CONNECTIONS * SEND_OCTETS,
+            CONNECTIONS * OWN_STREAMS as u64 * stream,
+            STREAMS_MAX as u64 * stream,
+            512 << 20,
+        ];
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../decisions/0018-memory-is-a-sum.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for octets in rows.into_iter().chain([rows.iter().sum()]) {
+            let row = format!("| {} MiB |", octets >> 20);
+            assert!(page.contains(&row), "{row}");
+        }
     }
 }

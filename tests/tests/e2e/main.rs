@@ -14,6 +14,7 @@ mod load;
 mod operators;
 mod plugins;
 mod power;
+mod pressure;
 mod protocol;
 mod round_trip;
 mod subscriptions;

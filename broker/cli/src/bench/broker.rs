@@ -45,6 +45,15 @@ pub(super) struct ThrowAway {
 impl ThrowAway {
     /// Makes a hospital below `parent`, whose flows have `fans` subscriptions to fan out to, and starts its broker.
     pub(super) async fn start(parent: &Path, fans: usize) -> anyhow::Result<Self> {
+        Self::start_with(parent, fans, "").await
+    }
+
+    /// As `start`, where many readers share each of the subscriptions.
+    pub(super) async fn start_shared(parent: &Path, fans: usize) -> anyhow::Result<Self> {
+        Self::start_with(parent, fans, "shared = true\n").await
+    }
+
+    async fn start_with(parent: &Path, fans: usize, lines: &str) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("hilum-bench-").tempdir_in(parent)?;
         for (path, text) in TEMPLATE {
             let path = directory.path().join(path);
@@ -53,7 +62,7 @@ impl ThrowAway {
             let subscriptions = (0..fans).map(|index| {
                 let name = fan(index);
                 format!(
-                    "\n[[subscription]]\nname = \"{name}\"\nstakeholder = \"bench\"\npurpose = \"TREAT\"\n"
+                    "\n[[subscription]]\nname = \"{name}\"\nstakeholder = \"bench\"\npurpose = \"TREAT\"\n{lines}"
                 )
             });
             std::fs::write(path, text.to_owned() + &subscriptions.collect::<String>())?;

@@ -10,7 +10,7 @@ use crate::limits::FRAME_OCTETS_MAX;
 pub const FRAME_LENGTH_OCTETS: usize = 4;
 
 /// What the buffer of a [`FrameDecoder`] grows by at least.
-const BUFFER_STEP_OCTETS: usize = 16 * 1024;
+pub const BUFFER_STEP_OCTETS: usize = 16 * 1024;
 
 /// Why octets are not a frame, or a value does not fit into one. Names no value of a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -158,6 +158,13 @@ impl FrameDecoder {
         }
         let mut frame = self.buffer.split_to(FRAME_LENGTH_OCTETS + length);
         Ok(Some(frame.split_off(FRAME_LENGTH_OCTETS).freeze()))
+    }
+
+    /// Octets of the frame whose beginning is here, with its length; none as long as the length is not here.
+    #[must_use]
+    pub fn frame_octets(&self) -> Option<usize> {
+        let octets = u32::from_le_bytes(*self.buffer.first_chunk()?);
+        Some(FRAME_LENGTH_OCTETS + usize::try_from(octets).unwrap_or(usize::MAX).min(FRAME_OCTETS_MAX))
     }
 
     /// Whether part of a frame is here.

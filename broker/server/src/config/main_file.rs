@@ -11,7 +11,7 @@ use super::directory::Directory;
 use super::model::{Hospital, KeyFile, KeyKind, Limits, PluginFile, Stakeholder};
 use super::octets_of_hex;
 use super::reader::{At, PlainName, Sink, Table, known};
-use super::{operators, retention};
+use super::{memory, operators, retention};
 
 /// Connections that a hospital may allow at a time.
 const CONNECTIONS_MAX: u64 = 1 << 20;
@@ -33,6 +33,7 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
     let operators = table.tables("operators").into_iter().enumerate();
     let operators =
         operators.filter_map(|(index, entry)| operators::read(index, entry, &stakeholders)).collect();
+    let under_way = table.table_if("memory").and_then(memory::read);
     let quarantine = table.table_if("quarantine").map(operators::read_quarantine);
     let (quarantine_octets_max, quarantine_max_age) =
         quarantine.unwrap_or((operators::QUARANTINE_OCTETS_DEFAULT, None));
@@ -52,6 +53,7 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
         stakeholders,
         identities,
         operators,
+        under_way,
         quarantine_octets_max,
         quarantine_max_age,
         audit_max_age,

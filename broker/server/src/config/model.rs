@@ -44,6 +44,8 @@ pub struct Hospital {
     pub identities: BTreeMap<String, Arc<Principal>>,
     /// Who may look after flows.
     pub operators: Vec<OperatorGrant>,
+    /// Octets of memory that may be under way; as many as [`Hospital::under_way_octets`] says where none is set.
+    pub under_way: Option<u64>,
     /// Octets that the quarantine of each flow may hold.
     pub quarantine_octets_max: u64,
     /// How long a record may stay in quarantine; for ever where none is set.
@@ -69,7 +71,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_max: 1024, body_octets_max: limits::BLOB_OCTETS_MAX }
+        Self { connections_max: 10_000, body_octets_max: limits::BLOB_OCTETS_MAX }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use hilum_core::delivery::{Claim, Key, Offered, ReaderId};
 use hilum_core::record::Stored;
+use hilum_core::wire::Credit;
 use hilum_core::{LogName, Offset, limits};
 
 use super::state::{Ahead, Read, State};
@@ -10,7 +11,7 @@ use super::{Outlet, OutletError};
 /// Octets of the log read ahead for one subscription.
 const READ_AHEAD_OCTETS: usize = limits::BATCH_OCTETS_MAX;
 /// Octets of bodies that one reader gets at once, but for the last of them.
-const CLAIM_OCTETS_MAX: u64 = limits::BATCH_OCTETS_MAX as u64;
+pub(super) const CLAIM_OCTETS_MAX: u64 = limits::BATCH_OCTETS_MAX as u64;
 /// Records that one reader gets at once.
 const CLAIM_RECORDS_MAX: usize = limits::APPEND_RECORDS_MAX;
 /// Records that come again at once: each may have to be read by itself.
@@ -28,9 +29,9 @@ impl Outlet {
         &self,
         state: &State,
         reader: ReaderId,
-        room: u32,
+        room: Credit,
     ) -> Result<Vec<Claimed>, OutletError> {
-        let again = state.change(|it, now| it.claim_waiting(reader, CLAIM_AGAIN_MAX, room, now));
+        let again = state.change(|it, now| it.claim_waiting(reader, CLAIM_AGAIN_MAX, room.records, now));
         if !again.is_empty() {
             self.shared.instruments.redelivered(
                 &self.flow,
@@ -39,7 +40,7 @@ impl Outlet {
             );
             return self.read_again(state, again).await;
         }
-        if room == 0 {
+        if room.records == 0 {
             return Ok(Vec::new());
         }
         self.read_on(state, reader, room).await
@@ -86,7 +87,12 @@ impl Outlet {
     }
 
     /// Reads on from where nobody has been.
-    async fn read_on(&self, state: &State, reader: ReaderId, room: u32) -> Result<Vec<Claimed>, OutletError> {
+    async fn read_on(
+        &self,
+        state: &State,
+        reader: ReaderId,
+        room: Credit,
+    ) -> Result<Vec<Claimed>, OutletError> {
         let mut ahead = state.ahead.lock().await;
         loop {
             let (claimed, is_full) = self.offer(state, &mut ahead, reader, room);
@@ -100,13 +106,20 @@ impl Outlet {
     }
 
     /// Gives what was read ahead to the reader, as far as it may have it. Whether something is left.
-    fn offer(&self, state: &State, ahead: &mut Ahead, reader: ReaderId, room: u32) -> (Vec<Claimed>, bool) {
+    fn offer(
+        &self,
+        state: &State,
+        ahead: &mut Ahead,
+        reader: ReaderId,
+        room: Credit,
+    ) -> (Vec<Claimed>, bool) {
         let wall = self.shared.now();
-        let records_max = CLAIM_RECORDS_MAX.min(room as usize);
+        let records_max = CLAIM_RECORDS_MAX.min(room.records as usize);
+        let octets_max = room.octets.min(CLAIM_OCTETS_MAX);
         let (mut claimed, mut octets) = (Vec::with_capacity(records_max.min(ahead.records.len())), 0);
         state.change(|it, now| {
             while let Some(read) = ahead.records.front() {
-                if claimed.len() >= records_max || octets >= CLAIM_OCTETS_MAX {
+                if claimed.len() >= records_max || octets >= octets_max {
                     return;
                 }
                 let wait =

@@ -26,6 +26,10 @@ struct Bench {
     _lane: (Lane, LaneTasks),
 }
 
+fn room(records: u32) -> Credit {
+    Credit { records, octets: u64::MAX }
+}
+
 /// A flow with records, which `reader` reads through a chain.
 async fn open(
     subscription: &str,
@@ -63,7 +67,7 @@ async fn open_with(
 impl Bench {
     async fn next(&self) -> Result<Batch, OutletError> {
         let chain = self.outlet.chain_for(&self.reader).await.unwrap();
-        self.outlet.next(&self.permit, &chain, self.id, 1000).await
+        self.outlet.next(&self.permit, &chain, self.id, room(1000)).await
     }
 
     /// Everything from the start comes once more, with its claims.
@@ -125,7 +129,7 @@ async fn nothing_is_delivered_where_the_audit_cannot_be_written() {
     bench.outlet.leave(bench.id, true).await;
     let chain = bench.outlet.chain_for(&bench.reader).await.unwrap();
     let id = bench.outlet.join().await.unwrap();
-    let again = bench.outlet.next(&bench.permit, &chain, id, 10).await;
+    let again = bench.outlet.next(&bench.permit, &chain, id, room(10)).await;
     assert!(matches!(again, Err(OutletError::Append(_))), "a poisoned audit stays so");
     assert_eq!(bench.cursor().await, 0);
 }
@@ -240,12 +244,12 @@ async fn what_is_settled_beyond_the_cursor_does_not_come_again_after_a_restart()
     let restarted = bench.restart();
     let id = restarted.join().await.unwrap();
     let chain = restarted.chain_for(&bench.reader).await.unwrap();
-    let batch = restarted.next(&bench.permit, &chain, id, 1000).await.unwrap();
+    let batch = restarted.next(&bench.permit, &chain, id, room(1000)).await.unwrap();
     assert_eq!(offsets(&batch), [0, 3]);
     bench.store.faults().lose_meta();
     let restarted = bench.restart();
     let id = restarted.join().await.unwrap();
-    let batch = restarted.next(&bench.permit, &chain, id, 1000).await.unwrap();
+    let batch = restarted.next(&bench.permit, &chain, id, room(1000)).await.unwrap();
     assert_eq!(offsets(&batch), [0, 1, 2, 3], "metadata that is lost costs a redelivery");
 }
 

@@ -11,13 +11,13 @@ use hilum_core::{LogName, Offset, limits};
 use hilum_sandbox::Emission;
 use hilum_store::{AppendError, Durability};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::checkpoint::{Checkpoints, Known};
 use super::group::{Group, Kept};
 use super::process::{Processed, ProcessedRecord};
 use super::written::Written;
-use super::{Origin, Refusal, RefusalKind, Settled};
+use super::{Origin, Refusal, RefusalKind, Reply, Settled};
 use crate::broker::Shared;
 
 pub(super) struct Task {
@@ -375,7 +375,7 @@ struct Replies {
 struct Waiting {
     count: usize,
     emitted: Vec<Emission>,
-    reply: oneshot::Sender<Vec<Settled>>,
+    reply: Reply,
 }
 
 impl Replies {
@@ -390,8 +390,7 @@ impl Replies {
             } else if !emitted.is_empty() {
                 tracing::warn!(%flow, records = emitted.len(), "emitted records were dropped with their cause");
             }
-            // A publisher that went away learns the answer by asking for its last number when it comes back.
-            let _ = reply.send(settled);
+            reply.send(settled);
         }
         safe
     }

@@ -13,7 +13,7 @@ use hilum_sandbox::{BatchRun, Chain, Emission, Failure, Input, Obligation, Ran};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::{Item, Origin, Refusal, RefusalKind, Settled, Submission};
+use super::{Item, Origin, Refusal, RefusalKind, Reply, Submission};
 use crate::broker::Shared;
 use crate::chains::guarded;
 use crate::clock::Clock;
@@ -33,7 +33,7 @@ pub(super) struct Processed {
     pub(super) records: Vec<ProcessedRecord>,
     /// What plugins emitted on the group up to here: to go out when these records are durable.
     pub(super) emitted: Vec<Emission>,
-    pub(super) reply: oneshot::Sender<Vec<Settled>>,
+    pub(super) reply: Reply,
 }
 
 pub(super) struct ProcessedRecord {
@@ -206,8 +206,7 @@ impl Task {
             guarded::report_failures(&self.chain, &self.flow, None, &failures);
         }
         *is_failing = !failures.is_empty();
-        let (reply, _) = oneshot::channel();
-        (!emitted.is_empty()).then_some(Processed { records: Vec::new(), emitted, reply })
+        (!emitted.is_empty()).then(|| Processed { records: Vec::new(), emitted, reply: Reply::nowhere() })
     }
 }
 

@@ -8,22 +8,28 @@ use hilum_core::audit::Action;
 use hilum_core::session::{Accepted, ControlServer, Incoming, Machine};
 use hilum_core::wire::{CloseCode, Refusal, RefusalCode};
 use hilum_core::{Principal, PrincipalId};
-use quinn::{Connection, ConnectionError, Endpoint};
+use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::pace::Pace;
+use super::window::Window;
 use super::{
-    LARGE_BODIES_MAX, Session, Stream, StreamError, admin, close_code, download, publisher, read,
-    subscription, upload,
+    DOWNLOADS_OCTETS, LARGE_BODIES_MAX, Session, Stream, StreamError, WINDOWS_OCTETS, admin, close_code,
+    download, publisher, read, subscription, upload,
 };
 use crate::broker::About;
 use crate::flows::Flows;
+use crate::memory::Account;
 use crate::provision::spiffe_id;
 
 /// A client that does not finish the handshake and its hello in this time is let go.
 const HELLO_TIME: Duration = Duration::from_secs(10);
+/// Streams that every connection may have.
+pub(super) const OWN_STREAMS: usize = 4;
+/// Streams that all connections together may have beyond those.
+pub(super) const STREAMS_MAX: usize = 16_384;
 /// How long streams may finish what is under way when the broker stops or the client is leaving.
 const GOODBYE_TIME: Duration = Duration::from_secs(5);
 
@@ -35,7 +41,14 @@ pub async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) {
     let open = Arc::new(AtomicU32::new(0));
-    let uploads = upload::Uploads::new(flows.body_octets_max);
+    let memory = &flows.shared.memory;
+    let common = Common {
+        uploads: upload::Uploads::new(flows.body_octets_max),
+        sending: memory.account(DOWNLOADS_OCTETS),
+        windows: memory.account(WINDOWS_OCTETS),
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        flows,
+    };
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -52,10 +65,10 @@ pub async fn serve(
                     let _ = incoming.retry();
                     continue;
                 }
-                let (flows, uploads, stopping) = (flows.clone(), uploads.clone(), stopping.clone());
+                let (common, stopping) = (common.clone(), stopping.clone());
                 let counted = Counted::new(&open);
                 connections.spawn(async move {
-                    connection(incoming, flows, uploads, stopping).await;
+                    connection(incoming, common, stopping).await;
                     drop(counted);
                 });
             }
@@ -66,6 +79,17 @@ pub async fn serve(
     while connections.join_next().await.is_some() {}
     endpoint.close(close_code(CloseCode::Stopping), b"stopping");
     endpoint.wait_idle().await;
+}
+
+/// What all connections share.
+#[derive(Clone)]
+struct Common {
+    flows: Arc<Flows>,
+    uploads: Arc<upload::Uploads>,
+    sending: Account,
+    windows: Account,
+    /// For streams beyond those that every connection may have.
+    streams: Arc<Semaphore>,
 }
 
 /// One of the open connections, until it is dropped.
@@ -90,13 +114,8 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-async fn connection(
-    incoming: quinn::Incoming,
-    flows: Arc<Flows>,
-    uploads: Arc<upload::Uploads>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let address = incoming.remote_address();
+async fn connection(incoming: quinn::Incoming, common: Common, mut stopping: watch::Receiver<bool>) {
+    let (address, flows) = (incoming.remote_address(), common.flows.clone());
     let handshake = tokio::select! {
         handshake = tokio::time::timeout(HELLO_TIME, handshake(incoming)) => handshake,
         () = stopped(&mut stopping) => return,
@@ -134,7 +153,7 @@ async fn connection(
         }
     };
     flows.shared.instruments.connections(1);
-    admitted(&connection, id, flows.clone(), uploads, stopping).await;
+    admitted(&connection, id, common, stopping).await;
     flows.shared.instruments.connections(-1);
 }
 
@@ -154,10 +173,10 @@ fn identify(connection: &Connection) -> Result<PrincipalId, String> {
 async fn admitted(
     connection: &Connection,
     id: PrincipalId,
-    flows: Arc<Flows>,
-    uploads: Arc<upload::Uploads>,
+    common: Common,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let Common { flows, uploads, sending, windows, streams: further } = common;
     let control = tokio::select! {
         control = tokio::time::timeout(HELLO_TIME, control(connection, &id, &flows)) => control,
         () = stopped(&mut stopping) => {
@@ -175,7 +194,9 @@ async fn admitted(
         flows,
         principal,
         deliveries: Arc::default(),
+        window: Window::new(connection.clone(), windows),
         uploads,
+        sending,
         uploading: Semaphore::new(LARGE_BODIES_MAX),
         downloading: Semaphore::new(LARGE_BODIES_MAX),
         pace: Pace::default(),
@@ -183,13 +204,14 @@ async fn admitted(
     let mut streams = JoinSet::new();
     let code = loop {
         tokio::select! {
-            accepted = connection.accept_bi() => {
-                let Ok((send, recv)) = accepted else { break CloseCode::Done };
+            accepted = next_stream(connection, streams.len(), &further) => {
+                let Ok((send, recv, place)) = accepted else { break CloseCode::Done };
                 let (session, connection) = (session.clone(), connection.clone());
                 streams.spawn(async move {
                     if let Err(error) = serve_stream(&session, Stream::new(send, recv)).await {
                         broken(&connection, &session.principal.id, &error);
                     }
+                    drop(place);
                 });
             }
             Some(_) = streams.join_next(), if !streams.is_empty() => {}
@@ -218,6 +240,22 @@ async fn admitted(
     // Streams end by themselves when their connection does; subscriptions write their cursors then.
     while streams.join_next().await.is_some() {}
     tracing::info!(principal = %id, reason = ?connection.close_reason().map(|reason| reason.to_string()), "disconnected");
+}
+
+/// The next stream. Those beyond the first few wait until the broker has a place for them: what they send stays within the
+/// connection's window.
+async fn next_stream(
+    connection: &Connection,
+    open: usize,
+    further: &Arc<Semaphore>,
+) -> Result<(SendStream, RecvStream, Option<OwnedSemaphorePermit>), ConnectionError> {
+    let place = if open < OWN_STREAMS {
+        None
+    } else {
+        Some(further.clone().acquire_owned().await.expect("the semaphore is never closed"))
+    };
+    let (send, recv) = connection.accept_bi().await?;
+    Ok((send, recv, place))
 }
 
 /// Reads the hello and welcomes the client; none where it was refused.

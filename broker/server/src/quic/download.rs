@@ -1,6 +1,7 @@
 //! The broker's end of a download: the large body of a delivery that its reader has not settled.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use hilum_core::delivery::Claim;
 use hilum_core::limits;
@@ -11,6 +12,9 @@ use hilum_core::{FlowName, Offset, SubscriptionName};
 use parking_lot::Mutex;
 
 use super::{LARGE_BODY_PRIORITY, Session, Stream, StreamError};
+
+/// A reader that takes nothing of a body for so long may have to come again for the rest.
+const STALL_TIME: Duration = Duration::from_secs(30);
 
 /// What names a part of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,6 +56,8 @@ pub(super) async fn serve(
     machine.check_silence()?;
     // Further ones wait here, before they hold anything.
     let _slot = session.downloading.acquire().await.expect("the semaphore is never closed");
+    let _lease = session.sending.take(2 * limits::BLOB_CHUNK_OCTETS as u64).await;
+    session.window.for_reader();
     // It fails only where the stream has ended, which writing will tell.
     let _ = stream.send.set_priority(LARGE_BODY_PRIORITY);
     let request = machine.request().clone();
@@ -90,7 +96,20 @@ async fn send_body(
             Ok(octets) if !octets.is_empty() => {
                 let count = octets.len();
                 from += count as u64;
-                stream.send.write_chunk(octets).await?;
+                let mut sending = Box::pin(stream.send.write_chunk(octets));
+                let mut sent = tokio::time::timeout(STALL_TIME, &mut sending).await;
+                // Who does not read keeps its memory only as long as nobody else needs it.
+                while sent.is_err() && !session.sending.is_short() {
+                    sent = tokio::time::timeout(STALL_TIME, &mut sending).await;
+                }
+                drop(sending);
+                match sent {
+                    Ok(sent) => sent?,
+                    Err(_) => {
+                        stream.reset(CloseCode::TimedOut);
+                        return Ok(());
+                    }
+                }
                 session.pace.give_way(count).await;
             }
             other => {

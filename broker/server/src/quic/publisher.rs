@@ -1,6 +1,7 @@
 //! The broker's end of a publisher stream: draft, attest, admit, hand over to the flow's lane, answer.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesOrdered, StreamExt};
@@ -10,16 +11,24 @@ use hilum_core::producers::ProducerError;
 use hilum_core::record::{Attested, Body, Draft, ProducerId, ProducerPosition};
 use hilum_core::session::{Machine, PublisherServer, PublisherServerEvent};
 use hilum_core::wire::publisher::{Durability, Opened, Publish, PublishedRecord};
-use hilum_core::wire::{Credit, Refusal, RefusalCode};
+use hilum_core::wire::{Credit, Refusal, RefusalCode, record_octets};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use super::{Session, Stream, StreamError, read, refusal};
+use super::window::{STALL, Widened};
+use super::{LEASED_READ_OCTETS, READ_OCTETS, Session, Stream, StreamError, read_up_to, refusal};
 use crate::broker::About;
 use crate::ingest::{Closed, Item, Lane, Settled};
+use crate::memory::Lease;
 use crate::telemetry::RecordSpan;
 
 /// What one publisher may have under way: enough to keep a fast one busy over one group commit.
 const CREDIT: Credit = Credit { records: 8192, octets: 16 << 20 };
+
+/// What a record holds beside its octets, until it is settled: its head as it was read, its place in the lane.
+const RECORD_OCTETS: u64 = 1024;
+/// A frame that began has to come to its end in so long, if others wait for the memory that was made for it.
+const FRAME_TIME: Duration = Duration::from_secs(30);
 
 /// One publish frame on its way: what its records became, in order.
 struct Answered {
@@ -89,18 +98,41 @@ struct Publisher<'a> {
     producer: ProducerId,
 }
 
-type Submitting = BoxFuture<'static, Result<BoxFuture<'static, Answered>, Closed>>;
+/// What a stream waits for before it reads on. While it waits it holds nothing but what it hands over with that, so that nobody
+/// waits for one that waits.
+type Step = BoxFuture<'static, Result<Stepped, Closed>>;
+
+enum Stepped {
+    /// A frame is handed over to the flow; its answer comes later.
+    Submitted(BoxFuture<'static, Answered>),
+    /// There is memory for the frame that has begun.
+    Room(Lease),
+}
+
+/// The memory for a frame that has begun, and since when it is waited for.
+struct Room {
+    lease: Lease,
+    since: Instant,
+}
 
 impl Publisher<'_> {
     async fn run(&self, mut machine: PublisherServer, mut stream: Stream) -> Result<(), StreamError> {
         let mut frames: VecDeque<Publish> = VecDeque::new();
-        let mut submitting: Option<Submitting> = None;
+        let mut step: Option<Step> = None;
+        let mut room: Option<Room> = None;
+        let mut widened: Option<Widened<'_>> = None;
         let mut answers: FuturesOrdered<BoxFuture<'static, Answered>> = FuturesOrdered::new();
         let mut ended = false;
         let safe = durability(self.lane.durability());
         loop {
-            if submitting.is_none() {
-                submitting = frames.pop_front().map(|publish| self.submit(publish));
+            if step.is_none() {
+                step = match frames.pop_front() {
+                    Some(publish) => Some(self.submit(publish, room.take())),
+                    None if room.is_none() && !ended => {
+                        machine.frame_octets().and_then(|octets| self.make_room(octets))
+                    }
+                    None => None,
+                };
             }
             if stream.flush(&mut machine).await? {
                 return Ok(());
@@ -112,19 +144,33 @@ impl Publisher<'_> {
                         answer(&mut machine, answered, safe);
                     }
                 }
-                submitted = handed_over(&mut submitting) => {
-                    submitting = None;
-                    match submitted {
-                        Ok(answered) => answers.push_back(answered),
+                stepped = done(&mut step) => {
+                    (step, widened) = (None, None);
+                    match stepped {
+                        Ok(Stepped::Submitted(answered)) => answers.push_back(answered),
+                        Ok(Stepped::Room(lease)) => room = Some(Room { lease, since: Instant::now() }),
                         Err(Closed) => {
                             machine.refuse(Refusal::retryable(RefusalCode::Unavailable, "the broker is stopping"));
                         }
                     }
                 }
-                // Not read while a frame waits for the flow: QUIC's flow control then slows the publisher.
-                chunk = read(&mut stream.recv), if !ended && submitting.is_none() => {
+                // Not read while a frame waits for the flow: QUIC's flow control then slows the publisher, and must not slow the
+                // other streams of its connection.
+                () = tokio::time::sleep(STALL), if step.is_some() && widened.is_none() => {
+                    widened = self.session.window.widen();
+                }
+                () = overdue(room.as_ref()), if step.is_none() && room.is_some() => {
+                    if self.lane.records().is_short() {
+                        return Err(StreamError::timed_out("a frame did not come to its end, and others wait for its memory"));
+                    }
+                    room.iter_mut().for_each(|room| room.since = Instant::now());
+                }
+                chunk = read_up_to(&mut stream.recv, readable(room.as_ref())), if !ended && step.is_none() => {
                     match chunk? {
-                        Some(octets) => machine.handle_data(&octets),
+                        Some(octets) => {
+                            self.session.window.read(octets.len());
+                            machine.handle_data(&octets);
+                        }
                         None => machine.handle_finish(),
                     }
                     while let Some(event) = machine.poll_event()? {
@@ -141,8 +187,19 @@ impl Publisher<'_> {
         }
     }
 
-    fn submit(&self, publish: Publish) -> Submitting {
+    /// Waits for the memory that a frame needs. None where it is so short that it is read without.
+    fn make_room(&self, octets: usize) -> Option<Step> {
+        let account = self.lane.records().clone();
+        (octets > READ_OCTETS)
+            .then(|| async move { Ok(Stepped::Room(account.take(octets as u64).await)) }.boxed())
+    }
+
+    /// Hands a frame over, with the memory that it holds until it is answered.
+    fn submit(&self, publish: Publish, room: Option<Room>) -> Step {
         let Publish { first_sequence, records } = publish;
+        let octets =
+            |record: &PublishedRecord| RECORD_OCTETS + record_octets(&record.head, record.body.len());
+        let octets = records.iter().map(octets).sum();
         let mut invalid = Vec::new();
         let mut items = Vec::with_capacity(records.len());
         for (index, (sequence, record)) in (first_sequence..).zip(records).enumerate() {
@@ -153,8 +210,16 @@ impl Publisher<'_> {
         }
         let lane = self.lane.clone();
         let submit = async move {
-            let settled = lane.submit(items).await?;
-            Ok(settled.map(move |settled| Answered { first_sequence, invalid, settled }).boxed())
+            let lease = match room {
+                Some(Room { mut lease, .. }) => {
+                    lease.resize(octets);
+                    lease
+                }
+                None => lane.records().take(octets).await,
+            };
+            let settled = lane.submit_leased(items, lease).await?;
+            let answered = settled.map(move |settled| Answered { first_sequence, invalid, settled });
+            Ok(Stepped::Submitted(answered.boxed()))
         };
         submit.boxed()
     }
@@ -178,12 +243,25 @@ impl Publisher<'_> {
     }
 }
 
-/// The frame that waits for the flow; never comes where none does.
-async fn handed_over(submitting: &mut Option<Submitting>) -> Result<BoxFuture<'static, Answered>, Closed> {
-    match submitting {
-        Some(submitting) => submitting.await,
+/// What the stream waits for; never comes where it is nothing.
+async fn done(step: &mut Option<Step>) -> Result<Stepped, Closed> {
+    match step {
+        Some(step) => step.await,
         None => std::future::pending().await,
     }
+}
+
+/// Comes when a frame should have come to its end.
+async fn overdue(room: Option<&Room>) {
+    match room {
+        Some(room) => tokio::time::sleep_until(room.since + FRAME_TIME).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Octets that may be read at once.
+fn readable(room: Option<&Room>) -> usize {
+    if room.is_some() { LEASED_READ_OCTETS } else { READ_OCTETS }
 }
 
 /// Tells the machine what became of a frame's records.

@@ -12,7 +12,7 @@ use hilum_core::policy::ReadPermit;
 use hilum_core::record::{BlobId, Body, Delivered};
 use hilum_core::session::{DeliverError, Machine, SubscriptionServer, SubscriptionServerEvent};
 use hilum_core::wire::subscription::{DeliveredBody, Delivery};
-use hilum_core::wire::{CloseCode, Refusal, RefusalCode};
+use hilum_core::wire::{CloseCode, Credit, Refusal, RefusalCode};
 use hilum_core::{Offset, limits};
 use hilum_sandbox::Chain;
 use quinn::{ConnectionError, ReadError, WriteError};
@@ -21,8 +21,9 @@ use tokio::sync::watch;
 use super::download::PartKey;
 use super::{Session, Stream, StreamError, read};
 use crate::broker::About;
-use crate::deliver::{Batch, Outlet, OutletError, Prepared};
+use crate::deliver::{BATCH_OCTETS, Batch, Outlet, OutletError, Prepared};
 use crate::flows::Seated;
+use crate::memory::Lease;
 
 /// A reader that does not read for so long after another one asked for its place loses it without a word.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
@@ -76,6 +77,7 @@ pub(super) async fn serve(
         stream.flush(&mut machine).await?;
         return Ok(());
     }
+    session.window.for_reader();
     machine.open(cursor);
     let reader = match outlet.join().await {
         Ok(reader) => reader,
@@ -92,6 +94,7 @@ pub(super) async fn serve(
         sent: BTreeMap::new(),
         unused: Vec::new(),
         fetching: None,
+        lease: None,
     };
     let result = reader.run(&mut machine, &mut stream, &mut seated).await;
     reader.leave(is_in_order(&result)).await;
@@ -182,6 +185,8 @@ struct Reader<'a> {
     unused: Vec<BlobId>,
     /// What is being read and run through the chain.
     fetching: Option<Fetching>,
+    /// For what is fetched, until it is sent.
+    lease: Option<Lease>,
 }
 
 struct Sent {
@@ -202,18 +207,32 @@ impl Reader<'_> {
         let mut tail = self.outlet.tail.clone();
         let mut decisions = self.outlet.shared.control.changes();
         let (mut reading, mut may_have_more) = (true, true);
+        let account = self.outlet.memory.clone();
+        let mut asking: Option<BoxFuture<'_, Lease>> = None;
         loop {
             self.deliver(machine);
             self.release().await;
             if let Some(ended) = flush(stream, machine, seated).await? {
                 return Ok(ended);
             }
-            if self.fetching.is_none() && may_have_more && self.ready.is_empty() && machine.is_open() {
+            let is_free = self.fetching.is_none() && self.ready.is_empty();
+            if is_free {
+                // All of it was sent.
+                self.lease = None;
+            }
+            if !(is_free && may_have_more && machine.is_open()) {
+                asking = None;
+            } else if asking.is_none() {
+                asking = Some(account.take(BATCH_OCTETS).boxed());
+            }
+            if let Some(lease) = asking.as_mut().and_then(FutureExt::now_or_never) {
                 // What comes in from now on is news that the fetch may miss.
                 self.news.borrow_and_update();
                 tail.borrow_and_update();
                 decisions.borrow_and_update();
-                self.fetching = Some(self.fetch(machine.room()));
+                (self.lease, asking) = (Some(lease), None);
+                let room = Credit { records: machine.room(), octets: machine.room_octets() };
+                self.fetching = Some(self.fetch(room));
             }
             tokio::select! {
                 chunk = read(&mut stream.recv), if reading => {
@@ -221,6 +240,7 @@ impl Reader<'_> {
                     reading = self.handle_chunk(machine, chunk?).await?;
                     may_have_more |= !had_room && machine.has_room();
                 }
+                lease = leased(&mut asking) => asking = Some(std::future::ready(lease).boxed()),
                 batch = fetched(&mut self.fetching) => {
                     self.fetching = None;
                     may_have_more = self.handle_batch(machine, batch);
@@ -241,7 +261,7 @@ impl Reader<'_> {
         }
     }
 
-    fn fetch(&self, room: u32) -> Fetching {
+    fn fetch(&self, room: Credit) -> Fetching {
         let (outlet, permit, chain) = (self.outlet.clone(), self.permit.clone(), self.chain.clone());
         let reader = self.reader;
         async move { outlet.next(&permit, &chain, reader, room).await }.boxed()
@@ -251,6 +271,9 @@ impl Reader<'_> {
     fn handle_batch(&mut self, machine: &mut SubscriptionServer, batch: Result<Batch, OutletError>) -> bool {
         match batch {
             Ok(batch) => {
+                if let Some(lease) = &mut self.lease {
+                    lease.resize(batch.octets());
+                }
                 self.ready.extend(batch.deliveries);
                 batch.records > 0
             }
@@ -432,6 +455,14 @@ async fn flush(
             stream.reset(CloseCode::TimedOut);
             Ok(Some(Ended::Reset))
         }
+    }
+}
+
+/// The memory for a batch; never comes where nobody asked for it.
+async fn leased(asking: &mut Option<BoxFuture<'_, Lease>>) -> Lease {
+    match asking {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
     }
 }
 

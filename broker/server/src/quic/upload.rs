@@ -16,7 +16,7 @@ use quinn::ReadError;
 
 use self::staging::{Staging, Turn, UploadKey};
 use super::publisher::{durability, unknown};
-use super::{Session, Stream, StreamError, close_code, refusal};
+use super::{LEASED_READ_OCTETS, Session, Stream, StreamError, close_code, refusal};
 use crate::broker::About;
 use crate::ingest::{Closed, Item, Lane, Settled};
 use crate::telemetry::RecordSpan;
@@ -27,6 +27,9 @@ pub(super) use self::staging::Uploads;
 const STALL_TIME: Duration = Duration::from_secs(60);
 /// Pieces of a body that are taken from QUIC at once: one comes in each packet.
 const PIECES_AT_ONCE: usize = 128;
+
+/// What the store holds of a body before it makes its sender wait.
+const AHEAD_OCTETS: u64 = hilum_store::limits::BLOB_AHEAD_OCTETS_MAX as u64;
 
 /// Serves the stream to its end.
 pub(super) async fn serve(
@@ -73,6 +76,10 @@ async fn receive(
     if known.last_settled >= position.sequence {
         return Ok(Ok(UploadAck { durability: durability(flow.lane.durability()), offset: None }));
     }
+    // What this upload will hold: what came and is not written yet, or all of a small one until it is stored.
+    let _lease = flow.lane.uploads().take(request.size.min(AHEAD_OCTETS) + LEASED_READ_OCTETS as u64).await;
+    // A body is read as fast as it is written. What waits meanwhile must not keep the connection's records from coming.
+    let _widened = session.window.widen();
     let staging = match staged {
         Some(staging) => staging,
         None => {
@@ -160,6 +167,7 @@ async fn body(
                 return Came::Broken(staging, Ok(Err(refused)));
             }
         };
+        session.window.read(pieces[..count].iter().map(Bytes::len).sum());
         let octets = match join(machine, &mut pieces[..count]) {
             Ok(octets) => octets,
             Err(refused) => return Came::Refused(refused),

@@ -143,6 +143,12 @@ impl PublisherServer {
         self.under_way.total
     }
 
+    /// Octets of the frame whose beginning came; none where none has begun.
+    #[must_use]
+    pub fn frame_octets(&self) -> Option<usize> {
+        self.input.decoder.frame_octets()
+    }
+
     fn is_unanswered(&self, sequence: u64) -> bool {
         self.under_way.contains(sequence) && self.acked_through.is_none_or(|through| sequence > through)
     }

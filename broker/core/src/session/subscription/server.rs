@@ -162,6 +162,12 @@ impl SubscriptionServer {
         if self.has_room() { self.credit.records - under_way.records } else { 0 }
     }
 
+    /// How many more octets the reader's credit allows.
+    #[must_use]
+    pub fn room_octets(&self) -> u64 {
+        self.credit.octets.saturating_sub(self.octets)
+    }
+
     /// Whether the record at `offset` may be delivered: there is room, or the end of an earlier delivery of it makes enough.
     #[must_use]
     pub fn has_room_for(&mut self, offset: Offset, attempt: u32) -> bool {
