@@ -1,3 +1,5 @@
+//! An account, accounts beside each other, and any steps with any leases.
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use proptest::prelude::*;

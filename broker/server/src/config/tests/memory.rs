@@ -20,6 +20,7 @@ fn is_never_less_than_the_flows_need() {
         "[labels]",
         "[memory]\nunder_way = \"32MiB\"\n\n[labels]",
         expect![[r#"
-        "#]],
+            error: hilum.toml: `memory.under_way`: 33554432 octets are too few for the flows and subscriptions of this hospital
+            help: write at least "57MiB""#]],
     );
 }
