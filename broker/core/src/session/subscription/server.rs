@@ -165,7 +165,7 @@ impl SubscriptionServer {
     /// How many more octets the reader's credit allows.
     #[must_use]
     pub fn room_octets(&self) -> u64 {
-        self.credit.octets.saturating_sub(self.octets)
+        self.credit.octets.saturating_sub(self.under_way().octets)
     }
 
     /// Whether the record at `offset` may be delivered: there is room, or the end of an earlier delivery of it makes enough.
