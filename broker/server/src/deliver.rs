@@ -507,7 +507,7 @@ impl Outlet {
                 trail.quarantine.iter().filter_map(|record| Some(record.delivery.as_ref()?.1)).collect();
             let mut octets = 0;
             for (reserved, record) in (0..).zip(&trail.quarantine) {
-                if !self.shared.quarantine.reserve(&self.flow, record.octets()) {
+                if !self.shared.quarantine.reserve(&self.flow, 1, record.octets()) {
                     self.shared.quarantine.give_back(&self.flow, reserved, octets);
                     return Err(OutletError::QuarantineFull);
                 }

@@ -76,6 +76,8 @@ pub enum RefusalKind {
     OutOfOrder,
     /// It had expired when it came.
     Expired,
+    /// Another record of its batch was refused; it is in quarantine.
+    Batch,
 }
 
 impl RefusalKind {
@@ -107,6 +109,8 @@ enum Origin {
 struct Submission {
     items: Vec<Item>,
     origin: Origin,
+    /// Whether they are stored together or not at all.
+    together: bool,
     reply: Reply,
 }
 
@@ -237,7 +241,7 @@ impl Lane {
     /// Hands records over, in order. The receiver gets one answer for each record when all of them are settled. Waits
     /// while the flow has too much to do: that is what slows its publishers, and nobody else.
     pub async fn submit(&self, items: Vec<Item>) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
-        self.hand_over(items, Origin::Publisher, None).await
+        self.hand_over(items, Origin::Publisher, false, None).await
     }
 
     /// As [`Lane::submit`], of records that hold memory until they are settled, whether or not anybody waits for the answer.
@@ -246,7 +250,17 @@ impl Lane {
         items: Vec<Item>,
         lease: Lease,
     ) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
-        self.hand_over(items, Origin::Publisher, Some(lease)).await
+        self.hand_over(items, Origin::Publisher, false, Some(lease)).await
+    }
+
+    /// As [`Lane::submit_leased`], for records that are stored together or not at all: where the chain stops one of them, one had
+    /// expired, or they became too large for one append, all of them go to quarantine.
+    pub async fn submit_batch(
+        &self,
+        items: Vec<Item>,
+        lease: Option<Lease>,
+    ) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
+        self.hand_over(items, Origin::Publisher, true, lease).await
     }
 
     /// Where publishers take what their records hold until they are settled.
@@ -264,18 +278,19 @@ impl Lane {
     /// Hands over a record that an operator releases from quarantine. If the chain stops it again it is not put there
     /// again, its position is not settled, and the large body that was submitted with it is deleted.
     pub async fn release(&self, item: Item) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
-        self.hand_over(vec![item], Origin::Quarantine, None).await
+        self.hand_over(vec![item], Origin::Quarantine, false, None).await
     }
 
     async fn hand_over(
         &self,
         items: Vec<Item>,
         origin: Origin,
+        together: bool,
         lease: Option<Lease>,
     ) -> Result<oneshot::Receiver<Vec<Settled>>, Closed> {
         let (settled, answer) = oneshot::channel();
         let reply = Reply { settled, lease };
-        self.submissions.send(Submission { items, origin, reply }).await.map_err(|_| Closed)?;
+        self.submissions.send(Submission { items, origin, together, reply }).await.map_err(|_| Closed)?;
         Ok(answer)
     }
 

@@ -102,13 +102,13 @@ impl Quarantines {
     /// Keeps room for one more record. Whether there is any. One record may be larger than what is left, so that a large one
     /// does not wait for ever.
     #[must_use]
-    pub fn reserve(&self, flow: &FlowName, octets: u64) -> bool {
+    pub fn reserve(&self, flow: &FlowName, records: u64, octets: u64) -> bool {
         let mut flows = self.flows.lock();
         let held = flows.entry(flow.clone()).or_default();
         if held.usage.octets >= self.octets_max {
             return false;
         }
-        held.usage.records += 1;
+        held.usage.records += records;
         held.usage.octets = held.usage.octets.saturating_add(octets);
         true
     }

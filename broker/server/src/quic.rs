@@ -179,6 +179,7 @@ fn refusal(refused: &ingest::Refusal) -> Refusal {
         RefusalKind::ChainFailed => RefusalCode::PluginFailed,
         RefusalKind::OutOfOrder => RefusalCode::OutOfOrder,
         RefusalKind::Expired => RefusalCode::Expired,
+        RefusalKind::Batch => RefusalCode::RefusedWithBatch,
         RefusalKind::Unavailable => RefusalCode::Unavailable,
     };
     if refused.kind.is_retryable() {

@@ -167,6 +167,19 @@ pub enum PublishError {
         /// Why.
         refusal: Refusal,
     },
+    /// The records are no batch; none was sent.
+    #[error("not a valid batch: {0}")]
+    InvalidBatch(hilum_core::session::PublishError),
+    /// The broker takes none of a batch.
+    #[error("flow `{flow}` does not take the batch, because of its record {index}: {refusal}")]
+    BatchRefused {
+        /// Where it was to go.
+        flow: FlowName,
+        /// Which of its records is the cause, from 0.
+        index: usize,
+        /// Why.
+        refusal: Refusal,
+    },
     /// The stream ended before the answer. The record may be stored or not: reopened with [`crate::Resume`] and sent
     /// again with its number, it is stored once.
     #[error("publishing to flow `{flow}` ended before the record was acked: {source}")]

@@ -12,8 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hilum_core::record::{ProducerId, ProducerPosition, TraceContext};
-use hilum_core::session::{PublisherClient, PublisherClientEvent};
+use hilum_core::session::{self, PublisherClient, PublisherClientEvent};
 use hilum_core::wire::publisher::{Durability, OpenPublisher};
+use hilum_core::wire::{Refusal, RefusalCode};
 use hilum_core::{Attribute, FlowName, Head, Offset, Timestamp};
 use tokio::io::{AsyncRead, AsyncSeek};
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::connection::Client;
 use crate::error::{OpenError, PublishError, StreamError};
-use driver::{Command, Driver};
+use driver::{Answer, Command, Driver};
 use upload::Upload;
 
 /// Records that wait for the task that sends them. More wait in `enqueue`.
@@ -256,10 +257,59 @@ impl Publisher {
     /// Puts a record in line, waiting while the line is full. Records are stored in the order in which they are put in
     /// line, and numbered in it; one that is not valid takes no number.
     pub async fn enqueue(&self, record: Record) -> Result<PendingAck, PublishError> {
-        let (answer, pending) = oneshot::channel();
-        let sent = self.line.send(Command { record, answer }).await;
+        let (answer, pending) = self.waiting();
+        let sent = self.line.send(Command::Publish(record, answer)).await;
         sent.map_err(|_| self.unanswered())?;
-        Ok(PendingAck { pending, flow: self.flow.clone(), ended: self.ended.clone() })
+        Ok(pending)
+    }
+
+    /// Publishes records that are stored together or not at all, and waits for their acks: 1 to
+    /// [`PUBLISH_RECORDS_MAX`] of them, which together fit into a frame of [`FRAME_OCTETS_MAX`] octets. Dropping the future does not
+    /// call them back.
+    ///
+    /// Where the broker fails, also by a crash or a power cut, its next start finds all of them or none. Where the flow's plugins
+    /// stop one of them, or one has expired, all are refused, and all of them are in the flow's quarantine, where an operator may
+    /// release each. So a batch that is sent again, after the connection was lost, with the same numbers is never stored in part.
+    ///
+    /// [`PUBLISH_RECORDS_MAX`]: hilum_core::limits::PUBLISH_RECORDS_MAX
+    /// [`FRAME_OCTETS_MAX`]: hilum_core::limits::FRAME_OCTETS_MAX
+    pub async fn publish_batch(&self, records: Vec<Record>) -> Result<Vec<Ack>, PublishError> {
+        if records.is_empty() {
+            return Err(PublishError::InvalidBatch(session::PublishError::BatchRecords(0)));
+        }
+        let (batch, waiting): (Vec<_>, Vec<_>) = records
+            .into_iter()
+            .map(|record| {
+                let (answer, pending) = self.waiting();
+                ((record, answer), pending)
+            })
+            .unzip();
+        self.line.send(Command::Batch(batch)).await.map_err(|_| self.unanswered())?;
+        let mut acks = Vec::with_capacity(waiting.len());
+        let mut cause: Option<(usize, Refusal)> = None;
+        for (index, pending) in waiting.into_iter().enumerate() {
+            match pending.await {
+                Ok(ack) => acks.push(ack),
+                Err(PublishError::Refused { refusal, .. }) => {
+                    let follows = |code| code == RefusalCode::RefusedWithBatch;
+                    if cause.as_ref().is_none_or(|(_, first)| follows(first.code) && !follows(refusal.code)) {
+                        cause = Some((index, refusal));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match cause {
+            Some((index, refusal)) => {
+                Err(PublishError::BatchRefused { flow: self.flow.clone(), index, refusal })
+            }
+            None => Ok(acks),
+        }
+    }
+
+    fn waiting(&self) -> (Answer, PendingAck) {
+        let (answer, pending) = oneshot::channel();
+        (answer, PendingAck { pending, flow: self.flow.clone(), ended: self.ended.clone() })
     }
 
     /// Publishes a record whose body is the `size` octets that `body` has from where it stands. They are sent as they are read,

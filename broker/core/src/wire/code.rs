@@ -92,6 +92,8 @@ codes! {
         UnknownProducer = 18, "unknown producer";
         /// The record had expired when it came.
         Expired = 19, "expired";
+        /// Another record of its batch was refused; it is in quarantine.
+        RefusedWithBatch = 20, "refused with its batch";
     }
 }
 

@@ -24,8 +24,10 @@ pub struct OpenPublisher {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(deserialize = "B: Deserialize<'de>"))]
 pub enum ToBroker<B = Bytes> {
-    /// Records.
+    /// Records, each of which is stored or refused for itself.
     Publish(Publish<B>),
+    /// Records that are stored together or not at all.
+    Batch(Publish<B>),
 }
 
 /// Records with consecutive sequence numbers.
@@ -58,12 +60,16 @@ impl<B> std::fmt::Debug for PublishedRecord<B> {
 
 impl Frame for ToBroker {
     fn decode(octets: &Bytes) -> Result<Self, FrameError> {
-        let ToBroker::Publish(Publish { first_sequence, records }) =
-            decode_borrowed::<ToBroker<&[u8]>>(octets)?;
-        let records = records
-            .into_iter()
-            .map(|PublishedRecord { head, body }| PublishedRecord { head, body: octets.slice_ref(body) });
-        Ok(ToBroker::Publish(Publish { first_sequence, records: records.collect() }))
+        let own = |Publish { first_sequence, records }: Publish<&[u8]>| {
+            let records = records
+                .into_iter()
+                .map(|PublishedRecord { head, body }| PublishedRecord { head, body: octets.slice_ref(body) });
+            Publish { first_sequence, records: records.collect() }
+        };
+        Ok(match decode_borrowed::<ToBroker<&[u8]>>(octets)? {
+            ToBroker::Publish(publish) => ToBroker::Publish(own(publish)),
+            ToBroker::Batch(publish) => ToBroker::Batch(own(publish)),
+        })
     }
 }
 

@@ -102,7 +102,11 @@ fn publisher_examples() -> Vec<(&'static str, Bytes)> {
                 credit,
             }),
         ),
-        example("publish", ToBroker::Publish(Publish { first_sequence: 7, records: vec![record, second] })),
+        example(
+            "publish",
+            ToBroker::Publish(Publish { first_sequence: 7, records: vec![record.clone(), second] }),
+        ),
+        example("batch", ToBroker::Batch(Publish { first_sequence: 9, records: vec![record] })),
         example("ack", ToClient::Ack(ack)),
         example("record-refused", ToClient::RecordRefused(RecordRefused { sequence: 7, refusal })),
         example("publisher-grant", ToClient::Grant(Credit { records: 16, octets: 4096 })),
@@ -341,7 +345,9 @@ fn bodies_share_the_memory_of_their_frame() {
     encode(&publisher::ToBroker::Publish(Publish { first_sequence: 1, records: vec![record] }), &mut out)
         .unwrap();
     let frame = out.freeze().slice(FRAME_LENGTH_OCTETS..);
-    let publisher::ToBroker::Publish(publish) = publisher::ToBroker::decode(&frame).unwrap();
+    let publisher::ToBroker::Publish(publish) = publisher::ToBroker::decode(&frame).unwrap() else {
+        panic!("a publish frame")
+    };
     assert!(frame.as_ptr_range().contains(&publish.records[0].body.as_ptr()));
 }
 

@@ -150,7 +150,7 @@ impl Outlet {
         let cause = Cause { stage: None, code: CODE.into(), reason: reason.clone() };
         let record = Quarantined::at_egress(stored, self.subscription.clone(), cause, self.shared.now());
         let octets = record.octets();
-        if !self.shared.quarantine.reserve(&self.flow, octets) {
+        if !self.shared.quarantine.reserve(&self.flow, 1, octets) {
             return Err(BuryError::QuarantineFull);
         }
         let log = LogName::Quarantine(self.flow.clone());

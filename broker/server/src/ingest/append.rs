@@ -32,7 +32,7 @@ pub(super) struct Task {
 }
 
 /// Octets of entries that are appended together for the sake of their publish frame. A store takes twice as much at once.
-const UNIT_OCTETS_MAX: u64 = 16 << 20;
+pub(super) const UNIT_OCTETS_MAX: u64 = 16 << 20;
 
 /// What is known of a record before and after the append.
 struct Answer {
@@ -52,9 +52,9 @@ impl Task {
     async fn append(&mut self, gathered: Vec<Processed>) {
         let mut replies = Replies::default();
         let mut units = VecDeque::new();
-        for Processed { records: own, emitted, reply } in gathered {
+        for Processed { together, records: own, emitted, reply } in gathered {
             replies.waiting.push_back(Waiting { count: own.len(), emitted, reply });
-            units.extend(Unit::of(own));
+            units.extend(Unit::of(own, together));
         }
         let mut emitted = Vec::new();
         loop {
@@ -87,9 +87,10 @@ impl Task {
         let (mut group, mut answers) = (Group::new(self.shared.now()), Vec::new());
         let mut room = Room::default();
         while let Some(unit) = units.pop_front_if(|unit| room.takes(unit)) {
+            let place = self.place(&unit, &mut seen);
             for record in unit.records {
                 let standing = seen.standing(&record);
-                let answer = self.prepare(record, standing, &mut group);
+                let answer = self.prepare(record, standing, place, &mut group);
                 seen.note(&answer);
                 answers.push(answer);
             }
@@ -97,8 +98,33 @@ impl Task {
         (group, answers)
     }
 
+    /// Whether there is room in quarantine for a batch that was stopped: for all of it, or for none.
+    fn place(&self, unit: &Unit, seen: &mut InGroup<'_>) -> Place {
+        if !unit.together {
+            return Place::Each;
+        }
+        let standings = unit.records.iter().map(|record| seen.standing(record));
+        let Some((first, Standing::Fresh)) =
+            standings.enumerate().find(|(_, standing)| *standing != Standing::Repeat)
+        else {
+            return Place::All(true);
+        };
+        // Where one is fresh, so are those that follow it.
+        let fresh = unit.records[first..].iter();
+        let stopped = fresh.filter_map(|record| Some(record.result.as_ref().err()?.record.octets()));
+        let (records, octets) = stopped.fold((0, 0), |(count, sum), octets| (count + 1, sum + octets));
+        let has_room = records == 0 || self.shared.quarantine.reserve(&self.flow, records, octets);
+        Place::All(has_room)
+    }
+
     /// Sorts one record into the group. `Settled::Stored` counts from the start of the group for now.
-    fn prepare(&self, mut record: ProcessedRecord, standing: Standing, group: &mut Group) -> Answer {
+    fn prepare(
+        &self,
+        mut record: ProcessedRecord,
+        standing: Standing,
+        place: Place,
+        group: &mut Group,
+    ) -> Answer {
         let settled = match (standing, &mut record.result) {
             (Standing::OutOfOrder { missing }, _) => {
                 group.release_all(&record);
@@ -110,8 +136,8 @@ impl Task {
                 group.release_all(&record);
                 Settled::Repeat
             }
-            // Only now is it known that it is not a retry of one that came in time.
-            (Standing::Fresh, Ok(passed)) if passed.has_expired(group.now) => {
+            // Only now is it known that it is not a retry of one that came in time. Of a batch, that was looked at for all at once.
+            (Standing::Fresh, Ok(passed)) if place == Place::Each && passed.has_expired(group.now) => {
                 group.release_all(&record);
                 refused(RefusalKind::Expired, "the record had expired when it came".to_owned())
             }
@@ -127,7 +153,11 @@ impl Task {
             }
             (Standing::Fresh, Err(stopped)) => {
                 let octets = stopped.record.octets();
-                if self.shared.quarantine.reserve(&self.flow, octets) {
+                let has_room = match place {
+                    Place::Each => self.shared.quarantine.reserve(&self.flow, 1, octets),
+                    Place::All(has_room) => has_room,
+                };
+                if has_room {
                     group.take_stopped(stopped, octets);
                     Settled::Refused(stopped.refusal.clone())
                 } else {
@@ -266,21 +296,35 @@ impl Task {
     }
 }
 
+/// Where records go that are stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Each needs room in quarantine for itself.
+    Each,
+    /// They are of a batch, for which there is room or not.
+    All(bool),
+}
+
 /// Records that are appended together or not at all: those of one publish frame.
 struct Unit {
     records: Vec<ProcessedRecord>,
     octets: u64,
+    /// Whether they are also refused together.
+    together: bool,
 }
 
 impl Unit {
-    /// One unit, unless plugins made so much of its records that no log takes it at once.
-    fn of(records: Vec<ProcessedRecord>) -> Vec<Self> {
+    /// One unit, unless plugins made so much of its records that no log takes it at once. What goes `together` was stopped then.
+    fn of(records: Vec<ProcessedRecord>, together: bool) -> Vec<Self> {
         let octets = records.iter().map(ProcessedRecord::appended_octets).sum();
-        if octets <= UNIT_OCTETS_MAX {
-            return vec![Self { records, octets }];
+        if together || octets <= UNIT_OCTETS_MAX {
+            return vec![Self { records, octets, together }];
         }
-        let alone =
-            |record: ProcessedRecord| Self { octets: record.appended_octets(), records: vec![record] };
+        let alone = |record: ProcessedRecord| Self {
+            octets: record.appended_octets(),
+            records: vec![record],
+            together,
+        };
         records.into_iter().map(alone).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! The first task of a lane: gathers submissions, runs the chain, seals.
 
+mod batch;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,6 +32,8 @@ pub(super) struct Task {
 
 /// A submission whose records went through the chain, in the same order.
 pub(super) struct Processed {
+    /// Whether they are stored together or not at all.
+    pub(super) together: bool,
     pub(super) records: Vec<ProcessedRecord>,
     /// What plugins emitted on the group up to here: to go out when these records are durable.
     pub(super) emitted: Vec<Emission>,
@@ -206,7 +210,12 @@ impl Task {
             guarded::report_failures(&self.chain, &self.flow, None, &failures);
         }
         *is_failing = !failures.is_empty();
-        (!emitted.is_empty()).then(|| Processed { records: Vec::new(), emitted, reply: Reply::nowhere() })
+        (!emitted.is_empty()).then(|| Processed {
+            together: false,
+            records: Vec::new(),
+            emitted,
+            reply: Reply::nowhere(),
+        })
     }
 }
 
@@ -258,7 +267,7 @@ fn seal_group(
     let (mut items, mut origins) = (Vec::new(), Vec::new());
     let mut replies = Vec::with_capacity(group.len());
     for submission in group {
-        replies.push((submission.items.len(), submission.reply));
+        replies.push((submission.items.len(), submission.together, submission.reply));
         origins.extend(submission.items.iter().map(|_| submission.origin));
         items.extend(submission.items);
     }
@@ -266,18 +275,22 @@ fn seal_group(
     let BatchRun { records: results, emitted } = run(chain, &items);
     let (ended, now) = (SystemTime::now(), clock.now());
     assert_eq!(results.len(), items.len(), "a chain answers for each record");
-    let mut records = items.into_iter().zip(origins).zip(results).map(|((item, origin), result)| {
+    let mut ran = items.into_iter().zip(origins).zip(results).map(|((item, origin), result)| {
         if let Some(span) = &item.span {
             span.chain(chain.plan(), result.as_ref().ok(), started, ended);
         }
-        seal(chain, now, item, origin, result)
+        (item, origin, result)
     });
     let mut processed: Vec<Processed> = replies
         .into_iter()
-        .map(|(count, reply)| Processed {
-            records: records.by_ref().take(count).collect(),
-            emitted: Vec::new(),
-            reply,
+        .map(|(count, together, reply)| {
+            let own = ran.by_ref().take(count);
+            let records = if together {
+                batch::seal(chain, now, own.collect())
+            } else {
+                own.map(|(item, origin, result)| seal(chain, now, item, origin, result)).collect()
+            };
+            Processed { together, records, emitted: Vec::new(), reply }
         })
         .collect();
     if let Some(last) = processed.last_mut() {
@@ -333,6 +346,13 @@ fn stopped(
     let refusal = Refusal { kind, reason: format!("{by}: {code}: {reason}") };
     let cause = Cause { stage, code: code.to_owned(), reason };
     Stopped { record: Quarantined::at_ingress(record, cause, now), refusal, made: Vec::new() }
+}
+
+/// Large bodies of what was sealed that are not the one that came in.
+fn large_of(passed: &Passed, input: &Body) -> Vec<BlobId> {
+    let bodies = passed.sealed.iter().map(|sealed| &sealed.envelope().body);
+    let blob = |body: &Body| if let Body::Blob(blob) = body { Some(blob.id) } else { None };
+    bodies.filter(|body| *body != input).filter_map(blob).collect()
 }
 
 /// Large bodies of a run that are not the one that came in.

@@ -7,12 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use hilum_core::audit::Action;
 use hilum_core::record::Body;
-use hilum_core::{LogName, limits};
+use hilum_core::{Head, LogName, limits};
 use hilum_store::{Durability, memory};
 use tokio::time::timeout;
 
 use super::*;
-use crate::fixture::{audit, bad, blob, chain, count, counting, flow, producer, record, shared, text};
+use crate::fixture::{
+    audit, bad, blob, chain, count, counting, flow, producer, record, shared, text, with_head,
+};
 
 struct Bench {
     store: memory::Store,
@@ -210,6 +212,43 @@ async fn what_a_plugin_fails_on_goes_to_quarantine_and_the_rest_is_stored() {
     assert_eq!(bench.shared.blobs.staged().await.unwrap(), [], "the quarantine keeps the body");
     assert!(bench.shared.blobs.read(&large, 0, 1).await.is_ok());
     assert_eq!(bench.settle(bad(2, text("b"))).await, Settled::Repeat, "it is settled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_stored_whole_or_is_in_quarantine_whole() {
+    let bench = open(memory::Store::new(), vec![counting()]).await;
+    let batch =
+        |items: Vec<Item>| async { answer(bench.lane.submit_batch(items, None).await.unwrap()).await };
+    let settled = batch(vec![record(1, text("a")), record(2, text("b"))]).await;
+    assert_eq!(settled, [Settled::Stored(Offset(0)), Settled::Stored(Offset(1))]);
+
+    let guilty = || vec![record(3, text("c")), bad(4, text("d")), record(5, text("e"))];
+    let settled = batch(guilty()).await;
+    let kinds: Vec<_> = settled.iter().map(kind).collect();
+    assert_eq!(kinds, [RefusalKind::Batch, RefusalKind::ChainFailed, RefusalKind::Batch]);
+    assert_eq!(count(&bench.shared, &log()).await, 2);
+    assert_eq!(count(&bench.shared, &LogName::Quarantine(flow())).await, 3);
+    assert_eq!(batch(guilty()).await, [Settled::Repeat, Settled::Repeat, Settled::Repeat]);
+    assert_eq!(count(&bench.shared, &log()).await, 2, "a retry stores no part of it");
+
+    let late = vec![record(6, text("f")), with_head(7, |head| Head { expires: Some(Timestamp(1)), ..head })];
+    let kinds: Vec<_> = batch(late).await.iter().map(kind).collect();
+    assert_eq!(kinds, [RefusalKind::Batch, RefusalKind::Expired]);
+    assert_eq!(count(&bench.shared, &log()).await, 2);
+    assert_eq!(bench.settle(record(8, text("g"))).await, Settled::Stored(Offset(2)), "the producer goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_for_which_quarantine_has_no_room_may_come_again_whole() {
+    let bench = open(memory::Store::new(), vec![counting()]).await;
+    assert!(bench.shared.quarantine.reserve(&flow(), 1, u64::MAX / 2));
+    let batch =
+        |items: Vec<Item>| async { answer(bench.lane.submit_batch(items, None).await.unwrap()).await };
+    let settled = batch(vec![record(1, text("a")), bad(2, text("b")), record(3, text("c"))]).await;
+    assert!(settled.iter().all(Settled::is_retryable), "{settled:?}");
+    assert_eq!(count(&bench.shared, &LogName::Quarantine(flow())).await, 0);
+    let settled = batch(vec![record(1, text("a")), record(2, text("b")), record(3, text("c"))]).await;
+    assert_eq!(settled, (0..3).map(|at| Settled::Stored(Offset(at))).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

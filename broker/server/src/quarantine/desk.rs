@@ -311,7 +311,9 @@ impl QuarantineDesk {
         let event = self.event(operator, Action::Quarantined, id, &what, note);
         self.flows.shared.audit_refusal(event).await;
         match refusal.kind {
-            RefusalKind::Chain | RefusalKind::ChainFailed => DeskError::Stopped(refusal.reason),
+            RefusalKind::Chain | RefusalKind::ChainFailed | RefusalKind::Batch => {
+                DeskError::Stopped(refusal.reason)
+            }
             _ => DeskError::NotReleasable(refusal.reason),
         }
     }

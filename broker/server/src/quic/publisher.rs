@@ -117,7 +117,8 @@ struct Room {
 
 impl Publisher<'_> {
     async fn run(&self, mut machine: PublisherServer, mut stream: Stream) -> Result<(), StreamError> {
-        let mut frames: VecDeque<Publish> = VecDeque::new();
+        // With each, whether its records go together.
+        let mut frames: VecDeque<(Publish, bool)> = VecDeque::new();
         let mut step: Option<Step> = None;
         let mut room: Option<Room> = None;
         let mut widened: Option<Widened<'_>> = None;
@@ -127,7 +128,7 @@ impl Publisher<'_> {
         loop {
             if step.is_none() {
                 step = match frames.pop_front() {
-                    Some(publish) => Some(self.submit(publish, room.take())),
+                    Some((publish, together)) => Some(self.submit(publish, together, room.take())),
                     None if room.is_none() && !ended => {
                         machine.frame_octets().and_then(|octets| self.make_room(octets))
                     }
@@ -177,7 +178,11 @@ impl Publisher<'_> {
                         match event {
                             PublisherServerEvent::Records(publish) => {
                                 self.session.pace.record();
-                                frames.push_back(publish);
+                                frames.push_back((publish, false));
+                            }
+                            PublisherServerEvent::Batch(publish) => {
+                                self.session.pace.record();
+                                frames.push_back((publish, true));
                             }
                             PublisherServerEvent::Finished => ended = true,
                         }
@@ -195,7 +200,7 @@ impl Publisher<'_> {
     }
 
     /// Hands a frame over, with the memory that it holds until it is answered.
-    fn submit(&self, publish: Publish, room: Option<Room>) -> Step {
+    fn submit(&self, publish: Publish, together: bool, room: Option<Room>) -> Step {
         let Publish { first_sequence, records } = publish;
         let octets =
             |record: &PublishedRecord| RECORD_OCTETS + record_octets(&record.head, record.body.len());
@@ -210,6 +215,11 @@ impl Publisher<'_> {
         }
         let lane = self.lane.clone();
         let submit = async move {
+            if together && !invalid.is_empty() {
+                let invalid = refused_with(items.len(), invalid);
+                let answered = Answered { first_sequence, invalid, settled: Ok(Vec::new()) };
+                return Ok(Stepped::Submitted(std::future::ready(answered).boxed()));
+            }
             let lease = match room {
                 Some(Room { mut lease, .. }) => {
                     lease.resize(octets);
@@ -217,7 +227,11 @@ impl Publisher<'_> {
                 }
                 None => lane.records().take(octets).await,
             };
-            let settled = lane.submit_leased(items, lease).await?;
+            let settled = if together {
+                lane.submit_batch(items, Some(lease)).await?
+            } else {
+                lane.submit_leased(items, lease).await?
+            };
             let answered = settled.map(move |settled| Answered { first_sequence, invalid, settled });
             Ok(Stepped::Submitted(answered.boxed()))
         };
@@ -241,6 +255,18 @@ impl Publisher<'_> {
             .map_err(|error| Refusal::new(RefusalCode::Denied, &error.to_string()))?;
         Ok(Item { record, span })
     }
+}
+
+/// The refusals of a batch some of whose records are not valid, in order. None of it was looked at further, so none is in quarantine.
+fn refused_with(valid: usize, invalid: Vec<(usize, Refusal)>) -> Vec<(usize, Refusal)> {
+    let count = valid + invalid.len();
+    let mut invalid = invalid.into_iter().peekable();
+    let reason = "another record of its batch is not valid";
+    let refusal = |index| match invalid.next_if(|(at, _)| *at == index) {
+        Some(refused) => refused,
+        None => (index, Refusal::new(RefusalCode::InvalidRecord, reason)),
+    };
+    (0..count).map(refusal).collect()
 }
 
 /// What the stream waits for; never comes where it is nothing.

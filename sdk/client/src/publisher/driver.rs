@@ -13,15 +13,40 @@ use crate::connection::Client;
 use crate::error::{PublishError, StreamError};
 use crate::stream::Stream;
 
-/// A record in line, and who waits for its ack.
+/// What is in line, and who waits for its acks.
 #[derive(Debug)]
-pub(super) struct Command {
-    pub(super) record: Record,
-    pub(super) answer: oneshot::Sender<Result<Ack, PublishError>>,
+pub(super) enum Command {
+    /// One record.
+    Publish(Record, Answer),
+    /// Records that go together.
+    Batch(Vec<(Record, Answer)>),
 }
 
+/// Where an ack goes.
+pub(super) type Answer = oneshot::Sender<Result<Ack, PublishError>>;
+
 /// Those who wait, in the order of sequence numbers; none for a record that was refused.
-type Waiting = VecDeque<Option<oneshot::Sender<Result<Ack, PublishError>>>>;
+type Waiting = VecDeque<Option<Answer>>;
+
+/// Those who wait for what was put in line at once.
+enum Answers {
+    One(Answer),
+    Many(Vec<Answer>),
+}
+
+impl Answers {
+    /// Says why it was not put in line: of a batch, to who waits for the first record.
+    fn refuse(self, error: PublishError) {
+        let first = match self {
+            Self::One(answer) => Some(answer),
+            Self::Many(answers) => answers.into_iter().next(),
+        };
+        if let Some(answer) = first {
+            // Whoever does not wait any more does not mind.
+            drop(answer.send(Err(error)));
+        }
+    }
+}
 
 pub(super) struct Driver {
     client: Client,
@@ -102,12 +127,24 @@ impl Driver {
         }
     }
 
-    fn publish(&mut self, Command { record, answer }: Command) {
-        match self.machine.publish(record.head, record.body) {
-            Ok(_) => self.waiting.push_back(Some(answer)),
-            // Whoever does not wait any more does not mind. For an end, `ended` speaks.
-            Err(session::PublishError::Invalid(error)) => drop(answer.send(Err(error.into()))),
-            Err(session::PublishError::QueueFull | session::PublishError::Ended) => {}
+    fn publish(&mut self, command: Command) {
+        let (published, answers) = match command {
+            Command::Publish(record, answer) => {
+                (self.machine.publish(record.head, record.body), Answers::One(answer))
+            }
+            Command::Batch(batch) => {
+                let (records, answers) =
+                    batch.into_iter().map(|(record, answer)| ((record.head, record.body), answer)).unzip();
+                (self.machine.publish_batch(records), Answers::Many(answers))
+            }
+        };
+        match (published, answers) {
+            (Ok(_), Answers::One(answer)) => self.waiting.push_back(Some(answer)),
+            (Ok(_), Answers::Many(answers)) => self.waiting.extend(answers.into_iter().map(Some)),
+            // For an end, `ended` speaks.
+            (Err(session::PublishError::QueueFull | session::PublishError::Ended), _) => {}
+            (Err(session::PublishError::Invalid(error)), answers) => answers.refuse(error.into()),
+            (Err(error), answers) => answers.refuse(PublishError::InvalidBatch(error)),
         }
     }
 

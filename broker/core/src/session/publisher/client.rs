@@ -16,7 +16,7 @@ use crate::wire::{CloseCode, Credit, Open, Refusal, encoded_octets_max, record_o
 /// The client's side of a publisher stream.
 ///
 /// - `publish` numbers a record and puts it in line; `poll_transmit` sends as many as the credit allows, in as few frames as
-///   possible.
+///   possible. `publish_batch` puts records in line that go in a frame of their own, and are stored together or not at all.
 /// - `poll_event` gives the answers.
 /// - `finish` ends the stream after what is in line; the broker ends its direction after the last answer.
 #[derive(Debug)]
@@ -26,9 +26,16 @@ pub struct PublisherClient {
     state: State,
     credit: Credit,
     under_way: UnderWay,
-    queue: VecDeque<PublishedRecord>,
+    queue: VecDeque<Queued>,
     next_sequence: u64,
     finishing: bool,
+}
+
+/// What waits for credit.
+#[derive(Debug)]
+enum Queued {
+    Record(PublishedRecord),
+    Batch(Vec<PublishedRecord>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +66,12 @@ pub enum PublishError {
     /// The broker would refuse it.
     #[error(transparent)]
     Invalid(#[from] DraftError),
+    /// A batch of none, or of too many.
+    #[error("a batch has 1 to {max} records, not {0}", max = limits::PUBLISH_RECORDS_MAX)]
+    BatchRecords(usize),
+    /// A batch is too large.
+    #[error("the records of a batch take {0} octets, and a frame has {max}", max = limits::FRAME_OCTETS_MAX)]
+    BatchOctets(usize),
     /// Too many wait for credit.
     #[error("{} records wait to be sent already", limits::PUBLISH_QUEUE_RECORDS_MAX)]
     QueueFull,
@@ -85,7 +98,7 @@ impl PublisherClient {
         }
     }
 
-    /// Records that are in line and not sent.
+    /// Records and batches that are in line and not sent.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.queue.len()
@@ -93,17 +106,46 @@ impl PublisherClient {
 
     /// Puts a record in line and gives its number. Labels are dropped: the flow sets them.
     pub fn publish(&mut self, mut head: Head, body: Bytes) -> Result<u64, PublishError> {
+        self.check_line()?;
+        check_inline(&head, &body)?;
+        head.labels.clear();
+        self.queue.push_back(Queued::Record(PublishedRecord { head, body }));
+        self.next_sequence += 1;
+        Ok(self.next_sequence - 1)
+    }
+
+    /// Puts records in line that are stored together or not at all, and gives the number of the first. They have to fit into one
+    /// frame. Where one of them is not valid, none takes a number.
+    pub fn publish_batch(&mut self, records: Vec<(Head, Bytes)>) -> Result<u64, PublishError> {
+        self.check_line()?;
+        if !(1..=limits::PUBLISH_RECORDS_MAX).contains(&records.len()) {
+            return Err(PublishError::BatchRecords(records.len()));
+        }
+        let mut batch = Vec::with_capacity(records.len());
+        let mut octets = FRAME_FIXED_OCTETS_MAX;
+        for (mut head, body) in records {
+            check_inline(&head, &body)?;
+            head.labels.clear();
+            octets += encoded_octets_max(&head, body.len());
+            batch.push(PublishedRecord { head, body });
+        }
+        if octets > limits::FRAME_OCTETS_MAX {
+            return Err(PublishError::BatchOctets(octets));
+        }
+        let first = self.next_sequence;
+        self.next_sequence += batch.len() as u64;
+        self.queue.push_back(Queued::Batch(batch));
+        Ok(first)
+    }
+
+    fn check_line(&self) -> Result<(), PublishError> {
         if self.finishing || self.state == State::Ended {
             return Err(PublishError::Ended);
         }
         if self.queue.len() >= limits::PUBLISH_QUEUE_RECORDS_MAX {
             return Err(PublishError::QueueFull);
         }
-        check_inline(&head, &body)?;
-        head.labels.clear();
-        self.queue.push_back(PublishedRecord { head, body });
-        self.next_sequence += 1;
-        Ok(self.next_sequence - 1)
+        Ok(())
     }
 
     /// Ends the stream after what is in line.
@@ -146,26 +188,44 @@ impl PublisherClient {
         Ok(())
     }
 
-    /// The next records of the line that fit into a frame and into the credit.
-    fn take_batch(&mut self) -> Vec<PublishedRecord> {
-        let mut batch = Vec::new();
+    /// The next frame: a batch, or the next records of the line that fit into a frame and into the credit.
+    fn next_frame(&mut self) -> Option<ToBroker> {
+        let first_sequence = self.under_way.next_sequence();
+        if !self.credit.allows_beyond(self.under_way.total) {
+            return None;
+        }
+        if let Some(Queued::Batch(batch)) = self.queue.pop_front_if(|next| matches!(next, Queued::Batch(_))) {
+            batch.iter().for_each(|record| self.under_way.push(octets_of(record)));
+            return Some(ToBroker::Batch(Publish { first_sequence, records: batch }));
+        }
+        let records = self.take_records();
+        (!records.is_empty()).then_some(ToBroker::Publish(Publish { first_sequence, records }))
+    }
+
+    fn take_records(&mut self) -> Vec<PublishedRecord> {
+        let mut records = Vec::new();
         let mut octets = FRAME_FIXED_OCTETS_MAX;
-        while batch.len() < limits::PUBLISH_RECORDS_MAX && self.credit.allows_beyond(self.under_way.total) {
-            let Some(next) = self.queue.front() else { break };
+        while records.len() < limits::PUBLISH_RECORDS_MAX && self.credit.allows_beyond(self.under_way.total) {
+            let Some(Queued::Record(next)) = self.queue.front() else { break };
             octets += encoded_octets_max(&next.head, next.body.len());
-            if octets > limits::FRAME_OCTETS_MAX && !batch.is_empty() {
+            if octets > limits::FRAME_OCTETS_MAX && !records.is_empty() {
                 break;
             }
-            let Some(next) = self.queue.pop_front() else { break };
-            self.under_way.push(record_octets(&next.head, next.body.len()));
-            batch.push(next);
+            let Some(Queued::Record(next)) = self.queue.pop_front() else { break };
+            self.under_way.push(octets_of(&next));
+            records.push(next);
         }
-        batch
+        records
     }
 }
 
 /// Octets of a publish frame without its records.
 const FRAME_FIXED_OCTETS_MAX: usize = 16;
+
+/// What a record takes of the credit.
+fn octets_of(record: &PublishedRecord) -> u64 {
+    record_octets(&record.head, record.body.len())
+}
 
 fn not_under_way(what: &str, sequence: u64) -> Violation {
     Violation::new(
@@ -206,12 +266,8 @@ impl Machine for PublisherClient {
             put(&Open::Publisher(open), out);
         }
         while self.state == State::Open {
-            let first_sequence = self.under_way.next_sequence();
-            let records = self.take_batch();
-            if records.is_empty() {
-                break;
-            }
-            put(&ToBroker::Publish(Publish { first_sequence, records }), out);
+            let Some(frame) = self.next_frame() else { break };
+            put(&frame, out);
         }
     }
 

@@ -48,6 +48,8 @@ enum State {
 pub enum PublisherServerEvent {
     /// Records came; each one must get an answer.
     Records(Publish),
+    /// Records came that are to be stored together or not at all; each one must get an answer.
+    Batch(Publish),
     /// The client sends no more; it waits for the answers.
     Finished,
 }
@@ -153,7 +155,8 @@ impl PublisherServer {
         self.under_way.contains(sequence) && self.acked_through.is_none_or(|through| sequence > through)
     }
 
-    fn handle_publish(&mut self, publish: &Publish) -> Result<(), Violation> {
+    /// Of records that go `together`, only the first needs credit.
+    fn handle_publish(&mut self, publish: &Publish, together: bool) -> Result<(), Violation> {
         if self.state != State::Open || publish.records.is_empty() {
             return Err(Violation::unexpected("a publish frame"));
         }
@@ -170,8 +173,9 @@ impl PublisherServer {
             let reason = format!("sequence {} came where {expected} follows", publish.first_sequence);
             return Err(Violation::new(CloseCode::Sequence, reason));
         }
-        for record in &publish.records {
-            if !self.credit.allows_beyond(self.under_way.total) {
+        for (index, record) in publish.records.iter().enumerate() {
+            let asked = index == 0 || !together;
+            if asked && !self.credit.allows_beyond(self.under_way.total) {
                 return Err(Violation::new(CloseCode::Credit, "more records came than the credit allows"));
             }
             self.under_way.push(record_octets(&record.head, record.body.len()));
@@ -198,8 +202,12 @@ impl Machine for PublisherServer {
         }
         match self.input.next::<ToBroker>()? {
             Received::Frame(ToBroker::Publish(publish)) => {
-                self.handle_publish(&publish)?;
+                self.handle_publish(&publish, false)?;
                 Ok(Some(PublisherServerEvent::Records(publish)))
+            }
+            Received::Frame(ToBroker::Batch(publish)) => {
+                self.handle_publish(&publish, true)?;
+                Ok(Some(PublisherServerEvent::Batch(publish)))
             }
             Received::Finished => {
                 self.state = State::Finished;

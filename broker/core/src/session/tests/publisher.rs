@@ -34,7 +34,7 @@ fn publish(pair: &mut Pair<PublisherClient, PublisherServer>, count: usize) {
 fn batches(events: &[PublisherServerEvent]) -> Vec<(u64, usize)> {
     let batch = |event: &PublisherServerEvent| match event {
         PublisherServerEvent::Records(publish) => Some((publish.first_sequence, publish.records.len())),
-        PublisherServerEvent::Finished => None,
+        PublisherServerEvent::Batch(_) | PublisherServerEvent::Finished => None,
     };
     events.iter().filter_map(batch).collect()
 }
@@ -62,6 +62,41 @@ fn what_is_in_line_goes_in_few_frames_and_is_acked_in_bulk() {
     let (at_client, at_server) = pair.drive().unwrap();
     assert_eq!(at_server, [PublisherServerEvent::Finished]);
     assert_eq!(at_client, [PublisherClientEvent::Finished]);
+}
+
+#[test]
+fn a_batch_goes_in_a_frame_of_its_own_and_with_any_credit() {
+    let mut pair = opened(Credit { records: 2, octets: 1 << 20 });
+    publish(&mut pair, 1);
+    let record = || (head(), Bytes::from_static(b"body"));
+    assert_eq!(pair.client.publish_batch(vec![record(); 3]), Ok(2));
+    publish(&mut pair, 1);
+    let (_, events) = pair.drive().unwrap();
+    let [PublisherServerEvent::Records(first), PublisherServerEvent::Batch(batch)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((first.first_sequence, first.records.len()), (1, 1));
+    assert_eq!((batch.first_sequence, batch.records.len()), (2, 3));
+    pair.server.ack(4, Durability::Fsynced, None).unwrap();
+    let (_, events) = pair.drive().unwrap();
+    assert_eq!(batches(&events), [(5, 1)], "what is behind it waited for credit");
+}
+
+#[test]
+fn a_batch_that_fits_no_frame_is_not_taken() {
+    let mut pair = opened(WIDE);
+    let record = |octets| (head(), Bytes::from(vec![0; octets]));
+    let too_many = limits::PUBLISH_RECORDS_MAX + 1;
+    assert_eq!(pair.client.publish_batch(Vec::new()), Err(PublishError::BatchRecords(0)));
+    assert_eq!(
+        pair.client.publish_batch(vec![record(1); too_many]),
+        Err(PublishError::BatchRecords(too_many))
+    );
+    let large = vec![record(limits::INLINE_BODY_OCTETS_MAX); 4];
+    assert!(matches!(pair.client.publish_batch(large), Err(PublishError::BatchOctets(_))));
+    let invalid = vec![record(1), record(limits::INLINE_BODY_OCTETS_MAX + 1)];
+    assert!(matches!(pair.client.publish_batch(invalid), Err(PublishError::Invalid(_))));
+    assert_eq!(pair.client.publish_batch(vec![record(1)]), Ok(1), "none of them took a number");
 }
 
 #[test]
