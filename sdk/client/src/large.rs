@@ -10,6 +10,7 @@ use hilum_core::wire::CloseCode;
 use hilum_core::wire::large::{DownloadStart, OpenDownload};
 use hilum_core::{Digest, FlowName, Offset};
 use tokio::io::{AsyncSeek, AsyncSeekExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 use crate::connection::Client;
 use crate::error::{ReadError, StreamError};
@@ -19,6 +20,11 @@ use crate::subscription::{Delivery, Subscription};
 
 /// How long a delivery may take to come again after its connection was lost.
 const REDELIVERY_TIME: Duration = Duration::from_secs(60);
+/// How long to look for it among what comes. While the broker has not noticed that its connection is gone, others may take all the
+/// credit that we gave: they are given back then, and come again behind it.
+const LOOK_TIME: Duration = Duration::from_secs(3);
+/// How often the broker hears that a body is still being read: well within the shortest `ack_wait` of use.
+const PROGRESS_TIME: Duration = Duration::from_millis(500);
 
 /// A large body being read. Dropping it gives the stream up.
 #[derive(Debug)]
@@ -167,11 +173,12 @@ struct Fetch<'a, O, P> {
 
 impl Subscription {
     /// Writes the large body of a delivery to `out`, from where that stands, and gives the delivery back to be acked. `progress`
-    /// hears how many octets are written.
+    /// hears how many octets are written. As long as octets come and are taken, the delivery does not lapse.
     ///
     /// When the connection is lost, this subscription is opened again over another one; when the delivery has come again, its body goes
     /// on after the octets that are written, if it is the same body still, and otherwise from the first. As always after a loss,
-    /// other deliveries that were not acked come again too. After ten tries that get no further, the loss is the
+    /// other deliveries that were not acked come again too. Of a subscription that several readers share, another one may
+    /// get the delivery: then the loss is the result, after a minute. After ten tries that get no further, the loss is the
     /// result. A body that became another and smaller one leaves old octets behind its end.
     pub async fn fetch_large<O: AsyncWrite + AsyncSeek + Unpin>(
         &mut self,
@@ -198,17 +205,26 @@ impl Subscription {
         retries: &mut Retries,
         source: StreamError,
     ) -> Result<Delivery, ReadError> {
-        while retries.wait().await {
+        let mut reopened: Option<Instant> = None;
+        while reopened.is_some() || retries.wait().await {
             match self.reopen().await {
                 Ok(()) => {}
-                Err(ReadError::Reconnect { source, .. }) if may_connect_later(&source) => continue,
-                Err(ReadError::Stream { source, .. }) if is_break(&source) => continue,
+                Err(ReadError::Reconnect { source, .. }) if may_connect_later(&source) => {
+                    reopened = None;
+                    continue;
+                }
+                Err(ReadError::Stream { source, .. }) if is_break(&source) => {
+                    reopened = None;
+                    continue;
+                }
                 Err(error) => return Err(error),
             }
-            match tokio::time::timeout(REDELIVERY_TIME, self.find(lost)).await {
+            let begun = *reopened.get_or_insert_with(Instant::now);
+            match tokio::time::timeout(LOOK_TIME, self.find(lost)).await {
                 Ok(Ok(Some(delivery))) => return Ok(delivery),
-                Ok(Err(ReadError::Stream { source, .. })) if is_break(&source) => {}
+                Ok(Err(ReadError::Stream { source, .. })) if is_break(&source) => reopened = None,
                 Ok(Err(error)) => return Err(error),
+                Err(_) if begun.elapsed() < REDELIVERY_TIME => {}
                 // It went to another reader, or nowhere.
                 Ok(Ok(None)) | Err(_) => break,
             }
@@ -243,10 +259,15 @@ impl<O: AsyncWrite + AsyncSeek + Unpin, P: FnMut(u64)> Fetch<'_, O, P> {
         let mut written = body.machine.partial().map_or(0, |partial| partial.received());
         self.out.seek(SeekFrom::Start(self.base + written)).await?;
         (self.progress)(written);
+        let mut told = Instant::now();
         loop {
             match body.next_chunk().await {
                 Ok(Some(octets)) => {
                     self.out.write_all(&octets).await?;
+                    if told.elapsed() >= PROGRESS_TIME {
+                        told = Instant::now();
+                        delivery.in_progress();
+                    }
                     written += octets.len() as u64;
                     self.retries.progressed();
                     (self.progress)(written);

@@ -36,7 +36,7 @@
 //!
 //! - [`Client`] is a connection. It needs a tokio runtime, and is cheap to clone.
 //! - [`Publisher`] sends records to a flow in as few frames as possible and gives their acks; large bodies go over streams of
-//!   their own.
+//!   their own. Records that belong together go as a batch ([`Publisher::publish_batch`]).
 //! - [`Subscription`] gives [`Delivery`]s, whose bodies are here or are read as a [`LargeBody`].
 //! - [`admin`] is for operators: quarantine, subscriptions, holds, audit.
 //! - [`sealed`] opens what the plugin `encrypt` sealed to us.

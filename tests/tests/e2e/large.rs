@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hilum_client::{Client, Config, Delivery, DeliveryBody, Digest, Publisher, Record, Subscription};
+use hilum_client::{Client, Config, Credit, Delivery, DeliveryBody, Digest, Publisher, Record, Subscription};
 use hilum_tests::relay::{Relay, Way};
-use hilum_tests::{Broker, Hospital, binary};
+use hilum_tests::{Broker, Flow, Hospital, Subscription as Of, binary};
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 
 use crate::support::{name, next, subscribe};
@@ -44,7 +44,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let hospital = Hospital::plain();
+        Self::of(&[Flow::plain()])
+    }
+
+    fn of(flows: &[Flow]) -> Self {
+        let hospital = Hospital::new(flows);
         let broker = Broker::start(hospital.path());
         let relay = Relay::before(broker.address());
         Self { hospital, broker, relay }
@@ -324,4 +328,102 @@ fn a_body_of_any_size_takes_the_same_memory() {
     assert!(large.0 < small.0 + MEMORY_OCTETS, "publishing: {report}");
     assert!(large.1 < small.1 + MEMORY_OCTETS, "reading: {report}");
     assert!(broker_after < broker_before + MEMORY_OCTETS, "the broker: {report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_delivery_does_not_lapse_while_its_body_is_read() {
+    let subscription = Flow::new("records").subscription(Of::all().with("ack_wait = \"2s\""));
+    let scene = Scene::of(&[subscription]);
+    let body = body(24 * MIB);
+    scene.publish(&scene.connect("scanner").await, &body).await;
+    let reader = scene.hospital.connect(scene.broker.address(), "reader").await.unwrap();
+    let mut subscription = subscribe(&reader).await;
+    let delivery = next(&mut subscription).await;
+    let mut fetched = Cursor::new(Vec::new());
+    // It takes more than twice as long as a reader may be silent.
+    let mut slept = 0;
+    let slowly = |octets: u64| {
+        if octets / (MIB / 2) > slept {
+            slept += 1;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let delivery = subscription.fetch_large(delivery, &mut fetched, slowly).await.unwrap();
+    assert!(fetched.into_inner() == body);
+    assert_eq!(delivery.attempt(), 1);
+    delivery.ack();
+    crate::support::nothing_comes(&mut subscription).await;
+    subscription.close().await.unwrap();
+    crate::support::nothing_comes(&mut subscribe(&reader).await).await;
+}
+
+#[tokio::test]
+async fn a_download_of_a_shared_subscription_goes_on_behind_what_took_its_credit() {
+    let scene = Scene::of(&[Flow::new("records").subscription(Of::all().with("shared = true"))]);
+    let body = body(12 * MIB);
+    let direct = scene.hospital.connect(scene.broker.address(), "scanner").await.unwrap();
+    scene.publish(&direct, &body).await;
+    crate::support::publish(&direct, &["a", "b", "c", "d"]).await;
+    let reader = scene.connect("reader").await;
+    let credit = Credit { records: 2, octets: MIB };
+    let mut subscription = reader.subscribe(&name("records"), &name("all"), credit).await.unwrap();
+    let delivery = next(&mut subscription).await;
+    scene.relay.cut_after(Way::Down, 6 * MIB);
+    let (delivery, fetched) = fetch(&mut subscription, delivery).await;
+    assert!(fetched == body);
+    assert_eq!(scene.relay.cuts(), 1);
+    delivery.ack();
+    let mut others = crate::support::take(&mut subscription, 4).await;
+    others.sort();
+    assert_eq!(others, ["a", "b", "c", "d"]);
+    crate::support::nothing_comes(&mut subscription).await;
+}
+
+/// What bodies take at most beside records, as the broker has it.
+const PACE_OCTETS: u64 = 60_000_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alarms_go_on_beside_bodies_that_make_room_for_them() {
+    const BODY: u64 = 64 * MIB;
+    let scene = Scene::of(&[Flow::plain(), Flow::new("alarms").subscription(Of::all())]);
+    let scanner = scene.hospital.connect(scene.broker.address(), "scanner").await.unwrap();
+    let reader = scene.hospital.connect(scene.broker.address(), "reader").await.unwrap();
+    let alarms = scanner.publisher(&name("alarms")).await.unwrap();
+    let mut subscription =
+        reader.subscribe(&name("alarms"), &name("all"), crate::support::CREDIT).await.unwrap();
+    let bodies = scanner.publisher(&name("records")).await.unwrap();
+    let head = || Record::new("application/dicom", Bytes::new()).head;
+    let body = body(BODY);
+    alarms.publish(crate::support::text("first")).await.unwrap();
+    next(&mut subscription).await.ack();
+
+    let begun = Instant::now();
+    let uploads = async {
+        let both = tokio::join!(
+            bodies.publish_large(head(), BODY, Cursor::new(&body)),
+            bodies.publish_large(head(), BODY, Cursor::new(&body))
+        );
+        both.0.and(both.1).unwrap();
+        begun.elapsed()
+    };
+    tokio::pin!(uploads);
+    let mut times = Vec::new();
+    let took = loop {
+        let sent = Instant::now();
+        let alarm = async {
+            alarms.publish(crate::support::text("alarm")).await.unwrap();
+            next(&mut subscription).await.ack();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        tokio::select! {
+            took = &mut uploads => break took,
+            () = alarm => times.push(sent.elapsed()),
+        }
+    };
+    times.sort();
+    let (count, slowest) = (times.len(), times[times.len() - 1]);
+    println!("{count} alarms beside bodies, p99 {:?}, at most {slowest:?}", times[(count - 1) * 99 / 100]);
+    assert!(count > 20 && slowest < Duration::from_secs(5), "{times:?}");
+    let least = Duration::from_secs_f64((2 * BODY) as f64 / PACE_OCTETS as f64) * 8 / 10;
+    assert!(took > least, "bodies took {took:?}, and were to leave room");
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests; their helpers are not marked as such")]
 
+mod batches;
 mod canary;
 mod cli;
 mod configuration;

@@ -241,7 +241,7 @@ async fn a_batch_is_stored_whole_or_is_in_quarantine_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_for_which_quarantine_has_no_room_may_come_again_whole() {
     let bench = open(memory::Store::new(), vec![counting()]).await;
-    assert!(bench.shared.quarantine.reserve(&flow(), 1, u64::MAX / 2));
+    assert!(bench.shared.quarantine.reserve(&flow(), 1, u64::MAX));
     let batch =
         |items: Vec<Item>| async { answer(bench.lane.submit_batch(items, None).await.unwrap()).await };
     let settled = batch(vec![record(1, text("a")), bad(2, text("b")), record(3, text("c"))]).await;
