@@ -42,8 +42,15 @@ pub fn recount(text: &[u8]) -> Result<Vec<u8>, Error> {
         if number(segment.element(1)) == Some(trailer.count) {
             continue;
         }
-        let start = (segment.span().start + segment.identifier().len() + 1).min(segment.span().end);
-        edits.replace(start..start + segment.element(1).len(), trailer.count.to_string());
+        let (span, count) = (segment.span(), trailer.count.to_string());
+        let start = span.start + segment.identifier().len() + 1;
+        if start > span.end {
+            // There is not even the separator of an element.
+            let separator = segment.separators().element;
+            edits.replace(span.end..span.end, [&[separator], count.as_bytes()].concat());
+        } else {
+            edits.replace(start..start + segment.element(1).len(), count);
+        }
     }
     Ok(edits.apply(text).expect("trailers do not overlap"))
 }

@@ -108,6 +108,15 @@ fn counts_are_checked_and_set_right() {
     assert_eq!(problem, Problem::ControlNumber);
 }
 
+/// A trailer may have no element at all: the count is not written into its identifier.
+#[test]
+fn a_count_is_set_where_there_was_none() {
+    let text = String::from_utf8(interchange(CLAIM, "~")).unwrap();
+    let without = text.replace("SE*22*0021~", "SE~").replace("GE*1*7~", "GE~").replace("IEA*1*", "IEA**");
+    let right = String::from_utf8(recount(without.as_bytes()).unwrap()).unwrap();
+    assert!(right.ends_with("SE*22~GE*1~IEA*1*000000001~"), "{right}");
+}
+
 #[test]
 fn separators_come_from_the_header() {
     let text = String::from_utf8(interchange(CLAIM, "~")).unwrap().replace('*', "|").replace('~', "\n");
