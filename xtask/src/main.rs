@@ -1,9 +1,10 @@
-//! The project's own tasks: `cargo xtask demo | test | interop | crash | power | sim | ci | bench`.
+//! The project's own tasks: `cargo xtask demo | test | interop | crash | power | sim | fuzz | ci | bench`.
 //!
 //! Each does all its own set-up, so that a fresh machine needs a Rust toolchain and a C compiler and nothing else (`interop`
 //! also needs Python with pip, and npm).
 
 mod endurance;
+mod fuzz;
 mod interop;
 mod sim;
 mod step;
@@ -22,6 +23,8 @@ const USAGE: &str = "usage: cargo xtask <task>
   crash [--cycles N] kill a broker under load, N times; nothing acked may be lost, doubled or out of order
   power [--cuts N]   cut the power of a broker's disk under load, N times; nothing acked may be lost
   sim ARGS           run seeds of the simulation: --seeds N [--from S], or --seed S --events to see one
+  fuzz [TARGET...] [--seconds N]
+                     feed the parsers inputs that look for new paths, each target for N seconds; findings are kept as files
   ci                 test, formatting, clippy, interop; stops at the first failure
   bench ARGS         build with optimisation and run `hilum bench ARGS`";
 
@@ -48,6 +51,7 @@ fn run(task: &str, rest: &[String]) -> anyhow::Result<()> {
         "crash" => endurance::run(&endurance::CRASH, rest),
         "power" => endurance::run(&endurance::POWER, rest),
         "sim" => sim::run(rest),
+        "fuzz" => fuzz::run(rest),
         "" | "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

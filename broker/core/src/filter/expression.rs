@@ -264,7 +264,8 @@ impl fmt::Display for Expression {
             Self::Signed(sign, part) => {
                 f.write_char(if *sign == Sign::Minus { '-' } else { '+' })?;
                 // A sign before digits belongs to the number.
-                if matches!(**part, Self::Number(_)) { write!(f, "({part})") } else { part.write(6, f) }
+                let begins_with_digits = matches!(**part, Self::Number(_)) && part.level() == 7;
+                if begins_with_digits { write!(f, "({part})") } else { part.write(6, f) }
             }
             Self::Field(field) => write!(f, "{field}"),
             Self::Text(text) => write!(f, "{}", Quoted('\'', text)),

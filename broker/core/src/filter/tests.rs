@@ -271,6 +271,16 @@ fn length_and_depth_are_bounded() {
     assert!(Filter::parse(&" ".repeat(FILTER_OCTETS_MAX + 1)).is_err());
 }
 
+/// Printing adds no level where there are as many as there may be.
+#[test]
+fn what_is_as_deep_as_may_be_can_be_printed_and_read_again() {
+    for number in ["61", "6.1", "(61)"] {
+        let signs = "-".repeat(FILTER_DEPTH_MAX - usize::from(number.starts_with('(')));
+        let deepest = Filter::parse(&format!("a < {signs}{number}")).unwrap();
+        assert_eq!(Filter::parse(&deepest.to_string()), Ok(deepest));
+    }
+}
+
 fn any_field() -> impl Strategy<Value = Field> {
     prop_oneof![
         Just(Field::Key),

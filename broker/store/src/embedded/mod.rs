@@ -30,6 +30,7 @@ mod segment;
 mod tear;
 #[cfg(test)]
 mod tests;
+mod through;
 mod trim;
 mod verify;
 mod writer;
@@ -59,6 +60,8 @@ pub(crate) use self::meta::check_key_and_value;
 pub use self::recovery::log_name;
 pub use self::repair::{RepairError, Repaired, repair};
 pub use self::rotation::{RotateError, rotate, settle};
+#[doc(hidden)]
+pub use self::through::read_through;
 pub use self::verify::{LogReport, Progress, verify};
 
 /// What may be tuned.

@@ -89,7 +89,7 @@ impl PublisherServer {
         self.answers.push_back(ToClient::Opened(Opened { credit: self.credit, ..opened }));
     }
 
-    /// Does not let the client publish, or no longer. Records without an answer get none.
+    /// Does not let the client publish, or no longer. Records without an answer get none, also where it is known later.
     pub fn refuse(&mut self, refusal: Refusal) {
         if self.state != State::Refused {
             self.state = State::Refused;
@@ -108,7 +108,7 @@ impl PublisherServer {
         if !self.began || through_sequence >= self.under_way.next_sequence() {
             return Err(NotUnderWay(through_sequence));
         }
-        if !self.is_unanswered(through_sequence) {
+        if self.state == State::Refused || !self.is_unanswered(through_sequence) {
             return Ok(());
         }
         self.acked_through = Some(through_sequence);
@@ -126,6 +126,9 @@ impl PublisherServer {
     pub fn refuse_record(&mut self, sequence: u64, refusal: Refusal) -> Result<(), NotUnderWay> {
         if !self.is_unanswered(sequence) {
             return Err(NotUnderWay(sequence));
+        }
+        if self.state == State::Refused {
+            return Ok(());
         }
         self.answers.push_back(ToClient::RecordRefused(RecordRefused { sequence, refusal }));
         Ok(())

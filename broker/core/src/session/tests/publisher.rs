@@ -265,3 +265,18 @@ fn the_client_sees_what_breaks_the_protocol() {
         assert_eq!(violation.code, expected, "{frames:?}");
     }
 }
+
+/// What becomes of records may be known only after the stream was ended: nothing may follow the refusal.
+#[test]
+fn what_is_answered_after_a_refusal_is_not_sent() {
+    let mut pair = opened(WIDE);
+    publish(&mut pair, 3);
+    pair.drive().unwrap();
+    pair.server.ack(1, Durability::Fsynced, None).unwrap();
+    pair.server.refuse(Refusal::retryable(RefusalCode::Unavailable, "stopping"));
+    pair.server.refuse_record(2, Refusal::new(RefusalCode::InvalidRecord, "late")).unwrap();
+    pair.server.ack(3, Durability::Fsynced, None).unwrap();
+    let (events, _) = pair.drive().unwrap();
+    assert_eq!(acked(&events), [1]);
+    assert!(matches!(events[1..], [PublisherClientEvent::Refused(_), PublisherClientEvent::Finished]), "{events:?}");
+}

@@ -5,8 +5,7 @@ use hilum_core::limits::BLOB_CHUNK_OCTETS;
 use super::super::frame::{Kind, MARK_OCTETS, TAG_OCTETS};
 use super::super::tear::{Piece, Walk};
 use super::*;
-use crate::embedded::{reader, repair, verify};
-use crate::limits::APPEND_OCTETS_MAX;
+use crate::embedded::{repair, verify};
 use hilum_core::LogName;
 
 /// A closed store with three segments: the files of its log and its keys, and what is in it.
@@ -64,23 +63,12 @@ impl Sample {
 
     /// What is found: the entries that are served, and whether damage is reported. Skips sled, which takes its time.
     fn open(&self) -> (Vec<Vec<u8>>, Option<String>) {
-        let keyring = match Keyring::open(&RealDisk, &self.dir.path().join("keys"), &key(), Opening::Existing)
-        {
-            Ok(keyring) => keyring,
-            Err(error) => return (Vec::new(), Some(error.to_string())),
-        };
-        let logs = {
-            let known = ends::read(&self.dir.path().join("ends")).unwrap();
-            recovery::open_logs(&RealDisk, &self.dir.path().join("log"), SEGMENT_OCTETS, &known).unwrap()
-        };
-        let [log] = logs.as_slice() else { panic!("one log") };
-        let mut found: Vec<Vec<u8>> = Vec::new();
-        loop {
-            match reader::read(log, &keyring, found.len() as u64, APPEND_OCTETS_MAX) {
-                Ok(entries) if entries.is_empty() => return (found, None),
-                Ok(entries) => found.extend(entries.iter().map(|entry| entry.octets.to_vec())),
-                Err(error) => return (found, Some(error.to_string())),
+        match read_through(self.dir.path(), &key(), &scans()) {
+            Ok((entries, error)) => {
+                let entries = entries.into_iter().map(|entry| entry.octets.to_vec()).collect();
+                (entries, error.map(|error| error.to_string()))
             }
+            Err(error) => (Vec::new(), Some(error.to_string())),
         }
     }
 

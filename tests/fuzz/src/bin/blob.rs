@@ -1,0 +1,5 @@
+//! The fuzz target `blob`.
+
+#![no_main]
+
+hilum_fuzz::target!(blob);

@@ -1,0 +1,5 @@
+//! The fuzz target `config`.
+
+#![no_main]
+
+hilum_fuzz::target!(config);

@@ -1,0 +1,5 @@
+//! The fuzz target `cose`.
+
+#![no_main]
+
+hilum_fuzz::target!(cose);

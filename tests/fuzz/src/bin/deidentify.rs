@@ -1,0 +1,5 @@
+//! The fuzz target `deidentify`.
+
+#![no_main]
+
+hilum_fuzz::target!(deidentify);

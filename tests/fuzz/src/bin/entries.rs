@@ -1,0 +1,5 @@
+//! The fuzz target `entries`.
+
+#![no_main]
+
+hilum_fuzz::target!(entries);

@@ -1,0 +1,5 @@
+//! The fuzz target `filter`.
+
+#![no_main]
+
+hilum_fuzz::target!(filter);

@@ -1,0 +1,5 @@
+//! The fuzz target `keys`.
+
+#![no_main]
+
+hilum_fuzz::target!(keys);

@@ -1,0 +1,5 @@
+//! The fuzz target `session`.
+
+#![no_main]
+
+hilum_fuzz::target!(session);

@@ -1,0 +1,5 @@
+//! The fuzz target `store`.
+
+#![no_main]
+
+hilum_fuzz::target!(store);

@@ -1,0 +1,5 @@
+//! The fuzz target `wire`.
+
+#![no_main]
+
+hilum_fuzz::target!(wire);

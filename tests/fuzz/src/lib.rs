@@ -1,0 +1,51 @@
+//! Fuzz targets for every parser that faces octets of others: from the wire, from the disk, or inside records.
+//!
+//! ```text
+//! cargo xtask fuzz                       every target, a minute each
+//! cargo xtask fuzz wire hl7 --seconds 600
+//! ```
+//!
+//! Each module is one target: `check` takes any octets and panics where a property does not hold, `seeds` gives inputs to begin
+//! with, made by the code's own writers. The binaries in `src/bin` hand `check` to libFuzzer. [`memory`] sees to it that no
+//! input makes a parser allocate out of proportion.
+//!
+//! The corpus grows in `target/fuzz/corpus/TARGET` and is used again by the next run. An input that fails is kept in
+//! `target/fuzz/findings/TARGET`; `target/fuzz/TRIPLE/release/TARGET FILE` runs it alone. What was found becomes a test beside the
+//! parser, because CI does not fuzz.
+
+pub mod blob;
+pub mod config;
+pub mod cose;
+pub mod deidentify;
+mod disk;
+pub mod entries;
+pub mod filter;
+pub mod hl7;
+pub mod keys;
+pub mod memory;
+mod script;
+pub mod session;
+mod start;
+pub mod store;
+pub mod wire;
+pub mod x12;
+
+pub use start::start;
+
+/// The binary of one target.
+#[macro_export]
+macro_rules! target {
+    ($target:ident) => {
+        #[global_allocator]
+        static ALLOCATOR: $crate::memory::Counting = $crate::memory::Counting;
+
+        libfuzzer_sys::fuzz_target!(
+            init: {
+                $crate::start($crate::$target::seeds);
+                // What is made once is not the cost of an input.
+                $crate::$target::check(&[]);
+            },
+            |octets: &[u8]| $crate::memory::bounded($crate::$target::OCTETS_MAX, octets.len(), || $crate::$target::check(octets))
+        );
+    };
+}
