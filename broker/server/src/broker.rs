@@ -25,7 +25,7 @@ pub struct Shared {
     pub instruments: Instruments,
     /// `spiffe://<hospital>/broker`.
     pub identity: PrincipalId,
-    /// Chains that run at the same time: as many as there are processors.
+    /// Chains that run at the same time: as many as there are processors, and those that take long.
     pub chain_slots: Arc<tokio::sync::Semaphore>,
     /// What time it is.
     pub clock: Clock,

@@ -3,6 +3,7 @@
 //! The same code answers `hilum check`: [`Catalog`] asks plugins which labels they remove.
 
 pub(crate) mod guarded;
+pub(crate) mod slot;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -37,7 +37,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OnceCell, watch};
 
 use crate::broker::{About, Shared};
-use crate::chains::{EgressChain, guarded};
+use crate::chains::{EgressChain, guarded, slot};
 use crate::config::{DeliveryConfig, Start};
 use crate::control::DecideError;
 use crate::memory::Account;
@@ -377,10 +377,8 @@ impl Outlet {
             });
             return Ok(judged);
         }
-        let slot = self.shared.chain_slots.clone().acquire_owned().await.map_err(|_| OutletError::Worker)?;
         let (started, shared) = (Instant::now(), self.shared.clone());
         let work = move || {
-            let _slot = slot;
             judge(&chain, stored, &flow, &subscription, |chain, stored| {
                 // The configuration lets no egress stage emit.
                 let BatchRun { records, emitted: _ } =
@@ -389,7 +387,7 @@ impl Outlet {
                 records
             })
         };
-        let judged = tokio::task::spawn_blocking(work).await.map_err(|_| OutletError::Worker)?;
+        let judged = slot::run(&self.shared.chain_slots, work).await.map_err(|_| OutletError::Worker)?;
         let seconds = started.elapsed().as_secs_f64();
         self.shared.instruments.chain_seconds(&self.flow, Some(&self.subscription), seconds);
         Ok(judged)

@@ -16,7 +16,9 @@ use crate::support::{CREDIT, name, next, subscribe, take, text};
 const UNDER_WAY_OCTETS: u64 = 64 << 20;
 const MEMORY: &str = "[memory]\nunder_way = \"64MiB\"\n";
 const BODY_OCTETS: usize = 16 << 10;
-/// Records that each publisher would like to have under way, and publishers: more than twice what may be.
+/// By how much the broker may grow: what is under way, and half as much that the allocator keeps of what has passed.
+const GROWTH_OCTETS: u64 = UNDER_WAY_OCTETS / 2 * 3;
+/// Records that each publisher would like to have under way, and publishers: twice what may be, and more than the broker may grow.
 const RECORDS: usize = 700;
 const PUBLISHERS: usize = 12;
 /// Records that are timed.
@@ -119,8 +121,8 @@ async fn a_stalled_disk_slows_its_publishers_and_nothing_else() {
         pumps.push(pump(hospital.connect(broker.address(), "scanner").await.unwrap()));
     }
     let grown = settled_octets(broker.id()).await.saturating_sub(before);
-    println!("{} MiB of {UNDER_WAY_OCTETS}", grown >> 20);
-    assert!(grown < UNDER_WAY_OCTETS, "the broker has grown by {} MiB", grown >> 20);
+    println!("{} MiB", grown >> 20);
+    assert!(grown < GROWTH_OCTETS, "the broker has grown by {} MiB", grown >> 20);
     // On the very connection of one of those that are slowed.
     assert_as_ever(ever, passage.time().await);
 
@@ -164,10 +166,10 @@ async fn a_reader_that_does_not_read_slows_nobody() {
     let before = settled_octets(broker.id()).await;
 
     let mut pumps = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..PUBLISHERS {
         pumps.push(pump(hospital.connect(broker.address(), "scanner").await.unwrap()));
     }
-    for _ in 0..4 * RECORDS {
+    for _ in 0..PUBLISHERS * RECORDS {
         next(&mut read).await.ack();
     }
     for pump in pumps {
@@ -178,7 +180,7 @@ async fn a_reader_that_does_not_read_slows_nobody() {
     assert_as_ever(ever, passage.time().await);
     let grown = settled_octets(broker.id()).await.saturating_sub(before);
     println!("{} MiB", grown >> 20);
-    assert!(grown < UNDER_WAY_OCTETS, "the broker has grown by {} MiB", grown >> 20);
+    assert!(grown < GROWTH_OCTETS, "the broker has grown by {} MiB", grown >> 20);
     let (in_good_order, log) = broker.stop();
     assert!(in_good_order, "{log}");
 }
@@ -206,8 +208,8 @@ async fn a_stalled_plugin_slows_its_publishers_and_nothing_else() {
     }
     let grown = settled_octets(broker.id()).await.saturating_sub(before);
     println!("{} MiB", grown >> 20);
-    // An instance of a plugin may have as much again.
-    assert!(grown < 2 * UNDER_WAY_OCTETS, "the broker has grown by {} MiB", grown >> 20);
+    // An instance of a plugin may have its part too.
+    assert!(grown < GROWTH_OCTETS + (16 << 20), "the broker has grown by {} MiB", grown >> 20);
     assert_as_ever(ever, passage.time().await);
     // What was not stopped by its time is refused one by one, and nobody waits for the rest here.
     for pump in pumps {

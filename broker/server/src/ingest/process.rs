@@ -12,12 +12,12 @@ use hilum_core::record::{Admitted, BlobId, Body, ChainRun, ProducerPosition, Sea
 use hilum_core::wire::record_octets;
 use hilum_core::{Head, Timestamp, limits};
 use hilum_sandbox::{BatchRun, Chain, Emission, Failure, Input, Obligation, Ran};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::{Item, Origin, Refusal, RefusalKind, Reply, Submission};
 use crate::broker::Shared;
-use crate::chains::guarded;
+use crate::chains::{guarded, slot};
 use crate::clock::Clock;
 use crate::telemetry::RecordSpan;
 
@@ -150,11 +150,9 @@ impl Task {
             });
         }
         let started = Instant::now();
-        let slot = self.slot().await;
         let chain = self.chain.clone();
         let (flow, shared) = (self.flow.clone(), self.shared.clone());
         let work = move || {
-            let _slot = slot;
             seal_group(&chain, shared.clock, group, |chain, items| {
                 let run = guarded::run(chain, items.len(), |at| input(&items[at]));
                 shared.instruments.stages(&flow, None, chain.plan(), &run.records);
@@ -162,7 +160,7 @@ impl Task {
                 run
             })
         };
-        match tokio::task::spawn_blocking(work).await {
+        match slot::run(&self.shared.chain_slots, work).await {
             Ok(done) => {
                 self.shared.instruments.chain_seconds(&self.flow, None, started.elapsed().as_secs_f64());
                 done
@@ -178,10 +176,6 @@ impl Task {
         }
     }
 
-    async fn slot(&self) -> OwnedSemaphorePermit {
-        self.shared.chain_slots.clone().acquire_owned().await.expect("the semaphore is never closed")
-    }
-
     /// None where no stage wants to be told the time.
     fn ticks(&self) -> Option<Interval> {
         let observes = self.chain.plan().stages().iter().any(|stage| stage.world == World::Observe);
@@ -194,13 +188,9 @@ impl Task {
 
     /// Tells observing stages the time. What they emit goes the way of what they emit on records.
     async fn tick(&self, is_failing: &mut bool) -> Option<Processed> {
-        let slot = self.slot().await;
         let chain = self.chain.clone();
-        let work = move || {
-            let _slot = slot;
-            chain.tick()
-        };
-        let (emitted, failures) = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        let ticked = slot::run(&self.shared.chain_slots, move || chain.tick()).await;
+        let (emitted, failures) = ticked.unwrap_or_else(|error| {
             tracing::error!(flow = %self.flow, %error, "a tick ended abnormally");
             Default::default()
         });
