@@ -6,7 +6,7 @@
 //! 3. `hospital`: who and what there is.
 //! 4. `publisher` and `reader`: clients on `hilum-client`.
 //! 5. `world`: the broker's lives, and what befalls it. After a time everything is mended, and everything has to come to rest.
-//! 6. `ledger`: what must hold. `history`: what happened, and its digest.
+//! 6. `records`: what is published. `ledger`: what must hold. `history`: what happened, and its digest.
 //!
 //! A run has no plugins: chains run on other threads, whose order no seed decides. What a run cannot decide otherwise, the hash
 //! keys of the standard library and tokio's choice among branches of a `select!`, comes from the operating system's random
@@ -20,6 +20,7 @@ mod network;
 mod publisher;
 mod random;
 mod reader;
+mod records;
 mod world;
 
 use std::fmt;
@@ -43,15 +44,33 @@ pub enum Plant {
     ForgetProducers,
     /// A subscription's cursor is kept as far as records were read for it, before they are delivered.
     CursorBeforeDelivery,
+    /// What a reader puts off comes again at once.
+    ForgetDelay,
+    /// The broker does not know which records have the same key.
+    ForgetKeys,
 }
 
 impl Plant {
     /// All of them, with the names that they have on the command line.
-    pub const ALL: [(&str, Self); 3] = [
+    pub const ALL: [(&str, Self); 5] = [
         ("ack-before-fsync", Self::AckBeforeFsync),
         ("forget-producers", Self::ForgetProducers),
         ("cursor-before-delivery", Self::CursorBeforeDelivery),
+        ("forget-delay", Self::ForgetDelay),
+        ("forget-keys", Self::ForgetKeys),
     ];
+
+    /// What the check says that is there for it.
+    #[must_use]
+    pub fn symptom(self) -> &'static str {
+        match self {
+            Self::AckBeforeFsync => "was acked and is lost",
+            Self::ForgetProducers => "is stored at",
+            Self::CursorBeforeDelivery => "which was not settled",
+            Self::ForgetDelay => "too early",
+            Self::ForgetKeys => "of its key",
+        }
+    }
 }
 
 impl fmt::Display for Plant {
@@ -110,6 +129,7 @@ struct Running {
     healed: watch::Receiver<bool>,
     /// Whether nothing more will be published.
     ended: watch::Receiver<bool>,
+    plant: Option<Plant>,
 }
 
 /// Tries once to reach the broker.

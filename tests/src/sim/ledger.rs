@@ -7,30 +7,26 @@
 //! - what a reader gave back does not come before its delay, and what it settled not again while it is there;
 //! - while one of several readers has a record of a key, no other one gets a later one;
 //! - what a filter leaves out never comes, and nothing comes before its time;
-//! - in the end each record has been delivered to every subscription;
+//! - what was delivered too often is in the dead-letter flow with its reason, and comes no more;
+//! - in the end each record has been delivered to every subscription, and was settled there or is a dead letter;
 //! - no stored record is without principal and receipt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::Bytes;
-use hilum_client::{Ack, Delivery, DeliveryBody, Durability, Record};
-use hilum_core::record::{Body, ProducerId, Stored};
-use hilum_core::{FlowName, Head, Offset, SubscriptionName, Timestamp};
+use hilum_client::{Ack, Delivery, DeliveryBody, Durability};
+use hilum_core::record::{Body, Stored};
+use hilum_core::{FlowName, Head, Offset, SubscriptionName};
 use hilum_server::clock::Clock;
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
 use super::history::History;
+use super::records::{self, Identified, identify, key, producer};
 
 /// A subscription of a flow.
 pub(super) type Place = (FlowName, SubscriptionName);
 
-/// A record by its publisher and its number there.
-pub(super) type Identified = (u8, u64);
-
-/// What the clocks show at the start of a run.
-pub(super) const EPOCH: Timestamp = Timestamp(1_800_000_000_000);
 /// The default `ack_wait`: what is not answered for so long comes again, whatever the reader says later.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
@@ -42,6 +38,26 @@ pub(super) fn is_shared(place: &Place) -> bool {
 /// Whether a subscription's filter lets a record through.
 fn wants(place: &Place, (_, sequence): Identified) -> bool {
     place.1.as_str() != "few" || sequence % 3 == 1
+}
+
+/// Where records become dead letters, and after how many deliveries.
+const LIMITED: (&str, u32) = ("fragile", 3);
+/// How long a record waits there before its next delivery, if its reader does not say.
+const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+
+fn is_limited(place: &Place) -> bool {
+    place.1.as_str() == LIMITED.0
+}
+
+fn dead_letter(stored: &Stored) -> Option<Identified> {
+    records::dead(stored, LIMITED.0, LIMITED.1)
+}
+
+/// How long a record has to wait that a reader never takes; none for one that it may take.
+pub(super) fn spurned(place: &Place, delivery: &Delivery) -> Option<Duration> {
+    let is_poison = is_limited(place) && delivery.head().time.0.is_multiple_of(4);
+    let attempt = usize::try_from(delivery.attempt()).unwrap_or(usize::MAX);
+    is_poison.then(|| BACKOFF[attempt.saturating_sub(1).min(BACKOFF.len() - 1)])
 }
 
 /// One opening of a subscription's stream.
@@ -70,6 +86,8 @@ struct State {
     readings: BTreeMap<Place, Reading>,
     /// What a crash took although fsync had vouched for it.
     lied_about: BTreeSet<Identified>,
+    /// Dead letters that are there, or that were and a lying disk lost.
+    letters: BTreeSet<Identified>,
     /// Counts the broker's lives. What a reader still has from a life before is of no account: the broker that could hear
     /// of it is gone.
     life: u64,
@@ -101,6 +119,10 @@ struct Reading {
 impl Reading {
     /// The lowest offset that is known not to be settled.
     fn unsettled(&self, place: &Place) -> u64 {
+        if is_limited(place) {
+            // What became a dead letter is passed; only the end shows whether each did.
+            return u64::MAX;
+        }
         if place.1.as_str() == "few" {
             // What its filter leaves out is never settled, and nobody knows what that is.
             let mut delivered = self.delivered.keys();
@@ -149,24 +171,6 @@ impl Reading {
         }
         faults.into_iter()
     }
-}
-
-/// The record that a publisher gives a number to.
-pub(super) fn record((publisher, sequence): Identified) -> Record {
-    let body =
-        format!("{publisher} {sequence} {}", "x".repeat(usize::try_from(sequence % 7).unwrap_or(0) * 150));
-    let mut record = Record::new("text/plain", Bytes::from(body)).with_key(&key((publisher, sequence)));
-    record.head.time = Timestamp(1_000 + sequence);
-    record.head.deliver_after = (sequence % 8 == 5).then_some(Timestamp(EPOCH.0 + 700 * sequence));
-    record.with_attribute("sequence", &sequence.to_string())
-}
-
-fn key((publisher, sequence): Identified) -> String {
-    format!("{publisher}/{}", sequence % 3)
-}
-
-pub(super) fn producer(publisher: u8) -> ProducerId {
-    ProducerId([publisher; 16])
 }
 
 impl Ledger {
@@ -258,6 +262,10 @@ impl Ledger {
         if !wants(place, identified) || delivery.head().deliver_after > Some(self.clock.now()) {
             self.history.violation(format_args!("{place:?}: {identified:?} should not come, or later"));
         }
+        if is_limited(place) && delivery.attempt() > LIMITED.1 {
+            let attempt = delivery.attempt();
+            self.history.violation(format_args!("{place:?}: {identified:?} is delivered {attempt} times"));
+        }
         let reading = state.readings.entry(place.clone()).or_default();
         if offset.0 < reading.cursor {
             self.history.violation(format_args!("{place:?}: {offset} comes before the cursor"));
@@ -345,7 +353,29 @@ impl Ledger {
         let Some(contents) = state.contents.get(&place.0) else { return false };
         let mut wanted = contents.iter().filter(|(_, identified)| wants(place, **identified));
         let settled = state.readings.get(place).map(|reading| &reading.settled);
-        wanted.all(|(offset, _)| settled.is_some_and(|settled| settled.contains(offset)))
+        let is_dead = |identified| is_limited(place) && state.letters.contains(identified);
+        wanted.all(|(offset, identified)| {
+            is_dead(identified) || settled.is_some_and(|settled| settled.contains(offset))
+        })
+    }
+
+    /// What is in the flow of dead letters.
+    pub(super) fn letters(&self, letters: &[Stored]) {
+        for letter in letters {
+            let Some(identified) = dead_letter(letter) else {
+                let offset = letter.offset();
+                self.history.violation(format_args!("{offset} is no dead letter of a record that there was"));
+                continue;
+            };
+            if self.state().letters.insert(identified) {
+                self.history.note(format_args!("{identified:?} is a dead letter"));
+            }
+        }
+    }
+
+    /// A crash took dead letters that fsync had vouched for: their records may be settled and gone.
+    pub(super) fn letters_lost<'a>(&self, letters: impl Iterator<Item = &'a Stored>) {
+        self.state().letters.extend(letters.filter_map(dead_letter));
     }
 
     /// Holds a flow's log, as it is in the end, against what publishers and readers were told.
@@ -378,7 +408,8 @@ impl Ledger {
                 }
             }
             for (offset, identified) in &by_offset {
-                if wants(place, *identified) && !reading.delivered.contains_key(offset) {
+                let is_dead = is_limited(place) && state.letters.contains(identified);
+                if wants(place, *identified) && !is_dead && !reading.delivered.contains_key(offset) {
                     self.history.violation(format_args!("{place:?}: {identified:?} at {offset} never came"));
                 }
             }
@@ -421,25 +452,4 @@ impl Ledger {
         }
         by_record
     }
-}
-
-/// Which record a stored one is.
-pub(super) fn of(stored: &Stored) -> Option<Identified> {
-    let Body::Inline(body) = &stored.envelope().body else { return None };
-    identify(&stored.envelope().head, body)
-}
-
-/// Which record this is; none where it is not as it was published.
-pub(super) fn identify(head: &Head, body: &Bytes) -> Option<Identified> {
-    let text = std::str::from_utf8(body).ok()?;
-    let mut words = text.split(' ');
-    let identified = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    let expected = record(identified);
-    let same = expected.body == *body
-        && expected.head.time == head.time
-        && expected.head.deliver_after == head.deliver_after
-        && expected.head.key == head.key
-        && expected.head.content_type == head.content_type
-        && expected.head.attributes == head.attributes;
-    same.then_some(identified)
 }

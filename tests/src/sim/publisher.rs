@@ -9,9 +9,10 @@ use hilum_core::FlowName;
 use tokio::time::timeout;
 
 use super::hospital::Identity;
-use super::ledger::{self, Ledger};
+use super::ledger::Ledger;
 use super::random::Random;
-use super::{Running, connect};
+use super::records;
+use super::{Plant, Running, connect};
 
 /// One publisher with its records.
 pub(super) struct Source {
@@ -70,9 +71,11 @@ impl Source {
         let mut waiting = VecDeque::new();
         while *acked < self.records && leaves.is_none_or(|leaves| *acked < leaves) {
             while waiting.len() < window && next <= self.records {
-                let Ok(pending) = publisher.enqueue(ledger::record((self.number, next))).await else {
-                    return;
-                };
+                let mut record = records::record((self.number, next));
+                if self.running.plant == Some(Plant::ForgetKeys) {
+                    records::hide_key(&mut record.head, next);
+                }
+                let Ok(pending) = publisher.enqueue(record).await else { return };
                 waiting.push_back(pending);
                 next += 1;
             }
@@ -100,7 +103,7 @@ impl Source {
     }
 
     async fn open(&self, client: &Client, next_sequence: u64) -> Option<Publisher> {
-        let resume = Resume { producer: ledger::producer(self.number), next_sequence, known_since: None };
+        let resume = Resume { producer: records::producer(self.number), next_sequence, known_since: None };
         match timeout(PATIENCE, client.publisher_resuming(&self.flow, resume)).await {
             Ok(Ok(publisher)) => Some(publisher),
             Ok(Err(error)) => {

@@ -7,9 +7,9 @@ use hilum_client::{Client, Credit, Delivery, Subscription};
 use tokio::time::timeout;
 
 use super::hospital::Identity;
-use super::ledger::{Ledger, Place, Session};
+use super::ledger::{self, Ledger, Place, Session};
 use super::random::Random;
-use super::{Running, connect};
+use super::{Plant, Running, connect};
 
 /// One reader.
 pub(super) struct Reader {
@@ -125,11 +125,16 @@ impl Reader {
 
     /// Settles a record, mostly, or puts it off.
     fn answer(&mut self, session: Session, delivery: Delivery) {
+        if let Some(wait) = ledger::spurned(&self.place, &delivery) {
+            self.ledger.put_off(&self.place, session, delivery.offset(), wait);
+            return delivery.nak(None);
+        }
         match self.random.within(0..=99) {
             0..=5 => {
                 let delay = self.random.milliseconds(0..=4000);
                 self.ledger.put_off(&self.place, session, delivery.offset(), delay);
-                return delivery.nak(Some(delay));
+                let is_forgotten = self.running.plant == Some(Plant::ForgetDelay);
+                return delivery.nak(Some(if is_forgotten { Duration::ZERO } else { delay }));
             }
             6..=8 => {
                 self.ledger.settled(&self.place, session, delivery.offset());

@@ -19,11 +19,12 @@ use tokio::time::timeout;
 use super::disk::Disk;
 use super::history::History;
 use super::hospital::{Authority, Identity, hospital};
-use super::ledger::{self, EPOCH, Identified, Ledger, Place};
+use super::ledger::{self, Ledger, Place};
 use super::network::{BROKER, Network, Weather};
 use super::publisher::Source;
 use super::random::Random;
 use super::reader::Reader;
+use super::records::{self, EPOCH, Identified};
 use super::{Plant, Running};
 
 /// Everything has to come to rest in this time after it was mended.
@@ -39,7 +40,7 @@ pub(super) async fn run(seed: u64, plant: Option<Plant>) -> History {
     let (healed, healing) = watch::channel(false);
     let (ends, ended) = watch::channel(false);
     let running =
-        Running { network: world.network.clone(), history: history.clone(), healed: healing, ended };
+        Running { network: world.network.clone(), history: history.clone(), healed: healing, ended, plant };
     let (mut publishers, mut readers) = world.clients(&running);
     world.suffer().await;
     world.mend().await;
@@ -49,7 +50,7 @@ pub(super) async fn run(seed: u64, plant: Option<Plant>) -> History {
     }
     world.tell_contents().await;
     ends.send_replace(true);
-    if timeout(REST, async { while readers.join_next().await.is_some() {} }).await.is_err() {
+    if timeout(REST, world.watch(&mut readers)).await.is_err() {
         history.violation(format_args!("readers still wait although everything is mended"));
     }
     world.stop().await;
@@ -68,7 +69,10 @@ struct World {
     server: Identity,
     device: Identity,
     service: Identity,
+    /// Those that are published to.
     flows: Vec<FlowName>,
+    /// Where dead letters go.
+    letters: FlowName,
 }
 
 impl World {
@@ -76,6 +80,7 @@ impl World {
         let mut random = Random::new(seed);
         let authority = Authority::new();
         let clock = Clock::following(EPOCH);
+        let letters: FlowName = "letters".parse().expect("it is a name");
         Self {
             network: Network::new(random.split(), history.clone()),
             disk: Disk::new(random.split(), plant, history.clone()),
@@ -85,7 +90,8 @@ impl World {
             server: authority.issue(2, "broker"),
             device: authority.issue(3, "device/scanner"),
             service: authority.issue(4, "service/reader"),
-            flows: hospital().flows.keys().cloned().collect(),
+            flows: hospital().flows.into_keys().filter(|flow| *flow != letters).collect(),
+            letters,
             random,
             history,
         }
@@ -174,8 +180,12 @@ impl World {
     /// The process is killed, or its machine loses power.
     async fn crash(&mut self) {
         self.network.unplug(BROKER);
-        let before = self.positions().await;
+        let (before, letters) = (self.positions().await, self.disk.records(&self.letters).await);
         let losses = self.disk.crash().await;
+        if let Some(loss) = losses.get(&LogName::Flow(self.letters.clone())) {
+            let lost = letters.iter().filter(|letter| letter.offset() >= loss.end);
+            self.ledger.letters_lost(lost);
+        }
         // Its tasks live on, but hear from nobody and reach nobody; only the handle goes.
         self.broker = None;
         self.account(&before, &losses);
@@ -205,7 +215,7 @@ impl World {
         let mut positions = BTreeMap::new();
         for flow in &self.flows {
             let records = self.disk.records(flow).await;
-            let of = |record: &Stored| Some((record.offset(), ledger::of(record)?));
+            let of = |record: &Stored| Some((record.offset(), records::of(record)?));
             positions.insert(flow.clone(), records.iter().filter_map(of).collect());
         }
         positions
@@ -328,6 +338,15 @@ impl World {
             self.history.note(format_args!("{flow}: {} records in the end", records.len()));
             let contents = records.into_iter().map(|(offset, identified)| (offset.0, identified));
             self.ledger.ends(&flow, contents.collect());
+        }
+    }
+
+    /// Waits for the readers, and looks which records go to dead letters meanwhile.
+    async fn watch(&self, readers: &mut JoinSet<()>) {
+        while !readers.is_empty() {
+            self.ledger.letters(&self.disk.records(&self.letters).await);
+            // Nobody needs to be told which one it was.
+            let _ = timeout(Duration::from_secs(2), readers.join_next()).await;
         }
     }
 

@@ -51,7 +51,8 @@ fn planted_bugs_are_found_and_replay() {
         let again: Vec<&str> = command.lines().next().unwrap().split(' ').collect();
         let again = simulate(&again);
         assert!(!again.status.success());
-        let violation = found.lines().find(|line| line.starts_with("seed ")).unwrap();
+        let violation = found.lines().find(|line| line.contains(plant.symptom()));
+        let violation = violation.unwrap_or_else(|| panic!("not {plant:?} is found, but {found}"));
         assert!(text(&again).contains(violation), "{violation} does not happen again");
     }
 }

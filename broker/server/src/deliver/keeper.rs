@@ -36,8 +36,13 @@ pub(crate) async fn run(outlet: Arc<Outlet>, flows: Arc<Flows>, mut stopping: wa
         }
     };
     let mut kept = Instant::now();
+    let mut bury_again = None;
     loop {
-        let is_buried = outlet.tend(state, &flows).await;
+        outlet.tend(state);
+        if bury_again.is_none_or(|at| at <= Instant::now()) {
+            let is_buried = outlet.bury_exhausted(state, &flows).await;
+            bury_again = (!is_buried).then(|| Instant::now() + RETRY_AFTER);
+        }
         let is_changed = state.is_changed.load(Ordering::Acquire);
         if is_changed && kept.elapsed() >= KEEP_EVERY {
             outlet.keep(state).await;
@@ -47,9 +52,7 @@ pub(crate) async fn run(outlet: Arc<Outlet>, flows: Arc<Flows>, mut stopping: wa
         if state.is_changed.load(Ordering::Acquire) {
             wake = wake.min(kept + KEEP_EVERY);
         }
-        if !is_buried {
-            wake = wake.min(Instant::now() + RETRY_AFTER);
-        }
+        wake = bury_again.map_or(wake, |at| wake.min(at));
         let timeout = state.look(hilum_core::delivery::Deliveries::next_timeout);
         state.planned.store(timeout.unwrap_or(u64::MAX), Ordering::Release);
         if let Some(timeout) = timeout {
@@ -65,8 +68,8 @@ pub(crate) async fn run(outlet: Arc<Outlet>, flows: Arc<Flows>, mut stopping: wa
 }
 
 impl Outlet {
-    /// Does what is due. Whether nothing failed.
-    async fn tend(&self, state: &State, flows: &Flows) -> bool {
+    /// Puts what was delivered too often where it belongs. Whether nothing failed.
+    async fn bury_exhausted(&self, state: &State, flows: &Flows) -> bool {
         let exhausted = state.look(|it| it.exhausted(BURY_MAX));
         for (offset, attempts) in exhausted {
             if let Err(error) = self.bury(flows, offset, attempts).await {
@@ -75,12 +78,16 @@ impl Outlet {
             }
             state.change(|it, now| it.conclude(offset, now));
         }
+        true
+    }
+
+    /// Does what is due, and tells the lag.
+    fn tend(&self, state: &State) {
         if state.look(|it| it.next_timeout()).is_some_and(|timeout| timeout <= state.now()) {
             state.change(|it, now| it.handle_timeout(now));
         }
         let lag = state.look(|it| it.lag(*self.tail.borrow()));
         self.shared.instruments.lag(&self.flow, &self.subscription, lag);
-        true
     }
 
     /// Keeps the progress, if anything happened. Where that fails, records come twice after a restart, but none is lost.
