@@ -40,6 +40,7 @@ use crate::broker::{About, Shared};
 use crate::chains::{EgressChain, guarded, slot};
 use crate::config::{DeliveryConfig, Start};
 use crate::control::DecideError;
+use crate::ingest::Lane;
 use crate::memory::Account;
 use crate::telemetry::DeliverySpan;
 
@@ -68,6 +69,8 @@ pub struct Outlet {
     pub settings: DeliveryConfig,
     /// The end of the flow.
     pub tail: watch::Receiver<Offset>,
+    /// What is behind the end is damaged: readers who come there hear of it.
+    is_damaged: bool,
     /// Where readers take what they hold of it.
     pub(crate) memory: Account,
     /// What is under way and where it stands, when that is known.
@@ -159,19 +162,19 @@ struct Trail {
 }
 
 impl Outlet {
-    /// A subscription of a flow whose end is `tail`.
+    /// A subscription of the flow of `lane`.
     #[must_use]
     pub fn new(
         shared: Arc<Shared>,
-        flow: FlowName,
+        lane: &Lane,
         subscription: SubscriptionName,
         chain: EgressChain,
         settings: DeliveryConfig,
-        tail: watch::Receiver<Offset>,
     ) -> Self {
         let (state, quarantined) = (OnceCell::new(), Mutex::default());
         let memory = shared.memory.account(BATCH_OCTETS);
-        Self { shared, flow, subscription, chain, settings, tail, memory, state, quarantined }
+        let (flow, tail, is_damaged) = (lane.flow().clone(), lane.tail(), lane.is_damaged());
+        Self { shared, flow, subscription, chain, settings, tail, is_damaged, memory, state, quarantined }
     }
 
     /// What is under way and where the subscription stands; found out when it is asked for first.
@@ -181,7 +184,10 @@ impl Outlet {
 
     async fn open(&self) -> Result<State, OutletError> {
         let end = Offset(self.bounds().await?.end);
-        let (mut kept, found) = Kept::load(&*self.shared.meta, &self.flow, &self.subscription, end).await?;
+        // A repair moves the end of a damaged flow to behind the damage again.
+        let end_max = if self.is_damaged { Offset(u64::MAX) } else { end };
+        let (mut kept, found) =
+            Kept::load(&*self.shared.meta, &self.flow, &self.subscription, end_max).await?;
         let progress = match found {
             Some(progress) => progress,
             None => {

@@ -147,6 +147,7 @@ pub struct Lane {
     shared: Arc<Shared>,
     known: Arc<Mutex<Known>>,
     tail: watch::Receiver<Offset>,
+    is_damaged: bool,
     records: Account,
     uploads: Account,
 }
@@ -204,7 +205,7 @@ impl Lane {
         durability: Durability,
     ) -> Result<(Self, LaneTasks), RecoverError> {
         let recovered = recover::recover(&shared, &flow).await?;
-        let recover::Found { producers, through, next_slot, since } = recovered;
+        let recover::Found { producers, through, next_slot, since, is_damaged } = recovered;
         let known = Arc::new(Mutex::new(Known { producers, through }));
         let checkpoints = Checkpoints::new(shared.clone(), flow.clone(), known.clone(), next_slot, since);
         let (tail_sender, tail) = watch::channel(through);
@@ -229,7 +230,7 @@ impl Lane {
         };
         let (records, uploads) =
             (shared.memory.account(RECORDS_OCTETS), shared.memory.account(UPLOADS_OCTETS));
-        Ok((Self { flow, durability, submissions, shared, known, tail, records, uploads }, tasks))
+        Ok((Self { flow, durability, submissions, shared, known, tail, is_damaged, records, uploads }, tasks))
     }
 
     /// The flow's name.
@@ -323,6 +324,13 @@ impl Lane {
     #[must_use]
     pub fn tail(&self) -> watch::Receiver<Offset> {
         self.tail.clone()
+    }
+
+    /// The flow was found damaged where it ends now: what is behind cannot be read, and nothing is stored until an operator has
+    /// repaired the log.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 }
 

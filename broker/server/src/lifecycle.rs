@@ -315,8 +315,7 @@ async fn open_flows(
         let settings: BTreeMap<_, _> = subscriptions.map(|s| (s.name.clone(), s.delivery.clone())).collect();
         let seat = |(name, chain): (SubscriptionName, EgressChain)| {
             let settings = settings.get(&name).cloned().unwrap_or_default();
-            let outlet =
-                Outlet::new(shared.clone(), flow.clone(), name.clone(), chain, settings, lane.tail());
+            let outlet = Outlet::new(shared.clone(), &lane, name.clone(), chain, settings);
             (name, Seat::new(Arc::new(outlet)))
         };
         let outlets = egress.into_iter().map(seat).collect();

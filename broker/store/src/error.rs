@@ -26,6 +26,14 @@ pub struct Corruption {
     pub what: Arc<str>,
 }
 
+impl Corruption {
+    /// Which log, and which of its offsets: what may be told to whoever publishes and reads, without paths.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("log `{}` is damaged from offset {} {}", self.log, self.first, Until(self.end))
+    }
+}
+
 /// How what is found differs from what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

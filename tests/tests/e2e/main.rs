@@ -8,6 +8,7 @@ mod canary;
 mod cli;
 mod configuration;
 mod crash;
+mod damage;
 mod disk;
 mod identity;
 mod large;

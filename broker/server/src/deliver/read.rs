@@ -99,7 +99,8 @@ impl Outlet {
             if !claimed.is_empty() || is_full {
                 return Ok(claimed);
             }
-            if *self.tail.borrow() <= ahead.through || !self.fill(&mut ahead).await? {
+            let is_at_end = *self.tail.borrow() <= ahead.through && !self.is_damaged;
+            if is_at_end || !self.fill(&mut ahead).await? {
                 return Ok(Vec::new());
             }
         }

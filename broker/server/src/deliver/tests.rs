@@ -57,7 +57,7 @@ async fn open_with(
     lane.submit(items).await.unwrap().await.unwrap();
     let egress = EgressChain::of(sandbox(), context(), stages, services(&shared));
     let name = subscription.parse().unwrap();
-    let outlet = Outlet::new(shared.clone(), flow(), name, egress, settings, lane.tail());
+    let outlet = Outlet::new(shared.clone(), &lane, name, egress, settings);
     let reader = principal(reader);
     let permit = policy().read(&reader, &flow(), &outlet.subscription).unwrap();
     let id = outlet.join().await.unwrap();
@@ -88,7 +88,7 @@ impl Bench {
     fn restart_with(&self, settings: DeliveryConfig) -> Arc<Outlet> {
         let egress = EgressChain::of(sandbox(), context(), Vec::new(), services(&self.shared));
         let (shared, name) = (self.shared.clone(), self.outlet.subscription.clone());
-        Arc::new(Outlet::new(shared, flow(), name, egress, settings, self._lane.0.tail()))
+        Arc::new(Outlet::new(shared, &self._lane.0, name, egress, settings))
     }
 
     async fn actions(&self) -> Vec<Action> {

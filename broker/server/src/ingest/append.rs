@@ -253,7 +253,7 @@ impl Task {
                 let is_safe = *settled == Settled::Repeat
                     && record.position.is_some_and(|at| producers.standing(at) == Standing::Repeat);
                 if !is_safe && !settled.is_retryable() {
-                    *settled = refused(RefusalKind::Unavailable, unavailable(error).to_owned());
+                    *settled = refused(RefusalKind::Unavailable, unavailable(error));
                 }
             }
             if let (Settled::Stored(offset), Ok(first)) = (&mut *settled, outcome) {
@@ -371,15 +371,19 @@ fn refused(kind: RefusalKind, reason: String) -> Settled {
 }
 
 /// What a publisher hears; the broker's own log has the paths and the system's words.
-fn unavailable(error: &AppendError) -> &'static str {
-    match error {
-        AppendError::DiskFull(_) => "the record could not be stored: the broker's disk is full",
-        AppendError::Overloaded(_) => "the record could not be stored: too much waits for the broker's disk",
+fn unavailable(error: &AppendError) -> String {
+    let why = match error {
+        AppendError::DiskFull(_) => "the broker's disk is full".to_owned(),
+        AppendError::Overloaded(_) => "too much waits for the broker's disk".to_owned(),
         AppendError::Poisoned { .. } => {
-            "the record could not be stored: a write failed, and the flow takes none until the broker is restarted"
+            "a write failed, and the flow takes none until the broker is restarted".to_owned()
         }
-        _ => "the record could not be stored; the broker's log says why",
-    }
+        AppendError::Corrupt(corruption) => {
+            format!("{}, and takes no records until an operator has repaired it", corruption.place())
+        }
+        _ => "the broker's log says why".to_owned(),
+    };
+    format!("the record could not be stored: {why}")
 }
 
 /// How records of one group stand to those before them, as if all of the group were durable. If it does not become so, all

@@ -134,6 +134,8 @@ pub(super) struct Found {
     pub(super) next_slot: u8,
     /// What had to be read after it.
     pub(super) since: Since,
+    /// The log is damaged where it ends.
+    pub(super) is_damaged: bool,
 }
 
 fn head_key(flow: &FlowName) -> Vec<u8> {
@@ -164,7 +166,7 @@ pub(super) async fn load(meta: &dyn Meta, flow: &FlowName) -> Option<Found> {
     }
     let producers = Producers::decode(&octets).ok()?;
     let through = Offset(u64::from_be_bytes(*through));
-    Some(Found { producers, through, next_slot: (slot & 1) ^ 1, since: Since::default() })
+    Some(Found { producers, through, next_slot: (slot & 1) ^ 1, since: Since::default(), is_damaged: false })
 }
 
 async fn get(meta: &dyn Meta, flow: &FlowName, key: Vec<u8>) -> Option<Vec<u8>> {

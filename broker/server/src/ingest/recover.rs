@@ -41,16 +41,26 @@ pub enum RecoverError {
 
 /// Reads a flow's log from where the last checkpoint ends. The log is the truth: a checkpoint that is lost, or does not fit to the log
 /// any more, costs reading all of it. What it counts in then is all of the log.
+///
+/// Damage ends the flow where it begins: what is before it is served, and the log takes no appends.
 pub(super) async fn recover(shared: &Shared, flow: &FlowName) -> Result<Found, RecoverError> {
     let log = LogName::Flow(flow.clone());
     let failed = |source| RecoverError::Read { flow: flow.clone(), source };
-    let bounds = shared.log.bounds(&log).await.map_err(failed)?;
-    shared.ledgers.of(flow).open(Offset(bounds.end));
+    let mut bounds = shared.log.bounds(&log).await.map_err(failed)?;
     let found = checkpoint::load(&*shared.meta, flow).await;
     let mut found = found.filter(|found| found.through.0 <= bounds.end).unwrap_or_default();
     let mut at = found.through;
-    while at.0 < bounds.end {
-        let entries = shared.log.read(&log, at, READ_OCTETS).await.map_err(failed)?;
+    loop {
+        // Also at the end: a log that is damaged ends where the damage begins, and says so when it is read there.
+        let entries = match shared.log.read(&log, at, READ_OCTETS).await {
+            Err(error @ ReadError::Corrupt(_)) => {
+                tracing::error!(%flow, %error, "the flow serves what is before the damage and takes no records");
+                bounds = shared.log.bounds(&log).await.map_err(failed)?;
+                found.is_damaged = true;
+                break;
+            }
+            read => read.map_err(failed)?,
+        };
         let Some(last) = entries.last() else { break };
         let next = last.offset.next();
         let mut expected = at;
@@ -74,13 +84,14 @@ pub(super) async fn recover(shared: &Shared, flow: &FlowName) -> Result<Found, R
     if at.0 < bounds.end {
         found.producers.forget_all(shared.now());
     }
+    shared.ledgers.of(flow).open(Offset(bounds.end));
     found.producers.advance(shared.now());
     found.through = Offset(bounds.end);
     Ok(found)
 }
 
 /// Finishes large bodies that were staged when the broker stopped: those that a log names are committed, the others
-/// deleted.
+/// deleted. Where a log is damaged nobody knows whether it names them, and they stay as they are.
 pub(crate) async fn recover_blobs(shared: &Shared) -> Result<(), RecoverBlobsError> {
     let staged = shared.blobs.staged().await?;
     let mut since: BTreeMap<LogName, Offset> = BTreeMap::new();
@@ -92,14 +103,26 @@ pub(crate) async fn recover_blobs(shared: &Shared) -> Result<(), RecoverBlobsErr
             since.insert(LogName::Quarantine(flow.clone()), Offset(0));
         }
     }
-    let mut named = BTreeSet::new();
+    let (mut named, mut damaged) = (BTreeSet::new(), BTreeSet::new());
     for (log, from) in since {
-        named_blobs(shared, &log, from, &mut named).await?;
+        match named_blobs(shared, &log, from, &mut named).await {
+            Err(RecoverBlobsError::Read(ReadError::Corrupt(corruption))) => {
+                tracing::error!(%log, %corruption, "large bodies that were under way stay until the log is repaired");
+                damaged.insert(log);
+            }
+            looked => looked?,
+        }
     }
     for blob in staged {
+        let is_unknown = match &blob.log {
+            LogName::Flow(flow) => {
+                damaged.contains(&blob.log) || damaged.contains(&LogName::Quarantine(flow.clone()))
+            }
+            log => damaged.contains(log),
+        };
         if named.contains(&blob.id) {
             shared.blobs.commit(blob.id).await?;
-        } else {
+        } else if !is_unknown {
             shared.blobs.delete(blob.id).await?;
         }
     }
@@ -126,11 +149,11 @@ async fn named_blobs(
     from: Offset,
     named: &mut BTreeSet<BlobId>,
 ) -> Result<(), RecoverBlobsError> {
-    let bounds = shared.log.bounds(log).await?;
-    let mut at = Offset(from.0.max(bounds.start));
-    while at.0 < bounds.end {
+    let mut at = Offset(from.0.max(shared.log.bounds(log).await?.start));
+    loop {
+        // Also at the end: a log that is damaged ends where the damage begins, and says so when it is read there.
         let entries = shared.log.read(log, at, READ_OCTETS).await?;
-        let Some(last) = entries.last() else { break };
+        let Some(last) = entries.last() else { return Ok(()) };
         at = last.offset.next();
         for entry in entries {
             let body = match log {
@@ -145,5 +168,4 @@ async fn named_blobs(
             }
         }
     }
-    Ok(())
 }

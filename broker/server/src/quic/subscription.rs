@@ -17,6 +17,7 @@ use hilum_core::{Offset, limits};
 use hilum_sandbox::Chain;
 use quinn::{ConnectionError, ReadError, WriteError};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::download::PartKey;
 use super::{Session, Stream, StreamError, read};
@@ -27,6 +28,8 @@ use crate::memory::Lease;
 
 /// A reader that does not read for so long after another one asked for its place loses it without a word.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
+/// Where a subscription cannot go on, its reader may still answer for so long what it has: else all of it would come again.
+const LAST_ANSWERS_TIME: Duration = Duration::from_secs(5);
 
 /// Serves the stream to its end.
 pub(super) async fn serve(
@@ -95,6 +98,7 @@ pub(super) async fn serve(
         unused: Vec::new(),
         fetching: None,
         lease: None,
+        stopped: None,
     };
     let result = reader.run(&mut machine, &mut stream, &mut seated).await;
     reader.leave(is_in_order(&result)).await;
@@ -187,6 +191,8 @@ struct Reader<'a> {
     fetching: Option<Fetching>,
     /// For what is fetched, until it is sent.
     lease: Option<Lease>,
+    /// Nothing more can be fetched: what the reader is told, when it has answered what it has or this time has come.
+    stopped: Option<(Refusal, Instant)>,
 }
 
 struct Sent {
@@ -212,10 +218,11 @@ impl Reader<'_> {
         loop {
             self.deliver(machine);
             self.release().await;
+            self.stop(machine);
             if let Some(ended) = flush(stream, machine, seated).await? {
                 return Ok(ended);
             }
-            let is_free = self.fetching.is_none() && self.ready.is_empty();
+            let is_free = self.fetching.is_none() && self.ready.is_empty() && self.stopped.is_none();
             if is_free {
                 // All of it was sent.
                 self.lease = None;
@@ -243,7 +250,7 @@ impl Reader<'_> {
                 lease = leased(&mut asking) => asking = Some(std::future::ready(lease).boxed()),
                 batch = fetched(&mut self.fetching) => {
                     self.fetching = None;
-                    may_have_more = self.handle_batch(machine, batch);
+                    may_have_more = self.handle_batch(batch);
                 }
                 changed = tail.changed() => {
                     if changed.is_err() {
@@ -254,6 +261,7 @@ impl Reader<'_> {
                 // An error says that the broker is going down, which the tail says too.
                 Ok(()) = self.news.changed() => may_have_more = true,
                 Ok(()) = decisions.changed() => may_have_more = true,
+                () = over(self.stopped.as_ref()) => {}
                 () = seated.asked_to_leave() => {
                     machine.refuse(Refusal::retryable(RefusalCode::Busy, "another reader took this subscription over"));
                 }
@@ -268,7 +276,7 @@ impl Reader<'_> {
     }
 
     /// Whether there may be more at once.
-    fn handle_batch(&mut self, machine: &mut SubscriptionServer, batch: Result<Batch, OutletError>) -> bool {
+    fn handle_batch(&mut self, batch: Result<Batch, OutletError>) -> bool {
         match batch {
             Ok(batch) => {
                 if let Some(lease) = &mut self.lease {
@@ -280,12 +288,25 @@ impl Reader<'_> {
             Err(error) => {
                 let Outlet { flow, subscription, .. } = &*self.outlet;
                 tracing::error!(%flow, %subscription, %error, "a subscription cannot go on");
-                machine.refuse(Refusal::retryable(
-                    RefusalCode::Unavailable,
-                    "the flow cannot be read; the broker's log says why",
-                ));
+                let why = match &error {
+                    OutletError::Read(hilum_store::ReadError::Corrupt(corruption)) => {
+                        format!("the flow cannot be read on: {}", corruption.place())
+                    }
+                    _ => "the flow cannot be read; the broker's log says why".to_owned(),
+                };
+                let refusal = Refusal::retryable(RefusalCode::Unavailable, &why);
+                self.stopped.get_or_insert((refusal, Instant::now() + LAST_ANSWERS_TIME));
                 false
             }
+        }
+    }
+
+    /// Tells the reader that it gets nothing more, if that is so and all it has is answered.
+    fn stop(&mut self, machine: &mut SubscriptionServer) {
+        if let Some((refusal, at)) = &self.stopped
+            && ((self.sent.is_empty() && self.ready.is_empty()) || *at <= Instant::now())
+        {
+            machine.refuse(refusal.clone());
         }
     }
 
@@ -313,7 +334,7 @@ impl Reader<'_> {
                 SubscriptionServerEvent::Terminated { numbers, reason } => {
                     let claims = self.answered(&numbers);
                     if let Err(error) = self.outlet.terminate(&self.permit, &claims, &reason).await {
-                        self.handle_batch(machine, Err(error));
+                        self.handle_batch(Err(error));
                     }
                 }
                 SubscriptionServerEvent::InProgress(numbers) => {
@@ -462,6 +483,14 @@ async fn flush(
 async fn leased(asking: &mut Option<BoxFuture<'_, Lease>>) -> Lease {
     match asking {
         Some(asking) => asking.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The time for last answers is over; never comes where nothing stopped.
+async fn over(stopped: Option<&(Refusal, Instant)>) {
+    match stopped {
+        Some((_, at)) => tokio::time::sleep_until(*at).await,
         None => std::future::pending().await,
     }
 }

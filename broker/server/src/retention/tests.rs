@@ -77,7 +77,7 @@ impl Bench {
         let name: SubscriptionName = "reading".parse().unwrap();
         let egress = EgressChain::of(sandbox(), context(), Vec::new(), services(&self.shared));
         let settings = DeliveryConfig::default();
-        Arc::new(Outlet::new(self.shared.clone(), flow(), name, egress, settings, self.lane.tail()))
+        Arc::new(Outlet::new(self.shared.clone(), &self.lane, name, egress, settings))
     }
 
     async fn left(&self) -> Vec<u64> {

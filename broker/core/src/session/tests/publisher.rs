@@ -278,5 +278,8 @@ fn what_is_answered_after_a_refusal_is_not_sent() {
     pair.server.ack(3, Durability::Fsynced, None).unwrap();
     let (events, _) = pair.drive().unwrap();
     assert_eq!(acked(&events), [1]);
-    assert!(matches!(events[1..], [PublisherClientEvent::Refused(_), PublisherClientEvent::Finished]), "{events:?}");
+    assert!(
+        matches!(events[1..], [PublisherClientEvent::Refused(_), PublisherClientEvent::Finished]),
+        "{events:?}"
+    );
 }
