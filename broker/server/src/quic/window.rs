@@ -4,10 +4,11 @@
 //! is grown is leased. What the peer was once allowed cannot be taken back: the window shrinks, and the lease with it, only as it
 //! is used up again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use quinn::{Connection, VarInt};
+use tokio::time::Instant;
 
 use crate::memory::{Account, Lease};
 
