@@ -45,7 +45,7 @@ use crate::memory::Account;
 use crate::telemetry::DeliverySpan;
 
 pub use operate::Status;
-use progress::Kept;
+use progress::{FlowEnd, Kept};
 use read::Claimed;
 use state::State;
 
@@ -71,6 +71,8 @@ pub struct Outlet {
     pub tail: watch::Receiver<Offset>,
     /// What is behind the end is damaged: readers who come there hear of it.
     is_damaged: bool,
+    /// What is kept of the subscription is held against this.
+    found: FlowEnd,
     /// Where readers take what they hold of it.
     pub(crate) memory: Account,
     /// What is under way and where it stands, when that is known.
@@ -174,7 +176,25 @@ impl Outlet {
         let (state, quarantined) = (OnceCell::new(), Mutex::default());
         let memory = shared.memory.account(BATCH_OCTETS);
         let (flow, tail, is_damaged) = (lane.flow().clone(), lane.tail(), lane.is_damaged());
-        Self { shared, flow, subscription, chain, settings, tail, is_damaged, memory, state, quarantined }
+        let end = *tail.borrow();
+        let found = match lane.durability() {
+            _ if is_damaged => FlowEnd::Unknown,
+            Durability::Memory => FlowEnd::Moving(end),
+            Durability::Fsynced => FlowEnd::Fixed(end),
+        };
+        Self {
+            shared,
+            flow,
+            subscription,
+            chain,
+            settings,
+            tail,
+            is_damaged,
+            found,
+            memory,
+            state,
+            quarantined,
+        }
     }
 
     /// What is under way and where the subscription stands; found out when it is asked for first.
@@ -184,10 +204,8 @@ impl Outlet {
 
     async fn open(&self) -> Result<State, OutletError> {
         let end = Offset(self.bounds().await?.end);
-        // A repair moves the end of a damaged flow to behind the damage again.
-        let end_max = if self.is_damaged { Offset(u64::MAX) } else { end };
         let (mut kept, found) =
-            Kept::load(&*self.shared.meta, &self.flow, &self.subscription, end_max).await?;
+            Kept::load(&*self.shared.meta, &self.flow, &self.subscription, self.found).await?;
         let progress = match found {
             Some(progress) => progress,
             None => {

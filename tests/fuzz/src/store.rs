@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use hilum_store::LogEntry;
-use hilum_store::embedded::{read_through, repair, verify};
+use hilum_store::embedded::{RepairError, read_through, repair, verify};
 
 use crate::disk::{Sample, broker, change, frames, key, log, mend_segment};
 use crate::memory;
@@ -83,7 +83,11 @@ fn check_served(served: &[LogEntry]) -> BTreeSet<u64> {
 
 /// After a repair nothing is damaged, nothing more is gone, and what is gone was named.
 fn check_repair(with_ends: bool, before: &BTreeSet<u64>) {
-    let repaired = repair(&SAMPLE.dir, &key(), &log(), &broker()).expect("the files can be written");
+    let repaired = match repair(&SAMPLE.dir, &key(), &log(), &broker()) {
+        // A forged file says that it begins far away; an operator has to look at it.
+        Err(RepairError::TooFar { .. }) => return,
+        repaired => repaired.expect("the files can be written"),
+    };
     assert_eq!(damage(), 0, "after a repair of {:?}", repaired.lost);
     let (served, error) = read_through(&SAMPLE.dir, &key(), &log()).expect("the files can be read");
     assert!(error.is_none(), "after a repair: {error:?}");

@@ -5,10 +5,10 @@ use std::process::Output;
 
 use bytes::Bytes;
 use hilum_client::Record;
-use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription, hilum};
+use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription};
 use serde_json::Value;
 
-use crate::support::{CREDIT, body, name, next, says};
+use crate::support::{CREDIT, body, done, name, next, operate, printed, said, says};
 
 /// A patient, in key, attribute, content type and body.
 const CANARY: &str = "ZEBEDIAHCANARY";
@@ -55,18 +55,12 @@ impl Scene {
         Self { hospital: self.hospital, broker }
     }
 
-    /// `hilum COMMAND... --dir DIR --as WHO --address ADDRESS`
     fn run(&self, who: &str, command: &str) -> Output {
-        let dir = self.hospital.path().to_str().unwrap();
-        let connection = ["--dir", dir, "--as", who, "--address", self.broker.address()];
-        hilum(command.split_whitespace().chain(connection))
+        operate(&self.hospital, &self.broker, who, command)
     }
 
-    /// What a command that is done prints, as JSON.
     fn done(&self, who: &str, command: &str) -> Vec<Value> {
-        let output = self.run(who, &format!("{command} --json"));
-        assert_eq!(output.status.code(), Some(0), "{command}: {}", said(&output));
-        printed(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        done(&self.hospital, &self.broker, who, command)
     }
 
     /// What a command says that is refused.
@@ -76,14 +70,6 @@ impl Scene {
         assert_eq!(printed(&output), "", "{command}");
         said(&output)
     }
-}
-
-fn printed(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 #[tokio::test]

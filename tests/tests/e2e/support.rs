@@ -1,12 +1,14 @@
 //! What the tests of this binary say often.
 
 use std::fmt::Debug;
+use std::process::Output;
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hilum_client::{Client, Credit, Delivery, DeliveryBody, Record, Subscription};
-use hilum_tests::{Broker, Flow, Hospital};
+use hilum_tests::{Broker, Flow, Hospital, hilum};
+use serde_json::Value;
 
 /// Enough for every test here.
 pub(crate) const CREDIT: Credit = Credit { records: 4096, octets: 64 << 20 };
@@ -67,6 +69,31 @@ pub(crate) async fn take(subscription: &mut Subscription, count: usize) -> Vec<S
         delivery.ack();
     }
     bodies
+}
+
+/// `hilum COMMAND... --dir DIR --as WHO --address ADDRESS`
+pub(crate) fn operate(hospital: &Hospital, broker: &Broker, who: &str, command: &str) -> Output {
+    let dir = hospital.path().to_str().unwrap();
+    let connection = ["--dir", dir, "--as", who, "--address", broker.address()];
+    hilum(command.split_whitespace().chain(connection))
+}
+
+/// What an operator's command that is done prints, as JSON.
+#[track_caller]
+pub(crate) fn done(hospital: &Hospital, broker: &Broker, who: &str, command: &str) -> Vec<Value> {
+    let output = operate(hospital, broker, who, &format!("{command} --json"));
+    assert_eq!(output.status.code(), Some(0), "{command}: {}", said(&output));
+    printed(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What a command wrote to its standard output.
+pub(crate) fn printed(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What a command wrote to its standard error.
+pub(crate) fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// Looks for a while, and nothing comes.

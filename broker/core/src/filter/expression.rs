@@ -263,9 +263,9 @@ impl fmt::Display for Expression {
             Self::Product(first, rest) => arithmetic(first, rest, 6, f),
             Self::Signed(sign, part) => {
                 f.write_char(if *sign == Sign::Minus { '-' } else { '+' })?;
-                // A sign before digits belongs to the number.
+                // A sign before digits belongs to the number. One more adds no level, as parentheses would.
                 let begins_with_digits = matches!(**part, Self::Number(_)) && part.level() == 7;
-                if begins_with_digits { write!(f, "({part})") } else { part.write(6, f) }
+                if begins_with_digits { write!(f, "+{part}") } else { part.write(6, f) }
             }
             Self::Field(field) => write!(f, "{field}"),
             Self::Text(text) => write!(f, "{}", Quoted('\'', text)),

@@ -274,8 +274,8 @@ fn length_and_depth_are_bounded() {
 /// Printing adds no level where there are as many as there may be.
 #[test]
 fn what_is_as_deep_as_may_be_can_be_printed_and_read_again() {
-    for number in ["61", "6.1", "(61)"] {
-        let signs = "-".repeat(FILTER_DEPTH_MAX - usize::from(number.starts_with('(')));
+    for number in ["61", "6.1", "(61)", "-0", "+61"] {
+        let signs = "-".repeat(FILTER_DEPTH_MAX - usize::from(!number.starts_with('6')));
         let deepest = Filter::parse(&format!("a < {signs}{number}")).unwrap();
         assert_eq!(Filter::parse(&deepest.to_string()), Ok(deepest));
     }

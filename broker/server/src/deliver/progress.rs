@@ -18,24 +18,29 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// What is kept of a subscription, if anything is. What reaches beyond `end`, the end of the flow, belongs to a log that is
-    /// gone, and is forgotten.
+    /// What is kept of a subscription, if anything is, and fits to the flow; see [`FlowEnd`].
     pub(super) async fn load(
         meta: &dyn Meta,
         flow: &FlowName,
         subscription: &SubscriptionName,
-        end: Offset,
+        flow_end: FlowEnd,
     ) -> Result<(Self, Option<Progress>), MetaError> {
         let key = format!("cursor/{flow}/{subscription}").into_bytes();
         let written = meta.get(&key).await?;
         let progress = match written.as_deref().map(Progress::decode) {
             None => None,
-            Some(Ok(progress)) if reaches(&progress) <= end => Some(progress),
-            Some(Ok(progress)) => {
-                let cursor = progress.cursor;
-                tracing::warn!(%flow, %subscription, %cursor, %end, "what is kept of the subscription reaches beyond the end of the flow: reading from the start");
-                None
-            }
+            Some(Ok(progress)) => match flow_end {
+                FlowEnd::Fixed(end) if reaches(&progress) > end => {
+                    let cursor = progress.cursor;
+                    tracing::warn!(%flow, %subscription, %cursor, %end, "what is kept of the subscription reaches beyond the end of the flow: reading from the start");
+                    None
+                }
+                FlowEnd::Moving(end) if reaches(&progress) > end => {
+                    tracing::warn!(%flow, %subscription, %end, "records were lost that were acked from memory: reading on from the end of what is left");
+                    Some(before(progress, end))
+                }
+                _ => Some(progress),
+            },
             Some(Err(error)) => {
                 tracing::warn!(%flow, %subscription, %error, "reading from the start");
                 None
@@ -61,6 +66,27 @@ impl Kept {
     }
 }
 
+/// Where the flow ended when the broker started.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum FlowEnd {
+    /// What reaches beyond it belongs to a log that is gone, and is forgotten.
+    Fixed(Offset),
+    /// Its records are acked before they are safe, so a crash may have taken the last ones: what is before it is still settled.
+    Moving(Offset),
+    /// The flow is damaged; a repair moves its end to behind the damage again.
+    Unknown,
+}
+
+/// What is left of a progress when the flow ends there.
+fn before(mut progress: Progress, end: Offset) -> Progress {
+    let last = Offset(end.0.saturating_sub(1));
+    progress.cursor = progress.cursor.min(end);
+    progress.settled.retain(|(first, _)| *first < end);
+    progress.settled.iter_mut().for_each(|(_, to)| *to = (*to).min(last));
+    progress.attempts.retain(|(offset, _)| *offset < end);
+    progress
+}
+
 /// The end of what a progress knows of.
 fn reaches(progress: &Progress) -> Offset {
     progress.settled.last().map_or(progress.cursor, |(_, last)| last.next())
@@ -72,7 +98,7 @@ mod tests {
 
     async fn load(store: &hilum_store::memory::Store, end: u64) -> (Kept, Option<Progress>) {
         let (flow, subscription) = (FlowName::new("f").unwrap(), SubscriptionName::new("s").unwrap());
-        Kept::load(&*store.meta(), &flow, &subscription, Offset(end)).await.unwrap()
+        Kept::load(&*store.meta(), &flow, &subscription, FlowEnd::Fixed(Offset(end))).await.unwrap()
     }
 
     fn at(cursor: u64) -> Progress {
@@ -99,6 +125,17 @@ mod tests {
         load(&store, 10).await.0.write(&*store.meta(), &at(6)).await.unwrap();
         kept.write(&*store.meta(), &at(7)).await.unwrap();
         assert_eq!(load(&store, 10).await.1, Some(at(7)));
+    }
+
+    /// Records that were acked from memory go with the power; those before them do not come again.
+    #[test]
+    fn what_a_crash_left_stays_settled() {
+        let (settled, attempts) =
+            (vec![(Offset(6), Offset(8)), (Offset(11), Offset(12))], vec![(Offset(5), 2)]);
+        let progress = Progress { settled, attempts: [&attempts[..], &[(Offset(9), 1)]].concat(), ..at(4) };
+        let left = Progress { settled: vec![(Offset(6), Offset(7))], attempts, ..at(4) };
+        assert_eq!(before(progress, Offset(8)), left);
+        assert_eq!(before(at(9), Offset(8)), at(8));
     }
 
     #[tokio::test]

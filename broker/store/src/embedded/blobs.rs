@@ -257,8 +257,9 @@ impl Files {
             .filter(|header| whole && header.id == blob.id)
             .ok_or_else(|| corrupt("a damaged header"))?;
         let chunks = blob.size.div_ceil(BLOB_CHUNK_OCTETS as u64).max(1);
-        let expected = HEADER_OCTETS as u64 + blob.size + chunks * TAG_OCTETS as u64;
-        if file.metadata().map_err(fault)?.len() != expected {
+        // What is asked for may come from an entry that was not written by us.
+        let expected = (HEADER_OCTETS as u64 + chunks * TAG_OCTETS as u64).checked_add(blob.size);
+        if Some(file.metadata().map_err(fault)?.len()) != expected {
             return Err(corrupt("another number of octets than was finished"));
         }
         let key = self.key(&header)?;
@@ -275,8 +276,8 @@ impl Files {
             if !whole || opened.is_err() {
                 return Err(corrupt(&format!("chunk {index} is not authentic")));
             }
-            let range = to_usize(next - start)
-                ..to_usize(plain).min(to_usize(next - start) + octets_max - octets.len());
+            let first = to_usize(next - start);
+            let range = first..to_usize(plain).min(first.saturating_add(octets_max - octets.len()));
             next += range.len() as u64;
             if octets.is_empty() && (next >= blob.size || range.len() == octets_max) {
                 return Ok(Bytes::from(sealed).slice(range));

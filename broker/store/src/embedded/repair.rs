@@ -19,6 +19,9 @@ use super::verify::{Part, Stopped};
 use super::{OpenError, make_dirs};
 use crate::{Corruption, IoFault, MasterKey, ReadError};
 
+/// Offsets that one piece of a log can have lost: more than are appended in a hundred years. A gap frame says so of 2³² at most.
+const LOST_OFFSETS_MAX: u64 = 1 << 40;
+
 /// What a repair gave up.
 #[derive(Debug, Clone)]
 pub struct Repaired {
@@ -38,6 +41,21 @@ pub enum RepairError {
     /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] ReadError),
+    /// A file says that more is lost than can have been there.
+    #[error(
+        "log `{log}` would lose offsets {first} to {end}, more than it can have held, because {} says so: move that file out of the \
+         store if it does not belong to the log, then repair again", path.display()
+    )]
+    TooFar {
+        /// The log.
+        log: LogName,
+        /// The first offset that would be lost.
+        first: Offset,
+        /// The first after it that would not.
+        end: Offset,
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl From<IoFault> for RepairError {
@@ -61,6 +79,14 @@ pub fn repair(
     let mut repaired = Repaired { lost: Vec::new(), kept: Vec::new() };
     if damaged.is_empty() {
         return Ok(repaired);
+    }
+    let is_too_long = |part: &&&Part| part.offsets.end.saturating_sub(part.offsets.start) > LOST_OFFSETS_MAX;
+    if let Some(part) = damaged.iter().find(is_too_long) {
+        let (first, end) = (part.offsets.start, part.offsets.end);
+        let next = parts.iter().find(|next| next.offsets.start == end);
+        let path = next.and_then(|next| next.path.as_ref()).or(part.path.as_ref());
+        let path = path.cloned().unwrap_or_else(|| dir.join("ends"));
+        return Err(RepairError::TooFar { log: log.clone(), first: Offset(first), end: Offset(end), path });
     }
     make_dirs(&state.dir)?;
     sync_dir(&RealDisk, state.dir.parent().unwrap_or(&state.dir))?;

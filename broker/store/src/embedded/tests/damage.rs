@@ -286,6 +286,28 @@ fn a_repair_gives_up_what_is_damaged_and_nothing_else() {
     assert_eq!(append(&store, &["k"]).unwrap(), 10, "offsets stay, and the log takes appends");
 }
 
+/// Whoever can write to the disk can set a checksum right.
+#[test]
+fn a_repair_does_not_fill_the_disk_because_a_file_claims_to_begin_far_away() {
+    const BASE: u64 = 1 << 50;
+    let sample = Sample::new();
+    let (path, mut octets) = sample.files[2].clone();
+    octets[12..20].copy_from_slice(&BASE.to_le_bytes());
+    let crc = crc32c::crc32c(&octets[..124]).to_le_bytes();
+    octets[124..128].copy_from_slice(&crc);
+    let far = path.with_file_name(format!("{BASE:020}.seg"));
+    std::fs::write(&far, &octets).unwrap();
+    let broker = hilum_core::PrincipalId::new("spiffe://st-marys/broker").unwrap();
+    let refused = repair(sample.dir.path(), &key(), &scans(), &broker).unwrap_err().to_string();
+    assert!(refused.contains("would lose offsets 8 to 1125899906842624"), "{refused}");
+    assert!(refused.contains(far.to_str().unwrap()), "{refused}");
+    std::fs::remove_file(far).unwrap();
+    assert!(
+        repair(sample.dir.path(), &key(), &scans(), &broker).unwrap().lost.is_empty(),
+        "nothing was changed"
+    );
+}
+
 #[test]
 fn keys_cut_anywhere_are_told_or_were_never_used() {
     let sample = Sample::new();
@@ -330,5 +352,8 @@ fn a_tampered_blob_is_told() {
         "an inner chunk does not pass for the last"
     );
     std::fs::write(&path, &original).unwrap();
+    let endless = hilum_core::record::BlobRef { size: u64::MAX, ..blob };
+    assert!(matches!(read(&endless), Err(BlobError::Corrupt { .. })), "an entry may name any size");
     assert_eq!(read(&blob).unwrap(), body);
+    assert_eq!(block_on(store.blobs().read(&blob, 1, usize::MAX)).unwrap(), body[1..], "as much as there is");
 }
