@@ -18,6 +18,7 @@ mod plugins;
 mod power;
 mod pressure;
 mod protocol;
+mod retention;
 mod round_trip;
 mod subscriptions;
 mod support;
