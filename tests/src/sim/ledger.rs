@@ -155,7 +155,7 @@ impl Reading {
             match self.put_off.get(&offset) {
                 Some(until) if now < *until => faults.push(format!("comes {:?} too early", *until - now)),
                 None if self.settled.contains(&offset) => {
-                    faults.push("comes again and is settled".to_owned())
+                    faults.push("comes again and is settled".to_owned());
                 }
                 _ => {}
             }

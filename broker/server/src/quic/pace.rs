@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// Octets a second of all bodies of a connection, both ways together, beside records: half of what an Ethernet of 1 Gbit/s carries,
 /// so that no queue builds up in one, and about a fifth of what two processors move.
-const OCTETS_PER_SECOND: u64 = 60_000_000;
+const OCTETS_PER_SECOND: usize = 60_000_000;
 /// How long after a record bodies still make room for the next.
 const RECENT: Duration = Duration::from_secs(2);
 
@@ -46,7 +46,7 @@ impl Pace {
         if state.record.is_none_or(|at| now.duration_since(at) > RECENT) {
             return None;
         }
-        let nanoseconds = octets as u64 * 1_000_000_000 / OCTETS_PER_SECOND;
+        let nanoseconds = octets as u64 * 1_000_000_000 / OCTETS_PER_SECOND as u64;
         let begin = state.taken_until.map_or(now, |until| until.max(now));
         let until = begin + Duration::from_nanos(nanoseconds);
         state.taken_until = Some(until);
@@ -58,7 +58,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const SECOND: usize = OCTETS_PER_SECOND as usize;
+    const SECOND: usize = OCTETS_PER_SECOND;
 
     #[tokio::test(start_paused = true)]
     async fn bodies_share_a_rate_as_long_as_there_are_records() {
