@@ -17,6 +17,7 @@ use hilum_core::{Offset, limits};
 use hilum_sandbox::Chain;
 use quinn::{ConnectionError, ReadError, WriteError};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::download::PartKey;
@@ -187,9 +188,9 @@ struct Reader<'a> {
     sent: BTreeMap<u64, Sent>,
     /// Large bodies that were made for deliveries that are over.
     unused: Vec<BlobId>,
-    /// What is being read and run through the chain.
-    fetching: Option<Fetching>,
-    /// For what is fetched, until it is sent.
+    /// What is being read and run through the chain, and the memory for it.
+    fetching: Option<(Fetching, Lease)>,
+    /// For what was fetched, until it is sent.
     lease: Option<Lease>,
     /// Nothing more can be fetched: what the reader is told, when it has answered what it has or this time has come.
     stopped: Option<(Refusal, Instant)>,
@@ -201,7 +202,7 @@ struct Sent {
     large: Option<Box<(Vec<PartKey>, Vec<BlobId>)>>,
 }
 
-type Fetching = BoxFuture<'static, Result<Batch, OutletError>>;
+type Fetching = JoinHandle<Result<Batch, OutletError>>;
 
 impl Reader<'_> {
     async fn run(
@@ -219,15 +220,7 @@ impl Reader<'_> {
             self.deliver(machine);
             self.release().await;
             self.stop(machine);
-            if let Some(ended) = flush(stream, machine, seated).await? {
-                return Ok(ended);
-            }
-            let is_free = self.fetching.is_none() && self.ready.is_empty() && self.stopped.is_none();
-            if is_free {
-                // All of it was sent.
-                self.lease = None;
-            }
-            if !(is_free && may_have_more && machine.is_open()) {
+            if !self.wants_more(machine, may_have_more) {
                 asking = None;
             } else if asking.is_none() {
                 asking = Some(account.take(BATCH_OCTETS).boxed());
@@ -237,9 +230,16 @@ impl Reader<'_> {
                 self.news.borrow_and_update();
                 tail.borrow_and_update();
                 decisions.borrow_and_update();
-                (self.lease, asking) = (Some(lease), None);
-                let room = Credit { records: machine.room(), octets: machine.room_octets() };
-                self.fetching = Some(self.fetch(room));
+                (asking, may_have_more) = (None, false);
+                // Beside what is being sent.
+                self.fetching = Some((self.fetch(machine), lease));
+            }
+            if let Some(ended) = flush(stream, machine, seated).await? {
+                return Ok(ended);
+            }
+            if self.ready.is_empty() {
+                // All of it was sent.
+                self.lease = None;
             }
             tokio::select! {
                 chunk = read(&mut stream.recv), if reading => {
@@ -248,9 +248,9 @@ impl Reader<'_> {
                     may_have_more |= !had_room && machine.has_room();
                 }
                 lease = leased(&mut asking) => asking = Some(std::future::ready(lease).boxed()),
-                batch = fetched(&mut self.fetching) => {
-                    self.fetching = None;
-                    may_have_more = self.handle_batch(batch);
+                (batch, lease) = fetched(&mut self.fetching) => {
+                    self.lease = Some(lease);
+                    may_have_more |= self.handle_batch(batch);
                 }
                 changed = tail.changed() => {
                     if changed.is_err() {
@@ -269,10 +269,18 @@ impl Reader<'_> {
         }
     }
 
-    fn fetch(&self, room: Credit) -> Fetching {
+    /// Whether there may be more for which there is room.
+    fn wants_more(&self, machine: &SubscriptionServer, may_have_more: bool) -> bool {
+        let is_free = self.fetching.is_none() && self.ready.is_empty() && self.stopped.is_none();
+        is_free && may_have_more && machine.is_open()
+    }
+
+    /// On a task of its own, so that it goes on while this one sends.
+    fn fetch(&self, machine: &SubscriptionServer) -> Fetching {
+        let room = Credit { records: machine.room(), octets: machine.room_octets() };
         let (outlet, permit, chain) = (self.outlet.clone(), self.permit.clone(), self.chain.clone());
         let reader = self.reader;
-        async move { outlet.next(&permit, &chain, reader, room).await }.boxed()
+        tokio::spawn(async move { outlet.next(&permit, &chain, reader, room).await })
     }
 
     /// Whether there may be more at once.
@@ -441,8 +449,8 @@ impl Reader<'_> {
 
     /// Gives everything back that has no answer, and lets go of what was prepared, also of what still comes out of the chain.
     async fn leave(&mut self, in_order: bool) {
-        if let Some(fetching) = self.fetching.take()
-            && let Ok(batch) = fetching.await
+        if self.fetching.is_some()
+            && let (Ok(batch), _) = fetched(&mut self.fetching).await
         {
             self.ready.extend(batch.deliveries);
         }
@@ -496,11 +504,13 @@ async fn over(stopped: Option<&(Refusal, Instant)>) {
 }
 
 /// The batch that is being fetched; never comes where none is.
-async fn fetched(fetching: &mut Option<Fetching>) -> Result<Batch, OutletError> {
-    match fetching {
-        Some(fetching) => fetching.await,
+async fn fetched(fetching: &mut Option<(Fetching, Lease)>) -> (Result<Batch, OutletError>, Lease) {
+    let batch = match fetching {
+        Some((fetching, _)) => fetching.await,
         None => std::future::pending().await,
-    }
+    };
+    let Some((_, lease)) = fetching.take() else { unreachable!("it was awaited") };
+    (batch.unwrap_or(Err(OutletError::Worker)), lease)
 }
 
 fn wire_parts(claim: Claim, delivered: Vec<Delivered>) -> Vec<Delivery> {
