@@ -89,7 +89,7 @@ fn change_long(script: &mut Script<'_>, files: &mut [Vec<u8>]) {
     let octets = files[0].len();
     let from = match script.octet() % 4 {
         0 => 0,
-        1 => HEADER_OCTETS,
+        1 => HEADER_OCTETS.min(octets),
         2 => border.min(octets),
         _ => octets.saturating_sub(32),
     };

@@ -40,6 +40,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let one = seal(&keys[..1], ASSOCIATED, PLAIN).expect("one recipient");
     let pycose = unhex(include_str!("../../../broker/core/src/cose/tests/pycose.hex"));
     let without_kid = unhex(include_str!("../../../broker/core/src/cose/tests/pycose-without-kid.hex"));
-    let with_choice = |message: &Vec<u8>| (0..4).map(|choice| [&[choice][..], message].concat()).collect::<Vec<_>>();
+    let with_choice =
+        |message: &Vec<u8>| (0..4).map(|choice| [&[choice][..], message].concat()).collect::<Vec<_>>();
     [both, one, pycose, without_kid].iter().flat_map(with_choice).collect()
 }

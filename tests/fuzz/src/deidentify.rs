@@ -6,7 +6,6 @@ use hilum_deidentify::{
 };
 use hilum_formats::x12::Separators;
 
-
 /// See [`crate::memory::bounded`]: a deflated object may grow by 64 MiB, in a vector that doubles and is held twice.
 pub const OCTETS_MAX: usize = 320 << 20;
 
@@ -140,7 +139,8 @@ struct Encoding {
 }
 
 fn dicom_seeds() -> Vec<Vec<u8>> {
-    let (implicit, explicit) = (Encoding { explicit: false, big: false }, Encoding { explicit: true, big: false });
+    let (implicit, explicit) =
+        (Encoding { explicit: false, big: false }, Encoding { explicit: true, big: false });
     let big = Encoding { explicit: true, big: true };
     let fragments = {
         let mut octets = image_elements(explicit);

@@ -235,13 +235,8 @@ fn control_log() -> Vec<u8> {
     let pause = state.pause(&flow(), &subscription, "a reason", &by, Timestamp(2)).expect("it may be paused");
     apply(&mut state, pause);
     let (flow_name, offset, time) = (flow(), Offset(5), Timestamp(3));
-    let begin = Decision::Begin {
-        flow: flow_name,
-        subscription: subscription.clone(),
-        offset,
-        by: by.clone(),
-        time,
-    };
+    let begin =
+        Decision::Begin { flow: flow_name, subscription: subscription.clone(), offset, by: by.clone(), time };
     apply(&mut state, begin);
     let snapshot: Vec<u8> = state.snapshot(&by).iter().flat_map(|part| measured(part.octets())).collect();
     let resume = state.resume(&flow(), &subscription, &by, Timestamp(4)).expect("it is paused");

@@ -88,13 +88,16 @@ fn left_out(text: &[u8], document: &Document<'_>) {
 /// Messages with every construct of the encoding.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut built = SegmentBuilder::new("MSH").text(7, "2026").components(9, &["ADT", "A01"]).finish();
-    built.extend(SegmentBuilder::new("PID").repetitions(3, &[&["1", "A&B"], &["2"]]).text(5, "a|b\\").finish());
+    built.extend(
+        SegmentBuilder::new("PID").repetitions(3, &[&["1", "A&B"], &["2"]]).text(5, "a|b\\").finish(),
+    );
     vec![
         b"MSH|^~\\&|LAB|ST-MARYS|||20261123101500||ORU^R01^ORU_R01|7|P|2.5.1||||||8859/1~UNICODE UTF-8\r\
 PID|1||4711^^^ST-MARYS^MR~99^^^GOV^SS||Doe^Jane||1970\rOBR|1||||\r\
 OBX|1|TX|8^T&x||a\\T\\b \\.br\\ c\\X41\\|\"\"\r"
             .to_vec(),
-        b"FHS|^~\\&\rBHS|^~\\&\rMSH|^~\\&||||||||a\rPID|1\rMSH*%~\\&********b\rPID*1\rBTS|2\rFTS|1\r".to_vec(),
+        b"FHS|^~\\&\rBHS|^~\\&\rMSH|^~\\&||||||||a\rPID|1\rMSH*%~\\&********b\rPID*1\rBTS|2\rFTS|1\r"
+            .to_vec(),
         b"MSH|^~\\&#|A|B\r\nNTE|1||cut#\r\n\r\n".to_vec(),
         b"\nMSH|^~\\&\nZ01".to_vec(),
         built,

@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use hilum_store::embedded::{read_through, rotate, verify};
 use hilum_store::MasterKey;
+use hilum_store::embedded::{read_through, rotate, verify};
 
 use crate::disk::{Sample, change, key, log, mend_keys, mend_segment, records};
 use crate::memory;

@@ -58,12 +58,7 @@ fn open_publisher() -> OpenPublisher {
 }
 
 fn open_subscription(credit: Credit) -> OpenSubscription {
-    OpenSubscription {
-        flow: flow(),
-        subscription: "radiology".parse().expect("a name"),
-        credit,
-        from: None,
-    }
+    OpenSubscription { flow: flow(), subscription: "radiology".parse().expect("a name"), credit, from: None }
 }
 
 fn head() -> Head {
@@ -126,8 +121,14 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seeds.extend([0, 3, 4, 5, 6, 7, 8].map(|choice| [&[choice][..], &acted].concat()));
     }
     let pairs: [&[u8]; 3] = [
-        &[9, 1, 3, 0, 4, 0, 100, 0, 0, 200, 0, 1, 9, 2, 30, 3, 1, 4, 2, 2, 30, 5, 1, 9, 1, 30, 3, 9, 6, 1, 30],
-        &[10, 4, 0, 9, 0, 0, 50, 0, 1, 0, 1, 60, 0, 2, 2, 30, 3, 1, 1, 30, 4, 2, 5, 3, 6, 2, 7, 1, 9, 0, 1, 30, 8],
+        &[
+            9, 1, 3, 0, 4, 0, 100, 0, 0, 200, 0, 1, 9, 2, 30, 3, 1, 4, 2, 2, 30, 5, 1, 9, 1, 30, 3, 9, 6, 1,
+            30,
+        ],
+        &[
+            10, 4, 0, 9, 0, 0, 50, 0, 1, 0, 1, 60, 0, 2, 2, 30, 3, 1, 1, 30, 4, 2, 5, 3, 6, 2, 7, 1, 9, 0, 1,
+            30, 8,
+        ],
         &[11, 0, 40, 0, 10, 3, 20, 5, 40, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18],
     ];
     seeds.extend(pairs.map(<[u8]>::to_vec));

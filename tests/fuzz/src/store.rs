@@ -95,9 +95,10 @@ fn check_repair(with_ends: bool, before: &BTreeSet<u64>) {
     assert!(after.is_superset(before), "a repair gives up what could be read");
     if with_ends {
         for offset in 0..SAMPLE.entries.len() as u64 {
-            let is_lost = repaired.lost.iter().any(|lost| {
-                lost.first.0 <= offset && lost.end.is_none_or(|end| offset < end.0)
-            });
+            let is_lost = repaired
+                .lost
+                .iter()
+                .any(|lost| lost.first.0 <= offset && lost.end.is_none_or(|end| offset < end.0));
             assert!(after.contains(&offset) || is_lost, "{offset} is gone and was not named");
         }
     }

@@ -106,7 +106,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
 pub(crate) fn examples() -> Vec<Vec<u8>> {
     let specification = include_str!("../../../broker/core/WIRE.md");
     let blocks = specification.split("```hex ").skip(1);
-    blocks.filter_map(|block| block.split_once('\n')?.1.split_once("```")).map(|(hex, _)| unhex(hex)).collect()
+    blocks
+        .filter_map(|block| block.split_once('\n')?.1.split_once("```"))
+        .map(|(hex, _)| unhex(hex))
+        .collect()
 }
 
 /// The octets of hexadecimal digits with white space anywhere.

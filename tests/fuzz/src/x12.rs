@@ -100,7 +100,8 @@ pub(crate) fn interchange(separators: &Separators, end: &str) -> Vec<u8> {
         ("K3", &["X"]),
         ("SE", &["16", "0021"]),
     ];
-    let envelope: [(&str, &[&str]); 1] = [("GS", &["HC", "A", "B", "20261015", "1023", "7", "X", "005010X222A1"])];
+    let envelope: [(&str, &[&str]); 1] =
+        [("GS", &["HC", "A", "B", "20261015", "1023", "7", "X", "005010X222A1"])];
     let trailers: [(&str, &[&str]); 2] = [("GE", &["2", "7"]), ("IEA", &["1", "000000001"])];
     let mut text = Interchange::default().header(separators).expect("the values fit");
     text.extend_from_slice(end.as_bytes());

@@ -99,6 +99,8 @@ impl<'a> Walk<'a> {
             return Piece::Torn(at);
         }
         let own_end = here.filter(|header| header.position == at as u64).map(|header| header.end());
+        // One of earlier offsets says nothing of where these end.
+        let own_end = own_end.filter(|end| *end > self.next);
         let known_end = (self.floor > self.next).then_some(self.floor);
         // Where no entry fits it was a mark.
         let no_room = (octets.len() - at < frame::ENTRY_FRAME_OCTETS_MIN && kind == DamageKind::Altered)
@@ -316,6 +318,10 @@ mod tests {
         let found = pieces(&segment, &exchanged, 0);
         let reordered = Damage { kind: DamageKind::Reordered, position: starts[0], first: 7, end: Some(9) };
         assert_eq!(found, [Piece::Damage(reordered)]);
+        let mut earlier = whole.clone();
+        push(&segment, &mut earlier, 3, HEADER_OCTETS);
+        let again = Damage { kind: DamageKind::Reordered, position: whole.len(), first: 10, end: None };
+        assert_eq!(pieces(&segment, &earlier, 0), [Piece::Damage(again)], "nothing is lost backwards");
         let mut blocks = whole.clone();
         let (front, back) = blocks.split_at_mut(3 * SECTOR_OCTETS);
         front[SECTOR_OCTETS..2 * SECTOR_OCTETS].swap_with_slice(&mut back[SECTOR_OCTETS..2 * SECTOR_OCTETS]);

@@ -14,9 +14,7 @@ use hilum_core::wire::large::{OpenDownload, OpenUpload, UploadAnswer};
 use hilum_core::wire::publisher::{Durability, Opened};
 use hilum_core::{Digest, Offset, Timestamp};
 
-use super::{
-    body, credit, flow, head, open_publisher, open_subscription, parts, refusal, some_credit,
-};
+use super::{body, credit, flow, head, open_publisher, open_subscription, parts, refusal, some_credit};
 use crate::script::Script;
 
 /// Records that a script may publish: more would only be slower.
@@ -198,7 +196,8 @@ fn upload(script: &mut Script<'_>, body: &[u8]) {
             let step = if is_last { body.len() } else { usize::from(script.octet()) };
             let end = body.len().min(position + step);
             let read = Bytes::copy_from_slice(&body[position..end]);
-            let sent = outgoing.handle_octets(position as u64, read, ready.from).expect("nothing is left out");
+            let sent =
+                outgoing.handle_octets(position as u64, read, ready.from).expect("nothing is left out");
             kept.extend_from_slice(&server.handle_chunk(sent).expect("within the size"));
             position = end;
             if !is_last && (step % 8 == 7 || script.is_over()) {
