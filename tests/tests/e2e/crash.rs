@@ -9,7 +9,7 @@ use crate::load::Load;
 use crate::support::times;
 
 /// Processes that are killed. `cargo xtask crash --cycles N` sets another number.
-const CYCLES: u32 = 60;
+const CYCLES: u32 = 200;
 /// How long the load goes on at most after every publisher got an ack; another time in each cycle.
 const LOAD_MAX: Duration = Duration::from_millis(150);
 /// Each so many cycles, a broker is killed while it starts.

@@ -10,7 +10,7 @@ use crate::load::Load;
 use crate::support::times;
 
 /// Times that the power is cut. `cargo xtask power --cuts N` sets another number.
-const CUTS: u32 = 60;
+const CUTS: u32 = 100;
 /// How long the load goes on at most after every publisher got an ack; another time for each cut.
 const LOAD_MAX: Duration = Duration::from_millis(100);
 /// What a sync takes. With no time at all there would seldom be something that is written and not synced.
