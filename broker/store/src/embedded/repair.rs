@@ -126,6 +126,11 @@ impl Repair<'_> {
         };
         let kept = keep(path)?;
         sync_dir(&RealDisk, &self.log.dir)?;
+        if self.part.is_misplaced {
+            remove(&RealDisk, path)?;
+            sync_dir(&RealDisk, &self.log.dir)?;
+            return Ok(Some(kept));
+        }
         let content = std::fs::read(path).map_err(|error| IoFault::new("read", path, error))?;
         let mut output = Output::begin(self.log, keyring, &RealDisk, base, self.part.generation() + 1)?;
         match Segment::parse(path, &self.log.name, &content) {

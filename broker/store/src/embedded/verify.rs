@@ -128,7 +128,13 @@ impl Stopped {
         let files = recovery::find_segments(&state.dir, &known)?;
         let (mut parts, mut end) = (Vec::new(), files.start);
         for (number, (base, path)) in files.segments.iter().enumerate() {
-            if *base != end {
+            if *base < end {
+                let part = Part::misplaced(path, end)?;
+                read(part.octets);
+                parts.push(part);
+                continue;
+            }
+            if *base > end {
                 parts.push(Part::missing(end..*base));
             }
             let next = files.segments.get(number + 1).map(|(next, _)| *next);
@@ -201,6 +207,8 @@ pub(super) struct Part {
     erased: u64,
     given_up: u64,
     torn_octets: u64,
+    /// It lies where another file is: what is in it has no place.
+    pub(super) is_misplaced: bool,
     /// Kind, first offset, end if known, position.
     pub(super) losses: Vec<(DamageKind, u64, Option<u64>, usize)>,
 }
@@ -209,6 +217,14 @@ impl Part {
     fn missing(offsets: Range<u64>) -> Self {
         let losses = vec![(DamageKind::Missing, offsets.start, Some(offsets.end), 0)];
         Self { offsets, losses, ..Self::default() }
+    }
+
+    /// A file that says that it begins before `end`, where another one ends.
+    fn misplaced(path: &Path, end: u64) -> Result<Self, IoFault> {
+        let octets = std::fs::metadata(path).map_err(|error| IoFault::new("look at", path, error))?.len();
+        let losses = vec![(DamageKind::Reordered, end, None, 0)];
+        let path = Some(path.to_owned());
+        Ok(Self { path, octets, offsets: end..end, losses, is_misplaced: true, ..Self::default() })
     }
 
     /// Adds a loss; entries side by side in one frame make one.

@@ -75,6 +75,17 @@ impl Sample {
     fn segments(&self) -> usize {
         self.files.len() - 1
     }
+
+    /// Writes the last segment once more, as one that says that it begins elsewhere; its path.
+    fn forge(&self, base: u64) -> PathBuf {
+        let (path, mut octets) = self.files[self.segments() - 1].clone();
+        octets[12..20].copy_from_slice(&base.to_le_bytes());
+        let crc = crc32c::crc32c(&octets[..124]).to_le_bytes();
+        octets[124..128].copy_from_slice(&crc);
+        let forged = path.with_file_name(format!("{base:020}.seg"));
+        std::fs::write(&forged, &octets).unwrap();
+        forged
+    }
 }
 
 /// The octets of a file that belong to marks, which say nothing that is not said elsewhere.
@@ -289,14 +300,8 @@ fn a_repair_gives_up_what_is_damaged_and_nothing_else() {
 /// Whoever can write to the disk can set a checksum right.
 #[test]
 fn a_repair_does_not_fill_the_disk_because_a_file_claims_to_begin_far_away() {
-    const BASE: u64 = 1 << 50;
     let sample = Sample::new();
-    let (path, mut octets) = sample.files[2].clone();
-    octets[12..20].copy_from_slice(&BASE.to_le_bytes());
-    let crc = crc32c::crc32c(&octets[..124]).to_le_bytes();
-    octets[124..128].copy_from_slice(&crc);
-    let far = path.with_file_name(format!("{BASE:020}.seg"));
-    std::fs::write(&far, &octets).unwrap();
+    let far = sample.forge(1 << 50);
     let broker = hilum_core::PrincipalId::new("spiffe://st-marys/broker").unwrap();
     let refused = repair(sample.dir.path(), &key(), &scans(), &broker).unwrap_err().to_string();
     assert!(refused.contains("would lose offsets 8 to 1125899906842624"), "{refused}");
@@ -306,6 +311,18 @@ fn a_repair_does_not_fill_the_disk_because_a_file_claims_to_begin_far_away() {
         repair(sample.dir.path(), &key(), &scans(), &broker).unwrap().lost.is_empty(),
         "nothing was changed"
     );
+}
+
+#[test]
+fn a_repair_puts_a_file_aside_that_lies_where_another_one_is() {
+    let sample = Sample::new();
+    let forged = sample.forge(1);
+    assert!(sample.open().1.is_some(), "it is not passed over in silence");
+    let broker = hilum_core::PrincipalId::new("spiffe://st-marys/broker").unwrap();
+    let repaired = repair(sample.dir.path(), &key(), &scans(), &broker).unwrap();
+    assert_eq!(repaired.lost.len(), 1, "{:?}", repaired.lost);
+    assert!(!forged.exists() && repaired.kept[0].exists());
+    assert_eq!(sample.open(), (sample.expected.clone(), None), "nothing else is lost");
 }
 
 #[test]
