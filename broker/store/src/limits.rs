@@ -3,6 +3,8 @@
 
 /// Octets of a segment file, after which a log goes on in a new one.
 pub const SEGMENT_OCTETS: u64 = 64 << 20;
+/// No log has got so far: what says that it is there was not written by us, and there is room to count on from it.
+pub const OFFSET_MAX: u64 = 1 << 62;
 /// Octets of plain entries of one append.
 pub const APPEND_OCTETS_MAX: usize = 32 << 20;
 /// Entries of one append.

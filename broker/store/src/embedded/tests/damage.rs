@@ -323,6 +323,11 @@ fn a_repair_puts_a_file_aside_that_lies_where_another_one_is() {
     assert_eq!(repaired.lost.len(), 1, "{:?}", repaired.lost);
     assert!(!forged.exists() && repaired.kept[0].exists());
     assert_eq!(sample.open(), (sample.expected.clone(), None), "nothing else is lost");
+
+    // What is named for a place that there is not belongs to no log.
+    sample.forge(u64::MAX);
+    assert_eq!(sample.open(), (sample.expected.clone(), None));
+    assert!(repair(sample.dir.path(), &key(), &scans(), &broker).unwrap().lost.is_empty());
 }
 
 #[test]
