@@ -5,6 +5,8 @@
 pub const SEGMENT_OCTETS: u64 = 64 << 20;
 /// No log has got so far: what says that it is there was not written by us, and there is room to count on from it.
 pub const OFFSET_MAX: u64 = 1 << 62;
+/// As little was a segment written anew so often.
+pub const GENERATION_MAX: u32 = 1 << 30;
 /// Octets of plain entries of one append.
 pub const APPEND_OCTETS_MAX: usize = 32 << 20;
 /// Entries of one append.

@@ -86,6 +86,8 @@ impl Pass<'_> {
         let segment = &step.segment;
         let fault = |operation| move |error| IoFault::new(operation, &segment.path, error);
         let file = File::open(&segment.path).map_err(fault("open"))?;
+        // What is read here was written before.
+        let file_octets = file.metadata().map_err(fault("look at"))?.len();
         let mut position = segment.seek(self.next);
         let mut keys = Keys { keyring: self.keyring, log: self.log, segment, derived: Vec::new() };
         while self.next < step.stop && (self.octets_left > 0 || self.entries.is_empty()) {
@@ -99,10 +101,13 @@ impl Pass<'_> {
             };
             segment.note(header.first, position);
             if header.end() > self.next {
-                let mut payload = vec![0; header.payload_octets as usize + frame::END_OCTETS];
                 let at = position + frame::HEADER_OCTETS as u64;
+                // A frame that says that it is long costs no memory unless it is.
+                let is_there = position + header.frame_octets() <= file_octets;
+                let mut payload =
+                    vec![0; if is_there { header.payload_octets as usize + frame::END_OCTETS } else { 0 }];
                 let whole = read_exact_at(&file, &mut payload, at).map_err(fault("read"))?;
-                if !whole || !header.matches(&payload) {
+                if !is_there || !whole || !header.matches(&payload) {
                     position = self.look_beyond(segment, position, step.stop)?;
                     continue;
                 }

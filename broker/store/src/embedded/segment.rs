@@ -21,7 +21,7 @@ use hilum_core::digest::{Digest, Hasher};
 use parking_lot::Mutex;
 
 use super::frame::{Binding, Salt, u32_at, u64_at};
-use crate::limits::{INDEX_STEP_OCTETS, OFFSET_MAX};
+use crate::limits::{GENERATION_MAX, INDEX_STEP_OCTETS, OFFSET_MAX};
 
 pub(super) const HEADER_OCTETS: usize = 128;
 const MAGIC: [u8; 8] = *b"HILUMSEG";
@@ -158,7 +158,8 @@ pub(super) fn place_of(name: &str) -> Option<(u64, u32)> {
     let (base, generation) = stem.split_once('-').map_or((stem, None), |(base, rest)| (base, Some(rest)));
     let place = (base.parse().ok()?, generation.map_or(Some(0), |generation| generation.parse().ok())?);
     // One name for each place.
-    (place.0 <= OFFSET_MAX && file_name(place.0, place.1) == name).then_some(place)
+    let is_possible = place.0 <= OFFSET_MAX && place.1 <= GENERATION_MAX;
+    (is_possible && file_name(place.0, place.1) == name).then_some(place)
 }
 
 #[cfg(test)]
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn file_names_give_offsets() {
-        for place in [(12, 0), (12, 1), (OFFSET_MAX, u32::MAX)] {
+        for place in [(12, 0), (12, 1), (OFFSET_MAX, GENERATION_MAX)] {
             assert_eq!(place_of(&file_name(place.0, place.1)), Some(place));
         }
         for other in [
@@ -212,6 +213,7 @@ mod tests {
             "+0000000000000000012.seg",
             "99999999999999999999.seg",
             "04611686018427387905.seg",
+            "00000000000000000012-1073741825.seg",
             "00000000000000000012-0.seg",
             "00000000000000000012-01.seg",
             "00000000000000000012-1.seg.new",
