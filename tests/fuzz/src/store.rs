@@ -38,7 +38,8 @@ pub fn check(octets: &[u8]) {
             change(&mut script, &mut segments, frames);
         }
     }
-    put(&mut segments, is_mended, with_ends);
+    let named = named(&mut segments, is_mended);
+    SAMPLE.put(&named, &SAMPLE.keys(), with_ends);
 
     let damage = damage();
     let (served, error) = read_through(&SAMPLE.dir, &key(), &log()).expect("the files can be read");
@@ -48,21 +49,21 @@ pub fn check(octets: &[u8]) {
     }
     assert_eq!(error.is_some(), damage > 0, "verify found {damage}, reading said {error:?}");
     if is_repaired {
-        put(&mut segments, is_mended, with_ends);
+        SAMPLE.put(&named, &SAMPLE.keys(), with_ends);
         check_repair(with_ends, &offsets);
     }
 }
 
-fn put(segments: &mut [Vec<u8>], is_mended: bool, with_ends: bool) {
-    let named: Vec<(String, Vec<u8>)> = segments
+/// The segments, with their checksums set right if so wished, and the names that their files have.
+fn named(segments: &mut [Vec<u8>], is_mended: bool) -> Vec<(String, Vec<u8>)> {
+    segments
         .iter_mut()
         .zip(SAMPLE.segments())
         .map(|(segment, mut original)| {
             let name = if is_mended { mend_segment(segment) } else { mend_segment(&mut original) };
             (name, segment.clone())
         })
-        .collect();
-    SAMPLE.put(&named, &SAMPLE.keys(), with_ends);
+        .collect()
 }
 
 /// How much damage there is.
