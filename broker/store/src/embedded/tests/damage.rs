@@ -17,8 +17,14 @@ struct Sample {
 
 impl Sample {
     fn new() -> Self {
+        let sample = Self::of(500);
+        assert_eq!(sample.segments(), 3);
+        sample
+    }
+
+    fn of(segment_octets: u64) -> Self {
         let dir = tempdir().unwrap();
-        let store = open_with(&dir, 500);
+        let store = open_with(&dir, segment_octets);
         let mut expected = Vec::new();
         for batch in [["a", "bb"], ["c", "dddd"], ["eeee", "f"], ["g", "h"], ["i", "jj"]] {
             append(&store, &batch).unwrap();
@@ -26,7 +32,6 @@ impl Sample {
         }
         store.close();
         let mut files = segment_files(dir.path());
-        assert_eq!(files.len(), 3);
         files.push(dir.path().join("keys"));
         let files = files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
         Self { dir, files, expected }
@@ -311,6 +316,23 @@ fn a_repair_does_not_fill_the_disk_because_a_file_claims_to_begin_far_away() {
         repair(sample.dir.path(), &key(), &scans(), &broker).unwrap().lost.is_empty(),
         "nothing was changed"
     );
+}
+
+/// The damage that is found first is not the one that comes first.
+#[test]
+fn a_damaged_log_does_not_end_in_silence() {
+    let sample = Sample::of(100_000);
+    let mut whole = sample.files[0].1.clone();
+    let last = whole.len() - MARK_OCTETS - 2;
+    whole[last] ^= 1;
+    sample.put(0, &whole);
+    let forged = sample.forge(1);
+    let mut octets = std::fs::read(&forged).unwrap();
+    octets[0] ^= 1;
+    std::fs::write(&forged, octets).unwrap();
+    let (entries, error) = sample.open();
+    assert_eq!(entries, sample.expected[..entries.len()]);
+    assert!(error.is_some(), "{} entries are said to be all", entries.len());
 }
 
 #[test]
