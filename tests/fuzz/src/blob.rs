@@ -16,9 +16,6 @@ use crate::script::Script;
 pub const OCTETS_MAX: usize = memory::USUAL;
 
 const HEADER_OCTETS: usize = 128;
-/// Changes that one script makes.
-const CHANGES_MAX: usize = 8;
-
 /// An open store with two bodies, of one chunk and of two.
 struct Opened {
     store: Store,
@@ -55,12 +52,7 @@ pub fn check(octets: &[u8]) {
         asked.size = script.number();
     }
     let mut files = vec![file.clone()];
-    for _ in 0..CHANGES_MAX {
-        if script.is_over() {
-            break;
-        }
-        change_long(&mut script, &mut files);
-    }
+    script.changes(|script| change_long(script, &mut files));
     if let Some(header) = files[0].first_chunk_mut::<HEADER_OCTETS>().filter(|_| choice & 8 != 0) {
         let crc = crc32c::crc32c(&header[..HEADER_OCTETS - 4]).to_le_bytes();
         header[HEADER_OCTETS - 4..].copy_from_slice(&crc);

@@ -14,9 +14,6 @@ pub const OCTETS_MAX: usize = memory::USUAL;
 
 static SAMPLE: LazyLock<Sample> = LazyLock::new(Sample::new);
 
-/// Changes that one script makes.
-const CHANGES_MAX: usize = 8;
-
 /// Changes the keys file and opens the store with it.
 pub fn check(octets: &[u8]) {
     let mut script = Script(octets);
@@ -25,12 +22,7 @@ pub fn check(octets: &[u8]) {
         return text(script.0);
     }
     let mut files = vec![SAMPLE.keys()];
-    for _ in 0..CHANGES_MAX {
-        if script.is_over() {
-            break;
-        }
-        change(&mut script, &mut files, records);
-    }
+    script.changes(|script| change(script, &mut files, records));
     if choice & 1 != 0 {
         mend_keys(&mut files[0]);
     }

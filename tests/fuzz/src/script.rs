@@ -1,5 +1,8 @@
 //! Reads an input as a script: numbers and pieces from its front on, zeros and nothing after its end.
 
+/// Changes that one script makes.
+const CHANGES_MAX: usize = 8;
+
 /// What is left of the input.
 pub struct Script<'a>(pub &'a [u8]);
 
@@ -7,6 +10,16 @@ impl<'a> Script<'a> {
     /// Whether everything was read.
     pub fn is_over(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Does something until it is over, but not too often.
+    pub fn changes(&mut self, mut change: impl FnMut(&mut Self)) {
+        for _ in 0..CHANGES_MAX {
+            if self.is_over() {
+                break;
+            }
+            change(self);
+        }
     }
 
     /// One octet.

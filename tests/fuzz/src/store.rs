@@ -15,9 +15,6 @@ pub const OCTETS_MAX: usize = memory::USUAL;
 
 static SAMPLE: LazyLock<Sample> = LazyLock::new(Sample::new);
 
-/// Changes that one script makes.
-const CHANGES_MAX: usize = 8;
-
 /// Nothing is served that was not appended; nothing is missing unless it is said; what is repaired is sound.
 pub fn check(octets: &[u8]) {
     let mut script = Script(octets);
@@ -31,12 +28,7 @@ pub fn check(octets: &[u8]) {
         last.truncate(128);
         last.extend_from_slice(script.0);
     } else {
-        for _ in 0..CHANGES_MAX {
-            if script.is_over() {
-                break;
-            }
-            change(&mut script, &mut segments, frames);
-        }
+        script.changes(|script| change(script, &mut segments, frames));
     }
     let named = named(&mut segments, is_mended);
     SAMPLE.put(&named, &SAMPLE.keys(), with_ends);

@@ -49,6 +49,13 @@ pub(super) struct View {
 }
 
 impl View {
+    /// Nothing is served from the lowest damage on, whichever is found first.
+    pub(super) fn mark(&mut self, found: Corruption) {
+        if self.corruption.as_ref().is_none_or(|known| found.first < known.first) {
+            self.corruption = Some(found);
+        }
+    }
+
     /// The first offset that is still there.
     pub(super) fn start(&self) -> u64 {
         self.segments.first().map_or(self.end, |segment| segment.base)
@@ -134,11 +141,7 @@ impl LogState {
     /// Serves nothing from the damage on, and takes no appends.
     pub(super) fn mark_corrupt(&self, found: &Corruption) {
         tracing::error!("{found}");
-        let mut view = self.view.write();
-        if view.corruption.as_ref().is_none_or(|known| found.first < known.first) {
-            view.corruption = Some(found.clone());
-        }
-        drop(view);
+        self.view.write().mark(found.clone());
         self.refuse(found.clone().into());
     }
 }

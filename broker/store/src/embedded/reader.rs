@@ -94,20 +94,19 @@ impl Pass<'_> {
             let mut octets = [0; frame::HEADER_OCTETS];
             let whole = read_exact_at(&file, &mut octets, position).map_err(fault("read"))?;
             let header = Header::decode(&segment.salt, &octets)
-                .filter(|header| whole && header.position == position && header.first <= self.next);
+                .filter(|header| whole && header.position == position && header.first <= self.next)
+                // A frame that says that it is long costs no memory unless it is.
+                .filter(|header| position + header.frame_octets() <= file_octets);
             let Some(header) = header else {
                 position = self.look_beyond(segment, position, step.stop)?;
                 continue;
             };
             segment.note(header.first, position);
             if header.end() > self.next {
+                let mut payload = vec![0; header.payload_octets as usize + frame::END_OCTETS];
                 let at = position + frame::HEADER_OCTETS as u64;
-                // A frame that says that it is long costs no memory unless it is.
-                let is_there = position + header.frame_octets() <= file_octets;
-                let mut payload =
-                    vec![0; if is_there { header.payload_octets as usize + frame::END_OCTETS } else { 0 }];
                 let whole = read_exact_at(&file, &mut payload, at).map_err(fault("read"))?;
-                if !is_there || !whole || !header.matches(&payload) {
+                if !whole || !header.matches(&payload) {
                     position = self.look_beyond(segment, position, step.stop)?;
                     continue;
                 }

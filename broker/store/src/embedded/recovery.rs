@@ -144,10 +144,7 @@ impl Recovery<'_> {
             end: end.map(Offset),
             what: what.into(),
         };
-        // Nothing is served from the lowest one on, whichever is found first.
-        if self.view.corruption.as_ref().is_none_or(|known| found.first < known.first) {
-            self.view.corruption = Some(found);
-        }
+        self.view.mark(found);
     }
 
     fn older_segment(&mut self, base: u64, path: &Path, next: u64) -> Result<(), OpenError> {
