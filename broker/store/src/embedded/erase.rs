@@ -19,6 +19,7 @@ use super::reader::Keys;
 use super::segment::{self, Segment};
 use super::tear::{Piece, Walk};
 use super::writer::Writer;
+use crate::limits::GENERATION_MAX;
 use crate::{Corruption, DamageKind, IoFault, ReadError};
 
 /// Removes entries of a log.
@@ -85,6 +86,10 @@ impl Source<'_> {
     ) -> Result<Option<Segment>, ReadError> {
         let old = self.segment;
         let octets = std::fs::read(&old.path).map_err(|error| IoFault::new("read", &old.path, error))?;
+        if old.generation >= GENERATION_MAX {
+            let error = io::Error::other("no segment was written anew so often");
+            return Err(IoFault::new("write anew", &old.path, error).into());
+        }
         let mut output = Output::create(self, disk, old.generation + 1)?;
         let rewritten = self.copy(&octets, erased, &mut output);
         match rewritten {

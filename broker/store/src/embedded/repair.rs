@@ -17,6 +17,7 @@ use super::segment::Segment;
 use super::tear::{Piece, Walk};
 use super::verify::{Part, Stopped};
 use super::{OpenError, make_dirs};
+use crate::limits::GENERATION_MAX;
 use crate::{Corruption, IoFault, MasterKey, ReadError};
 
 /// Offsets that one piece of a log can have lost: more than are appended in a hundred years. A gap frame says so of 2³² at most.
@@ -56,6 +57,17 @@ pub enum RepairError {
         /// The file.
         path: PathBuf,
     },
+    /// A file says that it was written anew as often as no segment was, so that there is no generation after it.
+    #[error(
+        "log `{log}` cannot be repaired because {} says that it was written anew {GENERATION_MAX} times: move that file out of \
+         the store, then repair again", path.display()
+    )]
+    TooOften {
+        /// The log.
+        log: LogName,
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl From<IoFault> for RepairError {
@@ -87,6 +99,10 @@ pub fn repair(
         let path = next.and_then(|next| next.path.as_ref()).or(part.path.as_ref());
         let path = path.cloned().unwrap_or_else(|| dir.join("ends"));
         return Err(RepairError::TooFar { log: log.clone(), first: Offset(first), end: Offset(end), path });
+    }
+    let is_too_often = |part: &&&Part| part.generation() >= GENERATION_MAX && !part.is_misplaced;
+    if let Some(path) = damaged.iter().find(is_too_often).and_then(|part| part.path.clone()) {
+        return Err(RepairError::TooOften { log: log.clone(), path });
     }
     make_dirs(&state.dir)?;
     sync_dir(&RealDisk, state.dir.parent().unwrap_or(&state.dir))?;

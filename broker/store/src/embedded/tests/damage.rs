@@ -318,6 +318,22 @@ fn a_repair_does_not_fill_the_disk_because_a_file_claims_to_begin_far_away() {
     );
 }
 
+#[test]
+fn a_repair_writes_no_generation_that_is_not_read() {
+    let sample = Sample::new();
+    let (path, octets) = &sample.files[sample.segments() - 1];
+    let forged =
+        path.with_file_name(path.file_name().unwrap().to_str().unwrap().replace(".seg", "-1073741824.seg"));
+    std::fs::write(&forged, &octets[..100]).unwrap();
+    let broker = hilum_core::PrincipalId::new("spiffe://st-marys/broker").unwrap();
+    let refused = repair(sample.dir.path(), &key(), &scans(), &broker).unwrap_err().to_string();
+    assert!(refused.contains("written anew 1073741824 times: move that file out"), "{refused}");
+    assert!(refused.contains(forged.to_str().unwrap()), "{refused}");
+    std::fs::remove_file(forged).unwrap();
+    let (entries, error) = sample.open();
+    assert_eq!((entries, error), (sample.expected.clone(), None), "nothing was changed");
+}
+
 /// The damage that is found first is not the one that comes first.
 #[test]
 fn a_damaged_log_does_not_end_in_silence() {
