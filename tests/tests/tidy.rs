@@ -36,6 +36,7 @@ fn allowed_edges() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("hilum-guest-gate", &["hilum-plugin"]),
         ("hilum-guest-hostile", &["hilum-plugin"]),
         ("hilum-plugin-build", &[]),
+        ("hilum-frozen", &[]),
         ("hilum-hospital", &["hilum-core", "hilum-client", "hilum-formats"]),
     ])
 }

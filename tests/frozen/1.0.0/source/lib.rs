@@ -1,0 +1,1 @@
+//! Nothing: the three plugins are the examples of this package, because a package has one `cdylib` only.
