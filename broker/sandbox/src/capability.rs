@@ -14,6 +14,7 @@ use crate::grants::Grants;
 use crate::limits::Limits;
 use crate::run::Emission;
 use crate::services::{ServiceError, Services};
+use crate::trace::GuestSpans;
 
 mod body;
 mod clock;
@@ -22,11 +23,14 @@ mod keys;
 mod log;
 mod metrics;
 mod state;
+mod trace;
 
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use body::Reader;
 pub(crate) use body::settle;
 pub(crate) use state::Overlay;
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use trace::GuestSpan;
 
 /// The interfaces of `hilum:plugin` that the host implements.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
@@ -36,9 +40,9 @@ pub(crate) mod bindings {
         inline: "
             package hilum:sandbox;
             world host {
-                include hilum:plugin/capabilities@1.0.0;
-                import hilum:plugin/state@1.0.0;
-                import hilum:plugin/emit@1.0.0;
+                include hilum:plugin/capabilities@1.1.0;
+                import hilum:plugin/state@1.1.0;
+                import hilum:plugin/emit@1.1.0;
             }
         ",
         world: "hilum:sandbox/host",
@@ -46,6 +50,7 @@ pub(crate) mod bindings {
         with: {
             "hilum:plugin/types.body-reader": super::Reader,
             "hilum:plugin/types.body-writer": super::body::Writer,
+            "hilum:plugin/trace.span": super::GuestSpan,
         },
     });
 }
@@ -55,9 +60,12 @@ pub(crate) struct Place {
     pub(crate) flow: FlowName,
     pub(crate) stage: StageName,
     pub(crate) plugin: String,
+    pub(crate) version: String,
     pub(crate) grants: Grants,
     pub(crate) limits: Limits,
     pub(crate) services: Arc<dyn Services>,
+    /// What the plugin calls its spans and their values.
+    pub(crate) names: trace::Names,
 }
 
 /// What the store of an instance holds.
@@ -66,6 +74,10 @@ pub(crate) struct Host {
     pub(crate) table: ResourceTable,
     pub(crate) bounds: Bounds,
     pub(crate) call: Call,
+    /// How many calls there were.
+    pub(crate) calls: u64,
+    /// The spans of the call; none where no record of it is traced.
+    pub(crate) spans: Option<GuestSpans>,
     /// Whose records the call is about; none before the first one.
     pub(crate) source: Option<PrincipalId>,
 }
@@ -125,7 +137,13 @@ impl Host {
             refused: false,
         };
         let call = Call::new(place.limits.start_time, 0);
-        Self { place, table, bounds, call, source: None }
+        Self { place, table, bounds, call, calls: 0, spans: None, source: None }
+    }
+
+    /// Begins a call whose spans these are.
+    pub(crate) fn enter(&mut self, spans: Option<GuestSpans>) {
+        self.calls += 1;
+        self.spans = spans;
     }
 
     /// Keeps a service's failure as the true cause of whatever the plugin makes of it.
@@ -138,7 +156,7 @@ impl Host {
 
 /// Defines the interfaces of `hilum:plugin`. An interface that a stage was not granted is checked before.
 pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    use bindings::hilum::plugin::{emit, keys, log, metrics, random, state, time, types};
+    use bindings::hilum::plugin::{emit, keys, log, metrics, random, state, time, trace, types};
     types::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     log::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     metrics::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
@@ -146,6 +164,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     time::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     random::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     state::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
+    trace::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     emit::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use aws_lc_rs::rand;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::plugin::{LoadError, Plugin};
@@ -30,11 +31,14 @@ pub struct Settings {
     pub memory_octets: usize,
     /// How often a running plugin is checked against its wall clock; by default 5 ms.
     pub tick: Duration,
+    /// What plugins' hash maps are seeded with; by default something secret that is drawn when the sandbox starts. All instances of all
+    /// plugins get the same, so that the order of a map says nothing and differs between no two of them.
+    pub hash_seed: Option<(u64, u64)>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { instances: 256, memory_octets: 64 << 20, tick: Duration::from_millis(5) }
+        Self { instances: 256, memory_octets: 64 << 20, tick: Duration::from_millis(5), hash_seed: None }
     }
 }
 
@@ -48,6 +52,7 @@ pub struct SandboxError(String);
 pub struct Sandbox {
     engine: Engine,
     settings: Arc<Settings>,
+    hash_seed: (u64, u64),
     _ticker: Arc<Ticker>,
 }
 
@@ -56,11 +61,15 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// [`SandboxError`] where the address space for [`Settings::instances`] is not to be had.
+    /// [`SandboxError`] where the address space for [`Settings::instances`] is not to be had, or no random seed.
     pub fn new(settings: Settings) -> Result<Self, SandboxError> {
         let engine = Engine::new(&config(&settings)).map_err(|error| SandboxError(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone(), settings.tick)?;
-        Ok(Self { engine, settings: Arc::new(settings), _ticker: Arc::new(ticker) })
+        let hash_seed = match settings.hash_seed {
+            Some(seed) => seed,
+            None => drawn()?,
+        };
+        Ok(Self { engine, settings: Arc::new(settings), hash_seed, _ticker: Arc::new(ticker) })
     }
 
     /// Compiles a component and finds out what it is. Takes seconds for a large one.
@@ -80,6 +89,10 @@ impl Sandbox {
         &self.settings
     }
 
+    pub(crate) fn hash_seed(&self) -> (u64, u64) {
+        self.hash_seed
+    }
+
     /// How many ticks of the clock make at least this time.
     pub(crate) fn ticks(&self, time: Duration) -> u64 {
         let ticks = time.as_micros().div_ceil(self.settings.tick.as_micros().max(1));
@@ -91,6 +104,12 @@ impl std::fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sandbox").field("settings", &self.settings).finish_non_exhaustive()
     }
+}
+
+fn drawn() -> Result<(u64, u64), SandboxError> {
+    let mut seed = [[0; 8]; 2];
+    rand::fill(seed.as_flattened_mut()).map_err(|_| SandboxError("the system has no randomness".into()))?;
+    Ok((u64::from_ne_bytes(seed[0]), u64::from_ne_bytes(seed[1])))
 }
 
 fn config(settings: &Settings) -> Config {

@@ -13,13 +13,15 @@ pub enum Grant {
     Log,
     /// `metrics`.
     Metrics,
+    /// `trace`: spans inside the record's trace.
+    Trace,
     /// `time`: the broker's clock.
     Time,
     /// `random`.
     Random,
     /// `state`: keyed state of the stage.
     State,
-    /// `keys:NAME`: pseudonyms and opening with the key of that name.
+    /// `keys:NAME`: pseudonyms, authentication codes, date shifts and opening with the key of that name.
     Key(String),
     /// `recipient:NAME`: sealing to the recipient of that name.
     Recipient(String),
@@ -30,7 +32,7 @@ pub enum Grant {
 /// A text that is not a grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a grant: write `log`, `metrics`, `time`, `random`, `state`, `keys:NAME`, `recipient:NAME` or `emit:FLOW`"
+    "`{0}` is not a grant: write `log`, `metrics`, `trace`, `time`, `random`, `state`, `keys:NAME`, `recipient:NAME` or `emit:FLOW`"
 )]
 pub struct GrantError(String);
 
@@ -44,6 +46,7 @@ impl FromStr for Grant {
             None => match text {
                 "log" => Ok(Self::Log),
                 "metrics" => Ok(Self::Metrics),
+                "trace" => Ok(Self::Trace),
                 "time" => Ok(Self::Time),
                 "random" => Ok(Self::Random),
                 "state" => Ok(Self::State),
@@ -62,6 +65,7 @@ impl fmt::Display for Grant {
         match self {
             Self::Log => f.write_str("log"),
             Self::Metrics => f.write_str("metrics"),
+            Self::Trace => f.write_str("trace"),
             Self::Time => f.write_str("time"),
             Self::Random => f.write_str("random"),
             Self::State => f.write_str("state"),
@@ -108,6 +112,7 @@ impl Grants {
         self.0.iter().any(|grant| match grant {
             Grant::Log => interface == "log",
             Grant::Metrics => interface == "metrics",
+            Grant::Trace => interface == "trace",
             Grant::Time => interface == "time",
             Grant::Random => interface == "random",
             Grant::State => interface == "state",
@@ -129,8 +134,17 @@ mod tests {
 
     #[test]
     fn grants_are_read_and_written_alike() {
-        let texts =
-            ["log", "metrics", "time", "random", "state", "keys:research", "recipient:gp", "emit:alerts"];
+        let texts = [
+            "log",
+            "metrics",
+            "trace",
+            "time",
+            "random",
+            "state",
+            "keys:research",
+            "recipient:gp",
+            "emit:alerts",
+        ];
         let grants = Grants::parse(texts).unwrap();
         let written: BTreeSet<String> = grants.iter().map(ToString::to_string).collect();
         assert_eq!(written, texts.iter().map(|text| (*text).to_owned()).collect());

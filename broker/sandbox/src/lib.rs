@@ -5,7 +5,8 @@
 //! 1. [`limits`] and [`grants`]: what a stage may use up, and what it may ask for.
 //! 2. [`services`]: what the sandbox needs of the broker: keys, blobs, state, clock. The server implements it.
 //! 3. [`engine`] and [`plugin`]: [`Sandbox`] compiles a component and finds out what it is.
-//! 4. [`chain`]: [`Chain::load`] checks and links the stages of a chain, [`Chain::run`] runs a batch of records
+//! 4. [`trace`]: the spans of stages and plugins.
+//! 5. [`chain`]: [`Chain::load`] checks and links the stages of a chain, [`Chain::run`] runs a batch of records
 //!    through them and leaves receipts. [`run`] has the shapes that go in and come out.
 //!
 //! A plugin gets no file system, no network, no environment and no clock: WASI is not linked. The few functions of it that
@@ -14,6 +15,7 @@
 //! Everything here blocks. Call it from threads of its own, never from an async runtime's workers.
 
 mod capability;
+mod contract;
 mod guest;
 mod instance;
 mod schema;
@@ -27,11 +29,14 @@ pub mod limits;
 pub mod plugin;
 pub mod run;
 pub mod services;
+pub mod trace;
 
 pub use chain::{Chain, ChainContext, ChainError, StageSpec};
+pub use contract::Lacking;
 pub use engine::{Sandbox, Settings};
 pub use grants::{Grant, GrantError, Grants};
 pub use limits::Limits;
 pub use plugin::{Description, LoadError, Plugin};
 pub use run::{BatchRun, Emission, Failure, FailureKind, Input, Obligation, Ran};
 pub use services::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
+pub use trace::{Span, SpanStart, SpanValue};

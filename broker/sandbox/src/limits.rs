@@ -14,14 +14,24 @@ pub(crate) const RANDOM_OCTETS_MAX: u32 = 65_536;
 pub(crate) const READ_OCTETS_MAX: u32 = 1 << 20;
 /// Octets of a metric's name.
 pub(crate) const METRIC_NAME_OCTETS_MAX: usize = 64;
+/// Octets of the name of a plugin's span, or of one of its values.
+pub(crate) const SPAN_NAME_OCTETS_MAX: usize = 64;
+/// Names that one stage may give to spans and values, together. A name that is made of what a plugin read would otherwise say it.
+pub(crate) const SPAN_NAMES_MAX: usize = 32;
+/// Spans that a plugin may begin in one call.
+pub(crate) const SPANS_MAX: u64 = 64;
+/// Values of one span.
+pub(crate) const SPAN_VALUES_MAX: usize = 16;
 /// Octets of a key of keyed state.
 pub(crate) const STATE_KEY_OCTETS_MAX: usize = 256;
 /// Octets of a value of keyed state.
 pub(crate) const STATE_VALUE_OCTETS_MAX: usize = 64 * 1024;
 /// Changes of keyed state of one call.
 pub(crate) const STATE_CHANGES_MAX: usize = 1024;
-/// Values that one call of `keys.pseudonyms` takes.
-pub(crate) const PSEUDONYMS_MAX: usize = 65_536;
+/// Values that one call of `keys.pseudonyms`, `keys.mac` or `keys.date-shift` takes.
+pub(crate) const KEYED_VALUES_MAX: usize = 65_536;
+/// Days by which `keys.date-shift` may shift: a hundred years.
+pub(crate) const SHIFT_DAYS_MAX: u32 = 36_525;
 /// Octets of a plugin's JSON Schema.
 pub(crate) const SCHEMA_OCTETS_MAX: usize = 256 * 1024;
 /// Octets of a stage's configuration as JSON.
@@ -56,7 +66,7 @@ pub struct Limits {
     pub emitted_records: usize,
     /// Octets that a call may emit; by default 1 MiB.
     pub emitted_octets: usize,
-    /// Resources (readers and writers) that an instance may hold at once; by default 1024.
+    /// Resources (readers, writers and spans) that an instance may hold at once; by default 1024.
     pub handles: usize,
     /// Configured instances that wait for the next batch; by default 2.
     pub idle_instances: usize,

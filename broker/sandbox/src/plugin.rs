@@ -5,31 +5,17 @@ use std::time::Duration;
 
 use hilum_core::chain::World;
 use hilum_core::{Digest, Label};
-use wasmtime::component::types::Component as ComponentType;
+use wasmtime::component::types::{Component as ComponentType, ComponentExtern, ComponentItem};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 
 use crate::capability::bindings::hilum::plugin::types as raw;
+use crate::contract::{self, Lacking, VERSION};
 use crate::engine::Sandbox;
 use crate::grants::Grants;
 use crate::limits::{COMPONENT_OCTETS_MAX, Limits, SCHEMA_OCTETS_MAX};
 use crate::schema::Schema;
 use crate::wasi;
-
-/// The package of the interfaces, and the version of it that this build implements.
-const PACKAGE: &str = "hilum:plugin/";
-const VERSION: (u64, u64) = (1, 0);
-/// Interfaces of the package that need no grant.
-const FREE: [&str; 2] = ["types", "log"];
-/// Interfaces of the package that a grant opens, with how the grant is written.
-const GRANTED: [(&str, &str); 6] = [
-    ("metrics", "metrics"),
-    ("keys", "keys:NAME` or `recipient:NAME"),
-    ("time", "time"),
-    ("random", "random"),
-    ("state", "state"),
-    ("emit", "emit:FLOW"),
-];
 
 /// Why octets are not a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,15 +41,22 @@ pub enum LoadError {
          `hilum_plugin::export_transform!` or one of its siblings"
     )]
     World(String),
-    /// It was built for a later version of the package.
+    /// It was built for a version of the package that this build does not have, and needs something of it.
     #[error(
-        "the component needs `{0}`, and this build of Hilum has hilum:plugin {major}.{minor}: update Hilum, or build the plugin for \
-         an earlier version",
-        major = VERSION.0, minor = VERSION.1
+        "the plugin needs hilum:plugin {}.{}, and this build of Hilum has {}.{} ({_0}): {}",
+        _0.version.0, _0.version.1, VERSION.0, VERSION.1, contract::advice(_0)
     )]
-    Newer(String),
-    /// It imports something that is not there.
-    #[error("the component imports `{0}`, which this build of Hilum does not have")]
+    Version(Lacking),
+    /// It needs something that no version of the package up to this one has.
+    #[error(
+        "the plugin was built for no version of hilum:plugin: {0}, which there is not; build it with the SDK of this release of Hilum"
+    )]
+    Foreign(Lacking),
+    /// It imports something of another package.
+    #[error(
+        "the component imports `{0}`, which plugins do not get: they may import hilum:plugin, and what their language's runtime \
+         needs of WASI"
+    )]
     Import(String),
     /// `describe` failed, or what it said is no description.
     #[error("the plugin does not describe itself: {0}")]
@@ -161,8 +154,8 @@ impl Plugin {
     pub(crate) fn not_granted(&self, grants: &Grants) -> Option<(&Import, &'static str)> {
         self.imports.iter().find_map(|import| {
             let interface = import.interface.as_deref()?;
-            let (_, grant) = GRANTED.iter().find(|(name, _)| *name == interface)?;
-            (!grants.opens(interface)).then_some((import, *grant))
+            let grant = contract::import(interface)?.grant?;
+            (!grants.opens(interface)).then_some((import, grant))
         })
     }
 }
@@ -185,11 +178,20 @@ fn check_header(octets: &[u8]) -> Result<(), LoadError> {
     if version.get(2..4) == Some(&[0, 0]) { Err(LoadError::CoreModule) } else { Ok(()) }
 }
 
-/// `hilum:plugin/keys@1.0.0` is interface `keys` of version 1.0.
-fn parse(name: &str) -> Option<(&str, u64, u64)> {
-    let (interface, version) = name.strip_prefix(PACKAGE)?.split_once('@')?;
-    let mut numbers = version.split('.').map(|number| number.parse().ok());
-    Some((interface, numbers.next()??, numbers.next()??))
+/// The functions of an imported interface.
+fn functions(sandbox: &Sandbox, of: &ComponentItem) -> Vec<String> {
+    let ComponentItem::ComponentInstance(interface) = of else { return Vec::new() };
+    let exports = interface.exports(sandbox.engine());
+    let functions = exports.filter(|(_, export)| matches!(export.ty, ComponentItem::ComponentFunc(_)));
+    functions.map(|(name, _)| name.to_owned()).collect()
+}
+
+fn lacking(lacking: Lacking) -> LoadError {
+    if lacking.version.0 != VERSION.0 || lacking.is_later() {
+        LoadError::Version(lacking)
+    } else {
+        LoadError::Foreign(lacking)
+    }
 }
 
 fn world(sandbox: &Sandbox, ty: &ComponentType) -> Result<World, LoadError> {
@@ -197,16 +199,15 @@ fn world(sandbox: &Sandbox, ty: &ComponentType) -> Result<World, LoadError> {
     let mut worlds = Vec::new();
     let mut described = false;
     for name in &exported {
-        let Some((interface, major, _)) = parse(name) else { continue };
-        if major != VERSION.0 {
-            return Err(LoadError::Newer((*name).to_owned()));
-        }
-        match interface {
-            "plugin" => described = true,
-            "transformer" => worlds.push(World::Transform),
-            "authorizer" => worlds.push(World::Authorize),
-            "observer" => worlds.push(World::Observe),
-            _ => {}
+        let Some((interface, version)) = contract::parse(name) else { continue };
+        let known = contract::EXPORTS.iter().find(|(known, _)| *known == interface);
+        match known.filter(|_| version.0 == VERSION.0) {
+            Some((_, None)) => described = true,
+            Some((_, Some(world))) => worlds.push(*world),
+            None => {
+                let interface = clip(name, 128).to_owned();
+                return Err(lacking(Lacking { exported: true, interface, function: None, version }));
+            }
         }
     }
     match (described, worlds.as_slice()) {
@@ -222,29 +223,36 @@ fn quoted(names: &[&str]) -> String {
 }
 
 fn imports(sandbox: &Sandbox, ty: &ComponentType) -> Result<Vec<Import>, LoadError> {
-    let import = |name: &str| {
-        let Some((interface, major, minor)) = parse(name) else {
-            let known = name.starts_with("wasi:");
-            let import = Import { name: name.to_owned(), interface: None };
-            return if known { Ok(import) } else { Err(LoadError::Import(clip(name, 128).to_owned())) };
+    let import = |(name, import): (&str, ComponentExtern)| {
+        let Some((interface, version)) = contract::parse(name) else {
+            return if wasi::is_known(name) {
+                Ok(Import { name: name.to_owned(), interface: None })
+            } else {
+                Err(LoadError::Import(clip(name, 128).to_owned()))
+            };
         };
-        let known = FREE.contains(&interface) || GRANTED.iter().any(|(known, _)| *known == interface);
-        if major != VERSION.0 || (!known && minor > VERSION.1) {
-            return Err(LoadError::Newer(name.to_owned()));
-        }
-        if !known {
-            return Err(LoadError::Import(name.to_owned()));
+        let lacks = |function: Option<&str>| {
+            let function = function.map(|function| clip(function, 128).to_owned());
+            let interface = clip(name, 128).to_owned();
+            Err(lacking(Lacking { exported: false, interface, function, version }))
+        };
+        let Some(known) = contract::import(interface).filter(|_| version.0 == VERSION.0) else {
+            return lacks(None);
+        };
+        let functions = functions(sandbox, &import.ty);
+        if let Some(missing) = functions.iter().find(|name| !known.functions.contains(&name.as_str())) {
+            return lacks(Some(missing));
         }
         Ok(Import { name: name.to_owned(), interface: Some(interface.to_owned()) })
     };
-    ty.imports(sandbox.engine()).map(|(name, _)| import(name)).collect()
+    ty.imports(sandbox.engine()).map(import).collect()
 }
 
 /// Runs `describe` in an instance in which every import but the harmless ones traps.
 fn describe(sandbox: &Sandbox, component: &Component) -> Result<(Description, Schema), LoadError> {
     let described = || -> wasmtime::Result<raw::Description> {
         let mut linker: Linker<StoreLimits> = Linker::new(sandbox.engine());
-        wasi::link(&mut linker, component)?;
+        wasi::link(&mut linker, component, sandbox.hash_seed())?;
         linker.define_unknown_imports_as_traps(component)?;
         let limits = Limits::default();
         let memory = limits.memory_octets.min(sandbox.settings().memory_octets);
@@ -277,13 +285,6 @@ pub(crate) fn clip(text: &str, max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn interfaces_are_taken_apart() {
-        assert_eq!(parse("hilum:plugin/keys@1.2.3"), Some(("keys", 1, 2)));
-        assert_eq!(parse("wasi:cli/exit@0.2.6"), None);
-        assert_eq!(parse("hilum:plugin/keys"), None);
-    }
 
     #[test]
     fn the_header_tells_components_from_modules_and_from_the_rest() {

@@ -9,7 +9,8 @@ use hilum_core::{Attribute, FlowName, Head, Offset, Principal, StageName};
 /// One record on its way into a chain.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// What is known without the body, with the labels that the record carries before the chain.
+    /// What is known without the body, with the labels that the record carries before the chain. Where its trace is sampled, the
+    /// spans of the stages are below the span that it names.
     pub head: Head,
     /// Who it comes from.
     pub source: Arc<Principal>,

@@ -11,6 +11,8 @@ use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::record::{BlobRef, Timestamp};
 use hilum_core::{FlowName, PrincipalId, StageName};
 
+use crate::trace::{Span, SpanStart};
+
 /// Why the broker could not do what a plugin asked. The text goes to operators and names no value of a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -93,6 +95,12 @@ pub trait Services: Send + Sync {
     fn count(&self, flow: &FlowName, stage: &StageName, counter: &str, value: u64);
     /// Records one value of a histogram that a plugin named.
     fn sample(&self, flow: &FlowName, stage: &StageName, histogram: &str, value: f64);
+
+    /// Begins a span below that of a record or of a stage; none where nobody records it, as nobody does by default.
+    fn span(&self, start: SpanStart<'_>) -> Option<Box<dyn Span>> {
+        let _ = start;
+        None
+    }
 
     /// The broker's clock.
     fn now(&self) -> Timestamp;

@@ -20,6 +20,7 @@ use crate::plugin::{Description, Plugin, brief};
 use crate::run::{Emission, FailureKind, Obligation};
 use crate::schema::ConfigFault;
 use crate::services::Services;
+use crate::trace::{CallSpans, GuestSpans};
 use crate::wasi;
 
 /// A record as it stands before a stage.
@@ -41,6 +42,32 @@ pub(crate) enum Verdict {
     Oblige(Vec<Obligation>),
     Refuse { code: String, reason: String },
     Fail(Fault),
+}
+
+impl Verdict {
+    /// How much happened, and what, in a word.
+    pub(crate) fn rank_and_name(&self) -> (u8, &'static str) {
+        match self {
+            Self::Pass => (0, "passed"),
+            Self::Oblige(_) => (1, "obliged"),
+            Self::Annotate(_) => (2, "annotated"),
+            Self::Replace(_) => (3, "replaced"),
+            Self::Split(_) => (4, "split"),
+            Self::Refuse { .. } => (5, "refused"),
+            Self::Fail(_) => (6, "failed"),
+        }
+    }
+
+    /// Octets of what a record of `size` octets has become.
+    pub(crate) fn size(&self, size: u64) -> u64 {
+        let of = |made: &Made| made.body.body().size();
+        match self {
+            Self::Pass | Self::Oblige(_) | Self::Annotate(_) => size,
+            Self::Replace(made) => of(made),
+            Self::Split(all) => all.iter().map(of).sum(),
+            Self::Refuse { .. } | Self::Fail(_) => 0,
+        }
+    }
 }
 
 /// A record that a plugin made.
@@ -90,9 +117,11 @@ impl Stage {
             flow: context.flow.clone(),
             stage: name.clone(),
             plugin: plugin.description().name.clone(),
+            version: plugin.description().version.clone(),
             grants,
             limits,
             services: Arc::clone(services),
+            names: Default::default(),
         });
         let pre = link(sandbox, &plugin)
             .map_err(|error| ChainError::Link { stage: name.clone(), reason: brief(&error) })?;
@@ -120,8 +149,26 @@ impl Stage {
         items: &[&Item],
         effects: &mut Effects,
     ) -> Result<Vec<Verdict>, Fault> {
+        let begun = CallSpans::begin(&*self.place.services, &self.planned, items);
+        let mut spans = begun.map(GuestSpans::new);
+        let result = self.call_within(&mut spans, context, items, effects);
+        if let Some(spans) = spans {
+            spans.close().end(items, result.as_deref().map_err(|fault| fault.kind.code()));
+        }
+        result
+    }
+
+    fn call_within(
+        &self,
+        spans: &mut Option<GuestSpans>,
+        context: &ChainContext,
+        items: &[&Item],
+        effects: &mut Effects,
+    ) -> Result<Vec<Verdict>, Fault> {
         let mut instance = self.instance()?;
+        instance.host_mut().enter(spans.take());
         let result = self.run(&mut instance, context, items);
+        *spans = instance.host_mut().spans.take();
         let call = instance.host_mut();
         effects.made.append(&mut call.call.made);
         let verdicts = result?;
@@ -282,7 +329,7 @@ fn exports(world: World) -> Exports {
 fn link(sandbox: &Sandbox, plugin: &Plugin) -> wasmtime::Result<InstancePre<Host>> {
     let mut linker = Linker::new(sandbox.engine());
     capability::link(&mut linker)?;
-    wasi::link(&mut linker, &plugin.component)?;
+    wasi::link(&mut linker, &plugin.component, sandbox.hash_seed())?;
     linker.instantiate_pre(&plugin.component)
 }
 

@@ -1,7 +1,10 @@
 //! WASI 0.2, of which a plugin gets nothing. The few functions that the standard library of a guest touches without being
 //! asked do no harm: an empty environment, standard streams to nowhere, and a seed for hash maps. All others trap.
+//!
+//! The packages that runtimes of languages import whether or not the plugin uses them may be imported: what a component imports of
+//! them says nothing about what it does, and a plugin that does use them is stopped then. All other packages (`wasi:http`, ...) are
+//! only there on purpose, and a component that imports one is not loaded.
 
-use aws_lc_rs::rand;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{
     Component, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType,
@@ -10,6 +13,12 @@ use wasmtime::{Error, Result};
 
 /// Octets that a stream to nowhere takes at once.
 const STREAM_OCTETS: u64 = 65_536;
+
+/// Packages that runtimes import by themselves.
+const KNOWN: [&str; 6] =
+    ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+/// The version of them that they have in common.
+const VERSION: &str = "0.2.";
 
 /// Any resource of WASI: there is nothing behind one.
 type Nothing = Resource<()>;
@@ -24,9 +33,19 @@ enum StreamError {
     Closed,
 }
 
+/// Whether a component may import this interface.
+pub(crate) fn is_known(name: &str) -> bool {
+    let version = name.split_once('@').map_or("", |(_, version)| version);
+    KNOWN.iter().any(|package| name.starts_with(package)) && version.starts_with(VERSION)
+}
+
 /// Defines all that a component imports of WASI, under the versions that it imports. Interfaces of other packages stay as
 /// they are, so that one that is missing is found when the component is linked.
-pub(crate) fn link<T: 'static>(linker: &mut Linker<T>, component: &Component) -> Result<()> {
+pub(crate) fn link<T: 'static>(
+    linker: &mut Linker<T>,
+    component: &Component,
+    hash_seed: (u64, u64),
+) -> Result<()> {
     let ty = component.component_type();
     let engine = linker.engine().clone();
     linker.allow_shadowing(true);
@@ -36,7 +55,7 @@ pub(crate) fn link<T: 'static>(linker: &mut Linker<T>, component: &Component) ->
         for (item, export) in interface.exports(&engine) {
             trap(&mut instance, name, item, &export.ty)?;
         }
-        harmless(&mut instance, name)?;
+        harmless(&mut instance, name, hash_seed)?;
     }
     linker.allow_shadowing(false);
     Ok(())
@@ -58,14 +77,18 @@ fn trap<T: 'static>(
     }
 }
 
-fn harmless<T: 'static>(instance: &mut LinkerInstance<'_, T>, name: &str) -> Result<()> {
+fn harmless<T: 'static>(
+    instance: &mut LinkerInstance<'_, T>,
+    name: &str,
+    hash_seed: (u64, u64),
+) -> Result<()> {
     match name.split_once('@').map_or(name, |(interface, _)| interface) {
         "wasi:cli/environment" => environment(instance),
         "wasi:cli/stdout" => standard_stream(instance, "get-stdout"),
         "wasi:cli/stderr" => standard_stream(instance, "get-stderr"),
         "wasi:io/streams" => streams(instance),
         "wasi:io/poll" => poll(instance),
-        "wasi:random/insecure-seed" => insecure_seed(instance),
+        "wasi:random/insecure-seed" => instance.func_wrap("insecure-seed", move |_, ()| Ok((hash_seed,))),
         _ => Ok(()),
     }
 }
@@ -105,10 +128,19 @@ fn poll<T: 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
     })
 }
 
-fn insecure_seed<T: 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
-    instance.func_wrap("insecure-seed", |_, ()| {
-        let mut seed = [[0; 8]; 2];
-        rand::fill(seed.as_flattened_mut()).map_err(|_| Error::msg("the host has no randomness"))?;
-        Ok(((u64::from_ne_bytes(seed[0]), u64::from_ne_bytes(seed[1])),))
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runtimes_import_is_known_and_nothing_else() {
+        for name in ["wasi:cli/exit@0.2.6", "wasi:filesystem/preopens@0.2.0", "wasi:sockets/tcp@0.2.10"] {
+            assert!(is_known(name), "{name}");
+        }
+        for name in
+            ["wasi:http/types@0.2.6", "wasi:keyvalue/store@0.2.0", "wasi:cli/exit@0.3.0", "wasi:cli/exit"]
+        {
+            assert!(!is_known(name), "{name}");
+        }
+    }
 }

@@ -178,6 +178,7 @@ fn grants(stage: &StageConfig) -> Grants {
     let grant = |grant: &HostGrant| match grant {
         HostGrant::Log => Grant::Log,
         HostGrant::Metrics => Grant::Metrics,
+        HostGrant::Trace => Grant::Trace,
         HostGrant::Time => Grant::Time,
         HostGrant::Random => Grant::Random,
         HostGrant::State => Grant::State,

@@ -58,6 +58,82 @@ pub mod metrics {
     }
 }
 
+/// Spans inside the trace of the record that is being worked on. Grant: `trace`.
+///
+/// ```
+/// use hilum_plugin::trace;
+///
+/// fn clean(body: &[u8]) -> Vec<u8> {
+///     let mut span = trace::span("clean");
+///     span.count("octets", body.len() as u64);
+///     let left: Vec<u8> = trace::within("filter", || body.iter().copied().filter(u8::is_ascii).collect());
+///     span.flag("changed", left.len() != body.len());
+///     left
+/// }
+/// # clean(b"text");
+/// ```
+///
+/// Where no record of a call is traced, which is the rule, nothing is kept and a span costs two calls of the host. Names have 1 to 64
+/// characters of `a-z`, `0-9`, `_`, `.` and `-`, and a stage may use 32 of them: write them as constants. What is over is left
+/// out, as are all spans after the 64th of a call.
+pub mod trace {
+    use crate::backend;
+
+    /// Something that the plugin does, from [`span`] until it is dropped. Lines that are logged meanwhile belong to it.
+    #[must_use = "a span ends when it is dropped"]
+    pub struct Span(backend::Span);
+
+    impl std::fmt::Debug for Span {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("Span").finish_non_exhaustive()
+        }
+    }
+
+    /// Begins a span below the one that was begun last and is still open, or else below the stage's.
+    pub fn span(name: &str) -> Span {
+        Span(backend::Span::new(name))
+    }
+
+    /// Runs `work` in a span.
+    pub fn within<T>(name: &str, work: impl FnOnce() -> T) -> T {
+        let _span = span(name);
+        work()
+    }
+
+    /// What may be told of a span.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    pub enum Value {
+        /// How many, or how many octets.
+        Count(u64),
+        /// A quantity; dropped where it is infinite or not a number.
+        Measure(f64),
+        /// Whether something was so.
+        Flag(bool),
+    }
+
+    impl Span {
+        /// Tells a value. Of those with one name the last one counts; a span has at most 16.
+        pub fn set(&mut self, name: &str, to: Value) {
+            self.0.set(name, to);
+        }
+
+        /// Tells how many, or how many octets.
+        pub fn count(&mut self, name: &str, count: u64) {
+            self.set(name, Value::Count(count));
+        }
+
+        /// Tells a quantity.
+        pub fn measure(&mut self, name: &str, measure: f64) {
+            self.set(name, Value::Measure(measure));
+        }
+
+        /// Tells whether something was so.
+        pub fn flag(&mut self, name: &str, flag: bool) {
+            self.set(name, Value::Flag(flag));
+        }
+    }
+}
+
 /// Keys stay with the broker; a stage uses those it was granted, by name. Grants: `keys:NAME`, `recipient:NAME`.
 pub mod keys {
     use crate::backend;
@@ -110,6 +186,38 @@ pub mod keys {
     pub fn pseudonym(key: &str, domain: &str, value: &[u8]) -> Result<[u8; 32], KeyError> {
         let mut all = pseudonyms(key, domain, &[value.to_vec()])?;
         all.pop().ok_or_else(|| KeyError::Other("the host gave no pseudonym".into()))
+    }
+
+    /// An authentication code of 32 octets for each value: HMAC-SHA-256. Whoever has the secret can check that the value is what
+    /// this stage saw.
+    pub fn macs(key: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {
+        backend::macs(key, values)
+    }
+
+    /// [`macs`] of one value.
+    pub fn mac(key: &str, value: &[u8]) -> Result<[u8; 32], KeyError> {
+        let mut all = macs(key, &[value.to_vec()])?;
+        all.pop().ok_or_else(|| KeyError::Other("the host gave no code".into()))
+    }
+
+    /// For each value a number of days by which to shift dates: from `-max_days` to `max_days`, never 0, each as likely as any other, and
+    /// the same for the same value for ever. With another key, domain or `max_days` it is an unrelated one.
+    ///
+    /// Shift all dates of one patient by what this gives for the patient's identifier: the intervals between them stay.
+    /// `max_days` is 1 to 36525.
+    pub fn date_shifts(
+        key: &str,
+        domain: &str,
+        values: &[Vec<u8>],
+        max_days: u32,
+    ) -> Result<Vec<i32>, KeyError> {
+        backend::date_shifts(key, domain, values, max_days)
+    }
+
+    /// [`date_shifts`] of one value.
+    pub fn date_shift(key: &str, domain: &str, value: &[u8], max_days: u32) -> Result<i32, KeyError> {
+        let mut all = date_shifts(key, domain, &[value.to_vec()], max_days)?;
+        all.pop().ok_or_else(|| KeyError::Other("the host gave no shift".into()))
     }
 }
 

@@ -35,8 +35,8 @@
 //! hilum_plugin::export_transform!(Marker);
 //! ```
 //!
-//! What a plugin may ask of the broker is in [`log`], [`metrics`], [`keys`], [`state`], [`emit`], [`time`] and
-//! [`random`]; each has to be granted to the stage. There is nothing else: no files, no network, no clock of `std`.
+//! What a plugin may ask of the broker is in [`log`], [`metrics`], [`trace`], [`keys`], [`state`], [`emit`], [`time`]
+//! and [`random`]; each has to be granted to the stage. There is nothing else: no files, no network, no clock of `std`.
 //!
 //! Compiled for `wasm32-wasip2` these functions are imports of the WIT package `hilum:plugin` (`wit/v1`). Compiled for any other
 //! target they go to [`testing::Host`], so that `cargo test` runs the plugin without a sandbox.
@@ -65,7 +65,7 @@ pub mod testing;
 pub mod export;
 
 pub use body::{BodyError, BodyReader, BodyWriter};
-pub use host::{emit, keys, log, metrics, random, state, time};
+pub use host::{emit, keys, log, metrics, random, state, time, trace};
 pub use plugin::{Authorize, Config, ConfigError, Description, Observe, Transform};
 pub use record::{
     Attribute, Body, Context, Decision, Draft, Head, Message, Obligation, Outcome, Party, Phase, Refusal,

@@ -21,6 +21,7 @@ use crate::keys::KeyError;
 use crate::log::Level;
 use crate::record::{Attribute, Body, Context, Draft, Head, Message, Party, Request};
 use crate::state::{StateError, Versioned};
+use crate::trace::Value;
 use crate::{BodyReader, Phase};
 
 /// What a plugin under test talks to.
@@ -38,11 +39,33 @@ pub struct Host {
     pub counters: BTreeMap<String, u64>,
     /// Values of histograms, by name.
     pub samples: BTreeMap<String, Vec<f64>>,
+    /// Spans, in the order in which they were begun. One whose name is none is not here; how many there may be is not checked.
+    pub spans: Vec<Traced>,
     /// Records emitted, with their flow.
     pub emitted: Vec<Emitted>,
     /// Keyed state.
     pub state: BTreeMap<String, Versioned>,
     drawn: u64,
+    open: Vec<usize>,
+}
+
+/// A span that a plugin began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traced {
+    /// Its name.
+    pub name: String,
+    /// Which of the host's spans is around it; none where it is the stage's.
+    pub within: Option<usize>,
+    /// What was told of it.
+    pub values: BTreeMap<String, Value>,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
+/// What the broker lets through as a span's or a value's name.
+fn is_span_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-');
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 /// A record that a plugin emitted.
@@ -154,6 +177,62 @@ impl Host {
         Ok(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
+    pub(crate) fn begin_span(&mut self, name: &str) -> Option<usize> {
+        if !is_span_name(name) {
+            return None;
+        }
+        let (number, within) = (self.spans.len(), self.open.last().copied());
+        self.spans.push(Traced { name: name.to_owned(), within, values: BTreeMap::new(), ended: false });
+        self.open.push(number);
+        Some(number)
+    }
+
+    /// A span of a host that was taken meanwhile is not here.
+    pub(crate) fn set_span(&mut self, number: usize, name: &str, to: Value) {
+        let dropped = !is_span_name(name) || matches!(to, Value::Measure(measure) if !measure.is_finite());
+        if let (Some(span), false) = (self.spans.get_mut(number), dropped) {
+            span.values.insert(name.to_owned(), to);
+        }
+    }
+
+    pub(crate) fn end_span(&mut self, number: usize) {
+        self.open.retain(|open| *open != number);
+        if let Some(span) = self.spans.get_mut(number) {
+            span.ended = true;
+        }
+    }
+
+    /// As `wit/v1/host.wit` defines it.
+    pub(crate) fn macs(&self, key: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {
+        let key = self.secret(key)?;
+        Ok(values.iter().map(|value| digest(&key, &[b"hilum mac v1\0", value])).collect())
+    }
+
+    /// As `wit/v1/host.wit` defines it.
+    pub(crate) fn date_shifts(
+        &self,
+        key: &str,
+        domain: &str,
+        values: &[Vec<u8>],
+        max_days: u32,
+    ) -> Result<Vec<i32>, KeyError> {
+        let key = self.secret(key)?;
+        if !(1..=36_525).contains(&max_days) {
+            return Err(KeyError::Other("a date is shifted by at most 1 to 36525 days".into()));
+        }
+        let (octets, max) = ((domain.len() as u64).to_be_bytes(), i64::from(max_days));
+        let shift = |value: &Vec<u8>| {
+            let (days, domain) = (max_days.to_be_bytes(), domain.as_bytes());
+            let digest = digest(&key, &[b"hilum date-shift v1\0", &octets, domain, &days, value]);
+            let (first, _) = digest.split_first_chunk::<16>().expect("it has 32 octets");
+            let drawn = u128::from_be_bytes(*first) % (2 * u128::from(max_days));
+            let drawn = i64::try_from(drawn).expect("it is less than twice the days");
+            let shift = if drawn < max { drawn - max } else { drawn - max + 1 };
+            i32::try_from(shift).expect("it is within the days")
+        };
+        Ok(values.iter().map(shift).collect())
+    }
+
     /// As `wit/v1/host.wit` defines it, so that a native test sees the pseudonyms of a broker with the same secret.
     pub(crate) fn pseudonyms(
         &self,
@@ -162,14 +241,9 @@ impl Host {
         values: &[Vec<u8>],
     ) -> Result<Vec<[u8; 32]>, KeyError> {
         let key = self.secret(key)?;
-        let pseudonym = |value: &Vec<u8>| {
-            let mut context = hmac::Context::with_key(&key);
-            context.update(b"hilum pseudonym v1\0");
-            context.update(&(domain.len() as u64).to_be_bytes());
-            context.update(domain.as_bytes());
-            context.update(value);
-            context.sign().as_ref().try_into().expect("HMAC-SHA-256 has 32 octets")
-        };
+        let octets = (domain.len() as u64).to_be_bytes();
+        let pseudonym =
+            |value: &Vec<u8>| digest(&key, &[b"hilum pseudonym v1\0", &octets, domain.as_bytes(), value]);
         Ok(values.iter().map(pseudonym).collect())
     }
 
@@ -238,6 +312,13 @@ impl Host {
         });
         octets.collect()
     }
+}
+
+/// HMAC-SHA-256 of pieces one after the other.
+fn digest(key: &hmac::Key, pieces: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    pieces.iter().for_each(|piece| context.update(piece));
+    context.sign().as_ref().try_into().expect("HMAC-SHA-256 has 32 octets")
 }
 
 fn seal_tag(key: &hmac::Key, associated: &[u8], plain: &[u8]) -> hmac::Tag {

@@ -137,7 +137,7 @@ fn all_grants(plugin: &Plugin, config: &Value) -> Grants {
         let emit = FlowName::new(name).ok().map(Grant::Emit);
         [Some(Grant::Key(name.to_owned())), Some(Grant::Recipient(name.to_owned())), emit]
     });
-    let plain = [Grant::Log, Grant::Metrics, Grant::Time, Grant::Random, Grant::State];
+    let plain = [Grant::Log, Grant::Metrics, Grant::Trace, Grant::Time, Grant::Random, Grant::State];
     named.flatten().chain(plain).collect()
 }
 

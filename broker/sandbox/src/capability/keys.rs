@@ -9,10 +9,14 @@ use super::Host;
 use super::bindings::hilum::plugin::keys::{self, KeyError};
 use super::body::{Reader, Writer};
 use crate::grants::Grant;
-use crate::limits::PSEUDONYMS_MAX;
+use crate::limits::{KEYED_VALUES_MAX, SHIFT_DAYS_MAX};
 
 /// Begins what is authenticated, so that no other use of the same secret gives the same octets.
 const PSEUDONYM_DOMAIN: &[u8] = b"hilum pseudonym v1\0";
+/// The same for authentication codes.
+const MAC_DOMAIN: &[u8] = b"hilum mac v1\0";
+/// The same for date shifts.
+const SHIFT_DOMAIN: &[u8] = b"hilum date-shift v1\0";
 /// Groups of recipients whose key agreement is kept during one call.
 const SEALERS_MAX: usize = 8;
 /// Octets of a large body that are read at once to be sealed.
@@ -71,18 +75,26 @@ impl keys::Host for Host {
         domain: String,
         values: Vec<Vec<u8>>,
     ) -> Result<Result<Vec<Vec<u8>>, KeyError>> {
-        if !self.place.grants.has(&Grant::Key(key.clone())) {
-            return Ok(Err(KeyError::NotGranted(key)));
+        Ok(self.keyed(&key, &values, |secret, value| pseudonym(secret, &domain, value).as_ref().to_vec()))
+    }
+
+    fn mac(&mut self, key: String, values: Vec<Vec<u8>>) -> Result<Result<Vec<Vec<u8>>, KeyError>> {
+        Ok(self.keyed(&key, &values, |secret, value| mac(secret, value).as_ref().to_vec()))
+    }
+
+    fn date_shift(
+        &mut self,
+        key: String,
+        domain: String,
+        values: Vec<Vec<u8>>,
+        max_days: u32,
+    ) -> Result<Result<Vec<i32>, KeyError>> {
+        if !(1..=SHIFT_DAYS_MAX).contains(&max_days) {
+            return Ok(Err(KeyError::Other(format!(
+                "a date is shifted by at most 1 to {SHIFT_DAYS_MAX} days"
+            ))));
         }
-        if values.len() > PSEUDONYMS_MAX {
-            return Ok(Err(KeyError::Other(format!("a call makes at most {PSEUDONYMS_MAX} pseudonyms"))));
-        }
-        let secret = match self.place.services.secret(&key) {
-            Ok(Some(secret)) => hmac::Key::new(hmac::HMAC_SHA256, &secret),
-            Ok(None) => return Ok(Err(KeyError::NoValidKey(key))),
-            Err(error) => return Ok(Err(KeyError::Other(self.fault(error)))),
-        };
-        Ok(Ok(values.iter().map(|value| pseudonym(&secret, &domain, value).as_ref().to_vec()).collect()))
+        Ok(self.keyed(&key, &values, |secret, value| date_shift(secret, &domain, max_days, value)))
     }
 }
 
@@ -96,7 +108,54 @@ fn pseudonym(secret: &hmac::Key, domain: &str, value: &[u8]) -> hmac::Tag {
     context.sign()
 }
 
+/// As the WIT package defines it.
+fn mac(secret: &hmac::Key, value: &[u8]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(secret);
+    context.update(MAC_DOMAIN);
+    context.update(value);
+    context.sign()
+}
+
+/// As the WIT package defines it. That 2^128 is no multiple of the number of shifts makes none of them likelier than another by more
+/// than 2^-111.
+fn date_shift(secret: &hmac::Key, domain: &str, max_days: u32, value: &[u8]) -> i32 {
+    let mut context = hmac::Context::with_key(secret);
+    context.update(SHIFT_DOMAIN);
+    context.update(&(domain.len() as u64).to_be_bytes());
+    context.update(domain.as_bytes());
+    context.update(&max_days.to_be_bytes());
+    context.update(value);
+    let tag = context.sign();
+    let (first, _) = tag.as_ref().split_first_chunk::<16>().expect("HMAC-SHA-256 has 32 octets");
+    let max = i64::from(max_days);
+    let drawn = u128::from_be_bytes(*first) % (2 * u128::from(max_days));
+    let drawn = i64::try_from(drawn).expect("it is less than twice the days");
+    let shift = if drawn < max { drawn - max } else { drawn - max + 1 };
+    i32::try_from(shift).expect("it is within the days")
+}
+
 impl Host {
+    /// What a secret makes of each value.
+    fn keyed<T>(
+        &mut self,
+        key: &str,
+        values: &[Vec<u8>],
+        make: impl Fn(&hmac::Key, &[u8]) -> T,
+    ) -> Result<Vec<T>, KeyError> {
+        if !self.place.grants.has(&Grant::Key(key.to_owned())) {
+            return Err(KeyError::NotGranted(key.to_owned()));
+        }
+        if values.len() > KEYED_VALUES_MAX {
+            return Err(KeyError::Other(format!("a call takes at most {KEYED_VALUES_MAX} values")));
+        }
+        let secret = match self.place.services.secret(key) {
+            Ok(Some(secret)) => hmac::Key::new(hmac::HMAC_SHA256, &secret),
+            Ok(None) => return Err(KeyError::NoValidKey(key.to_owned())),
+            Err(error) => return Err(KeyError::Other(self.fault(error))),
+        };
+        Ok(values.iter().map(|value| make(&secret, value)).collect())
+    }
+
     fn seal_octets(
         &mut self,
         recipients: &[String],
@@ -166,12 +225,49 @@ impl Host {
 mod tests {
     use super::*;
 
+    fn hex(tag: &hmac::Tag) -> String {
+        tag.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
+    }
+
+    /// Computed with `hmac.new(b"key", b"hilum mac v1\0" + b"1.2.3", "sha256")`.
+    #[test]
+    fn a_code_is_what_the_package_says() {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, b"key");
+        let code = hex(&mac(&secret, b"1.2.3"));
+        assert_eq!(code, "95d861d44c5d764396f7960358a0d881ac25d5baf8a10e38407b7f7012beaa0d");
+        let of_nothing = hex(&mac(&secret, b""));
+        assert_eq!(of_nothing, "723d41fb0d50550f5f1bab8110d4b4fc668bee249419715c0a7607377d84ab8c");
+    }
+
+    /// Computed with Python: `h = hmac.new(b"key", b"hilum date-shift v1\0" + len(domain).to_bytes(8, "big") + domain +
+    /// max.to_bytes(4, "big") + value, "sha256").digest(); r = int.from_bytes(h[:16], "big") % (2 * max)`.
+    #[test]
+    fn a_date_shift_is_what_the_package_says() {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, b"key");
+        let shifts: Vec<i32> =
+            ["0", "1", "2", "3"].iter().map(|n| date_shift(&secret, "patient", 365, n.as_bytes())).collect();
+        assert_eq!(shifts, [-195, 19, 199, -183]);
+        let other = (date_shift(&secret, "patient", 1, b"0"), date_shift(&secret, "patient", 36_525, b"0"));
+        assert_eq!((other, date_shift(&secret, "other", 365, b"0")), ((1, 33_264), -227));
+    }
+
+    #[test]
+    fn every_shift_but_none_at_all_is_as_likely_as_any_other() {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, b"key");
+        let mut counts = std::collections::BTreeMap::new();
+        for n in 0..60_000_u32 {
+            *counts.entry(date_shift(&secret, "patient", 3, &n.to_be_bytes())).or_insert(0_i32) += 1;
+        }
+        assert_eq!(counts.keys().copied().collect::<Vec<_>>(), [-3, -2, -1, 1, 2, 3]);
+        // 10 000 each are expected; the standard deviation is 91.
+        assert!(counts.values().all(|count| (count - 10_000).abs() < 500), "{counts:?}");
+    }
+
     /// Computed with `hmac.new(b"key", b"hilum pseudonym v1\0" + (3).to_bytes(8, "big") + b"uid" + b"1.2.3", "sha256")`.
     #[test]
     fn a_pseudonym_is_what_the_package_says() {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, b"key");
         let made = pseudonym(&secret, "uid", b"1.2.3");
-        let hex: String = made.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
-        assert_eq!(hex, "dc9e487c143e2450342cdd6e01b3e6d4e656feaf0d1d0083a4f2234041c847f0");
+        assert_eq!(hex(&made), "dc9e487c143e2450342cdd6e01b3e6d4e656feaf0d1d0083a4f2234041c847f0");
     }
 }

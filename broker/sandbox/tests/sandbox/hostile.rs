@@ -98,13 +98,6 @@ fn logging_without_end_is_stopped_at_the_time_limit() {
 }
 
 #[test]
-fn what_is_not_linked_traps() {
-    let (kind, reason) = stopped(behaving("wasi"));
-    assert_eq!(kind, FailureKind::Trap);
-    assert!(reason.contains("wasi:clocks/wall-clock"), "{reason}");
-}
-
-#[test]
 fn a_bad_record_fails_alone_and_its_place_is_told_without_its_body() {
     let chain = chain(vec![behaving("panic-on-bad")]);
     for _ in 0..3 {

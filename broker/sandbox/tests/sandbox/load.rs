@@ -1,26 +1,27 @@
 //! What is refused when it is loaded, and how it is said.
 
 use hilum_core::chain::World;
-use hilum_sandbox::{ChainError, Grants, LoadError};
+use hilum_sandbox::{ChainError, Grants, LoadError, StageSpec};
 use serde_json::json;
 
-use crate::support::{Memory, behaving, component, load, plugin, sandbox, stage};
+use crate::support::{Memory, behaving, component, load, plugin, sandbox, stage, text};
+
+/// The component with one text replaced everywhere by another one of its length.
+fn with(guest: &str, changes: &[(&str, &str)]) -> Vec<u8> {
+    let mut octets = component(guest).to_vec();
+    for (from, to) in changes {
+        assert_eq!(from.len(), to.len());
+        let is_there = |at: &usize| octets[*at..].starts_with(from.as_bytes());
+        let places: Vec<usize> = (0..octets.len()).filter(is_there).collect();
+        assert!(!places.is_empty(), "{from}");
+        places.into_iter().for_each(|at| octets[at..at + to.len()].copy_from_slice(to.as_bytes()));
+    }
+    octets
+}
 
 /// The component with the version of one interface changed everywhere.
 fn with_version(guest: &str, interface: &str, version: &str) -> Vec<u8> {
-    let mut octets = component(guest).to_vec();
-    let (from, to) =
-        (format!("hilum:plugin/{interface}@1.0.0"), format!("hilum:plugin/{interface}@{version}"));
-    assert_eq!(from.len(), to.len());
-    let places: Vec<usize> = octets
-        .windows(from.len())
-        .enumerate()
-        .filter(|(_, at)| *at == from.as_bytes())
-        .map(|(at, _)| at)
-        .collect();
-    assert!(!places.is_empty());
-    places.into_iter().for_each(|at| octets[at..at + to.len()].copy_from_slice(to.as_bytes()));
-    octets
+    with(guest, &[(&format!("plugin/{interface}@1.1.0"), &format!("plugin/{interface}@{version}"))])
 }
 
 fn refused(octets: &[u8]) -> LoadError {
@@ -33,7 +34,7 @@ fn each_world_is_known_by_its_exports() {
     assert_eq!(plugin("gate").world(), World::Authorize);
     assert_eq!(plugin("counter").world(), World::Observe);
     assert_eq!(plugin("counter").description().name, "counter");
-    assert!(plugin("counter").imports().iter().any(|import| import.name == "hilum:plugin/emit@1.0.0"));
+    assert!(plugin("counter").imports().iter().any(|import| import.name == "hilum:plugin/emit@1.1.0"));
 }
 
 #[test]
@@ -53,31 +54,114 @@ fn a_component_of_no_world_is_refused() {
 }
 
 #[test]
-fn a_plugin_for_another_major_version_is_refused_by_name() {
+fn a_plugin_for_another_major_version_is_told_both_versions_and_what_to_do() {
     let error = refused(&with_version("hostile", "transformer", "2.0.0"));
-    assert_eq!(error, LoadError::Newer("hilum:plugin/transformer@2.0.0".into()));
-    let error = refused(&with_version("hostile", "keys", "2.0.0"));
-    assert!(error.to_string().contains("hilum:plugin/keys@2.0.0"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the plugin needs hilum:plugin 2.0, and this build of Hilum has 1.1 (it exports `hilum:plugin/transformer@2.0.0`): \
+         update Hilum to a release that has hilum:plugin 2.0, or build the plugin for hilum:plugin 1.1"
+    );
+    let error = refused(&with_version("hostile", "keys", "2.0.0")).to_string();
+    assert!(
+        error.contains("needs hilum:plugin 2.0") && error.contains("it imports `hilum:plugin/keys@2.0.0`"),
+        "{error}"
+    );
+    let error = refused(&with_version("hostile", "keys", "0.9.0"));
+    assert_eq!(
+        error.to_string(),
+        "the plugin needs hilum:plugin 0.9, and this build of Hilum has 1.1 (it imports `hilum:plugin/keys@0.9.0`): build the \
+         plugin for hilum:plugin 1.1, with the SDK of this release of Hilum"
+    );
 }
 
 #[test]
-fn a_plugin_for_a_later_minor_version_loads_if_it_uses_nothing_new() {
-    let later = sandbox().load(&with_version("hostile", "keys", "1.9.0")).unwrap();
-    let mut spec = behaving("pass");
+fn a_plugin_that_uses_something_of_a_later_minor_version_is_told_what_and_which() {
+    // A function that is not there, an interface to import that is not there, and one to export.
+    let function =
+        with("hostile", &[("pseudonyms", "pseudonymy"), ("plugin/keys@1.1.0", "plugin/keys@1.2.0")]);
+    assert_eq!(
+        refused(&function).to_string(),
+        "the plugin needs hilum:plugin 1.2, and this build of Hilum has 1.1 (it imports `pseudonymy` of \
+         `hilum:plugin/keys@1.2.0`): update Hilum to a release that has hilum:plugin 1.2, or build the plugin for \
+         hilum:plugin 1.1"
+    );
+    let import = refused(&with("hostile", &[("plugin/random@1.1.0", "plugin/rhymes@1.2.0")])).to_string();
+    assert!(import.contains("1.2") && import.contains("it imports `hilum:plugin/rhymes@1.2.0`"), "{import}");
+    let export =
+        refused(&with("gate", &[("plugin/authorizer@1.1.0", "plugin/mesmerizer@1.2.0")])).to_string();
+    assert!(
+        export.contains("1.2") && export.contains("it exports `hilum:plugin/mesmerizer@1.2.0`"),
+        "{export}"
+    );
+}
+
+#[test]
+fn a_plugin_for_a_changed_copy_of_the_package_is_told_so() {
+    let error = refused(&with("hostile", &[("pseudonyms", "pseudonymy")]));
+    assert!(
+        matches!(&error, LoadError::Foreign(lacking) if lacking.function.as_deref() == Some("pseudonymy"))
+    );
+    assert!(
+        error.to_string().contains("`pseudonymy` of `hilum:plugin/keys@1.1.0`, which there is not"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_plugin_for_a_later_minor_version_runs_if_it_uses_nothing_new() {
+    let later = sandbox().load(&with("hostile", &[("@1.1.0", "@1.9.0")])).unwrap();
+    assert!(later.imports().iter().any(|import| import.name == "hilum:plugin/keys@1.9.0"));
+    let mut spec = behaving("keys");
     spec.plugin = later;
-    load(vec![spec], &Default::default()).unwrap();
+    assert!(load(vec![spec], &Default::default()).unwrap().run(vec![text("x")]).records[0].is_ok());
 }
 
 #[test]
 fn an_import_that_is_not_granted_is_named_with_its_grant() {
     let mut spec = behaving("pass");
-    spec.grants = Grants::parse(["log", "time", "random"]).unwrap();
+    spec.grants = Grants::parse(["log", "trace", "time", "random"]).unwrap();
     let error = load(vec![spec], &Default::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "stage `hostile`: the plugin imports `hilum:plugin/keys@1.0.0`, which is not granted: add the grant `keys:NAME` or \
+        "stage `hostile`: the plugin imports `hilum:plugin/keys@1.1.0`, which is not granted: add the grant `keys:NAME` or \
          `recipient:NAME` to the stage"
     );
+}
+
+#[test]
+fn each_interface_needs_its_grant() {
+    let needs = |spec: &StageSpec, all: &[&str]| {
+        for missing in all {
+            let mut spec = spec.clone();
+            spec.grants = Grants::parse(all.iter().filter(|grant| *grant != missing)).unwrap();
+            let error = load(vec![spec], &Default::default()).unwrap_err();
+            let interface = missing.split(':').next().unwrap();
+            let named = format!("hilum:plugin/{interface}@1.1.0");
+            assert!(
+                matches!(&error, ChainError::NotGranted { import, .. } if *import == named),
+                "{missing}: {error}"
+            );
+        }
+        let mut spec = spec.clone();
+        spec.grants = Grants::parse(all).unwrap();
+        load(vec![spec], &Default::default()).unwrap();
+    };
+    needs(&behaving("pass"), &["trace", "keys:research", "time", "random"]);
+    needs(&stage("counter", json!({})), &["state", "emit:counts", "metrics"]);
+    needs(&stage("gate", json!({})), &[]);
+}
+
+#[test]
+fn a_key_or_a_flow_that_is_not_granted_by_its_name_is_not_there() {
+    let mut spec = behaving("keys");
+    spec.grants = Grants::parse(["trace", "keys:other", "time", "random"]).unwrap();
+    let failure =
+        load(vec![spec], &Default::default()).unwrap().run(vec![text("x")]).records.remove(0).unwrap_err();
+    assert_eq!(failure.reason(), "`research` is not granted to this stage");
+    let mut spec = stage("counter", json!({}));
+    spec.grants = Grants::parse(["state", "emit:other", "metrics"]).unwrap();
+    let run = load(vec![spec], &Default::default()).unwrap().run(vec![text("x")]);
+    assert!(run.records[0].is_err() && run.emitted.is_empty(), "the guest panics where it may not emit");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod bodies;
+mod frozen;
 mod hostile;
 mod load;
+mod reach;
 mod support;
+mod traces;
 mod worlds;

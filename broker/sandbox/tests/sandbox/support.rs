@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 
+use aws_lc_rs::agreement::{self, ECDH_P256};
 use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::record::{BlobId, BlobRef, Measured, Timestamp};
@@ -11,9 +12,12 @@ use hilum_core::{Attribute, Body, Digest, FlowName, Head, Label, Principal, Prin
 use hilum_plugin_build::Guests;
 use hilum_sandbox::services::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
 use hilum_sandbox::{
-    Chain, ChainContext, ChainError, Grants, Input, Limits, Plugin, Sandbox, Settings, StageSpec,
+    Chain, ChainContext, ChainError, Grants, Input, Limits, Plugin, Sandbox, Settings, Span, SpanStart,
+    StageSpec,
 };
 use serde_json::{Value, json};
+
+use crate::traces::Recorder;
 
 /// The component of each guest.
 static COMPONENTS: LazyLock<BTreeMap<&str, Vec<u8>>> = LazyLock::new(|| {
@@ -49,7 +53,7 @@ pub(crate) fn plugin(guest: &str) -> Arc<Plugin> {
 /// A stage of a guest.
 pub(crate) fn stage(guest: &str, config: Value) -> StageSpec {
     let grants = match guest {
-        "hostile" => vec!["log", "keys:research", "time", "random"],
+        "hostile" => vec!["log", "trace", "keys:research", "time", "random"],
         "counter" => vec!["state", "emit:counts", "metrics"],
         _ => vec![],
     };
@@ -145,6 +149,7 @@ pub(crate) struct Memory {
     pub(crate) blobs: Arc<Mutex<BTreeMap<BlobId, Vec<u8>>>>,
     pub(crate) state: Mutex<BTreeMap<String, Versioned>>,
     pub(crate) counters: Mutex<BTreeMap<String, u64>>,
+    pub(crate) traces: Recorder,
     /// Whether blobs cannot be read or written.
     pub(crate) broken: std::sync::atomic::AtomicBool,
 }
@@ -206,8 +211,18 @@ impl Services for Memory {
         self.blobs.lock().unwrap().remove(&blob.id);
     }
 
-    fn recipient_keys(&self, _: &str) -> Result<Vec<RecipientKey>, ServiceError> {
-        Ok(Vec::new())
+    fn recipient_keys(&self, name: &str) -> Result<Vec<RecipientKey>, ServiceError> {
+        let key = || {
+            RecipientKey::new(
+                agreement::PrivateKey::generate(&ECDH_P256).ok()?.compute_public_key().ok()?.as_ref(),
+            )
+            .ok()
+        };
+        Ok((name == "gp").then(key).flatten().into_iter().collect())
+    }
+
+    fn span(&self, start: SpanStart<'_>) -> Option<Box<dyn Span>> {
+        Some(self.traces.begin(start))
     }
 
     fn secret(&self, name: &str) -> Result<Option<Arc<[u8]>>, ServiceError> {

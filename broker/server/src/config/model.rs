@@ -190,6 +190,8 @@ pub enum HostGrant {
     Log,
     /// `metrics`: count and sample.
     Metrics,
+    /// `trace`: spans inside the records' traces.
+    Trace,
     /// `time`: read the clock.
     Time,
     /// `random`: draw random octets.

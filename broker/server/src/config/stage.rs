@@ -136,6 +136,7 @@ fn read_grant(text: &At<String>, hospital: &Hospital, sink: &Sink) -> Option<Hos
     match (interface, object) {
         ("log", None) => Some(HostGrant::Log),
         ("metrics", None) => Some(HostGrant::Metrics),
+        ("trace", None) => Some(HostGrant::Trace),
         ("time", None) => Some(HostGrant::Time),
         ("random", None) => Some(HostGrant::Random),
         ("state", None) => Some(HostGrant::State),
@@ -153,7 +154,7 @@ fn read_grant(text: &At<String>, hospital: &Hospital, sink: &Sink) -> Option<Hos
         },
         _ => {
             let what = format!("there is nothing to grant called `{}`", text.value);
-            let help = "grants are `log`, `metrics`, `time`, `random`, `state`, `keys:KEY`, \
+            let help = "grants are `log`, `metrics`, `trace`, `time`, `random`, `state`, `keys:KEY`, \
                         `recipient:PRINCIPAL_OR_STAKEHOLDER` and `emit:FLOW`";
             sink.report(text.problem(what, help));
             None

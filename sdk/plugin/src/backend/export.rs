@@ -21,9 +21,9 @@ pub mod bindings {
         inline: "
             package hilum:guest;
             world imports {
-                include hilum:plugin/capabilities@1.0.0;
-                import hilum:plugin/state@1.0.0;
-                import hilum:plugin/emit@1.0.0;
+                include hilum:plugin/capabilities@1.1.0;
+                import hilum:plugin/state@1.1.0;
+                import hilum:plugin/emit@1.1.0;
             }
         ",
         world: "hilum:guest/imports",
@@ -41,7 +41,7 @@ pub mod describe {
         inline: "
             package hilum:guest;
             world describe-exports {
-                export hilum:plugin/plugin@1.0.0;
+                export hilum:plugin/plugin@1.1.0;
             }
         ",
         world: "hilum:guest/describe-exports",
@@ -49,7 +49,7 @@ pub mod describe {
         pub_export_macro: true,
         export_macro_name: "export_describe_interface",
         default_bindings_module: "::hilum_plugin::export::describe",
-        with: { "hilum:plugin/types@1.0.0": crate::export::bindings::hilum::plugin::types },
+        with: { "hilum:plugin/types@1.1.0": crate::export::bindings::hilum::plugin::types },
     });
 }
 
@@ -61,7 +61,7 @@ pub mod transform {
         inline: "
             package hilum:guest;
             world transform-exports {
-                export hilum:plugin/transformer@1.0.0;
+                export hilum:plugin/transformer@1.1.0;
             }
         ",
         world: "hilum:guest/transform-exports",
@@ -69,7 +69,7 @@ pub mod transform {
         pub_export_macro: true,
         export_macro_name: "export_transform_interface",
         default_bindings_module: "::hilum_plugin::export::transform",
-        with: { "hilum:plugin/types@1.0.0": crate::export::bindings::hilum::plugin::types },
+        with: { "hilum:plugin/types@1.1.0": crate::export::bindings::hilum::plugin::types },
     });
 }
 
@@ -81,7 +81,7 @@ pub mod authorize {
         inline: "
             package hilum:guest;
             world authorize-exports {
-                export hilum:plugin/authorizer@1.0.0;
+                export hilum:plugin/authorizer@1.1.0;
             }
         ",
         world: "hilum:guest/authorize-exports",
@@ -89,7 +89,7 @@ pub mod authorize {
         pub_export_macro: true,
         export_macro_name: "export_authorize_interface",
         default_bindings_module: "::hilum_plugin::export::authorize",
-        with: { "hilum:plugin/types@1.0.0": crate::export::bindings::hilum::plugin::types },
+        with: { "hilum:plugin/types@1.1.0": crate::export::bindings::hilum::plugin::types },
     });
 }
 
@@ -101,7 +101,7 @@ pub mod observe {
         inline: "
             package hilum:guest;
             world observe-exports {
-                export hilum:plugin/observer@1.0.0;
+                export hilum:plugin/observer@1.1.0;
             }
         ",
         world: "hilum:guest/observe-exports",
@@ -109,7 +109,7 @@ pub mod observe {
         pub_export_macro: true,
         export_macro_name: "export_observe_interface",
         default_bindings_module: "::hilum_plugin::export::observe",
-        with: { "hilum:plugin/types@1.0.0": crate::export::bindings::hilum::plugin::types },
+        with: { "hilum:plugin/types@1.1.0": crate::export::bindings::hilum::plugin::types },
     });
 }
 

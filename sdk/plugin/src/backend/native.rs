@@ -7,6 +7,7 @@ use crate::log::Level;
 use crate::record::Draft;
 use crate::state::{StateError, Versioned};
 use crate::testing::current;
+use crate::trace::Value;
 
 /// A body in memory.
 #[derive(Debug)]
@@ -103,6 +104,43 @@ pub(crate) fn seal_body(
 
 pub(crate) fn pseudonyms(key: &str, domain: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {
     current(|host| host.pseudonyms(key, domain, values))
+}
+
+pub(crate) fn macs(key: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {
+    current(|host| host.macs(key, values))
+}
+
+pub(crate) fn date_shifts(
+    key: &str,
+    domain: &str,
+    values: &[Vec<u8>],
+    max_days: u32,
+) -> Result<Vec<i32>, KeyError> {
+    current(|host| host.date_shifts(key, domain, values, max_days))
+}
+
+/// A span of the thread's host, by its number.
+#[derive(Debug)]
+pub(crate) struct Span(Option<usize>);
+
+impl Span {
+    pub(crate) fn new(name: &str) -> Self {
+        Self(current(|host| host.begin_span(name)))
+    }
+
+    pub(crate) fn set(&mut self, name: &str, to: Value) {
+        if let Some(number) = self.0 {
+            current(|host| host.set_span(number, name, to));
+        }
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        if let Some(number) = self.0 {
+            current(|host| host.end_span(number));
+        }
+    }
 }
 
 pub(crate) fn state_get(key: &str) -> Result<Option<Versioned>, StateError> {

@@ -7,6 +7,7 @@ use crate::keys::KeyError;
 use crate::log::Level;
 use crate::record::Draft;
 use crate::state::{StateError, Versioned};
+use crate::trace::Value;
 
 /// A body that the host reads for us.
 pub(crate) struct Reader(pub(crate) host::types::BodyReader);
@@ -43,6 +44,24 @@ impl Writer {
 
     pub(crate) fn finish(self) -> Result<Reader, BodyError> {
         Ok(host::types::BodyWriter::finish(self.0).map(Reader)?)
+    }
+}
+
+/// A span that the host keeps for us; it ends when it is dropped.
+pub(crate) struct Span(host::trace::Span);
+
+impl Span {
+    pub(crate) fn new(name: &str) -> Self {
+        Self(host::trace::Span::new(name))
+    }
+
+    pub(crate) fn set(&mut self, name: &str, to: Value) {
+        let to = match to {
+            Value::Count(count) => host::trace::Value::Count(count),
+            Value::Measure(measure) => host::trace::Value::Measure(measure),
+            Value::Flag(flag) => host::trace::Value::Flag(flag),
+        };
+        self.0.set(name, to);
     }
 }
 
@@ -118,9 +137,25 @@ pub(crate) fn seal_body(recipients: &[String], associated: &[u8], plain: Reader)
 }
 
 pub(crate) fn pseudonyms(key: &str, domain: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {
-    let short = |_| KeyError::Other("the host gave a pseudonym that has not 32 octets".into());
-    let pseudonyms = host::keys::pseudonyms(key, domain, values)?;
-    pseudonyms.into_iter().map(|pseudonym| pseudonym.try_into().map_err(short)).collect()
+    digests(host::keys::pseudonyms(key, domain, values)?)
+}
+
+pub(crate) fn macs(key: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {
+    digests(host::keys::mac(key, values)?)
+}
+
+fn digests(of: Vec<Vec<u8>>) -> Result<Vec<[u8; 32]>, KeyError> {
+    let short = |_| KeyError::Other("the host gave something that has not 32 octets".into());
+    of.into_iter().map(|octets| octets.try_into().map_err(short)).collect()
+}
+
+pub(crate) fn date_shifts(
+    key: &str,
+    domain: &str,
+    values: &[Vec<u8>],
+    max_days: u32,
+) -> Result<Vec<i32>, KeyError> {
+    Ok(host::keys::date_shift(key, domain, values, max_days)?)
 }
 
 pub(crate) fn state_get(key: &str) -> Result<Option<Versioned>, StateError> {

@@ -5,7 +5,8 @@ use std::io::Read;
 use super::{message, take, with};
 use crate::keys::KeyError;
 use crate::state::StateError;
-use crate::{BodyReader, BodyWriter, Draft, emit, keys, state};
+use crate::trace::Value;
+use crate::{BodyReader, BodyWriter, Draft, emit, keys, state, trace};
 
 #[test]
 fn pseudonyms_depend_on_key_domain_and_value() {
@@ -16,6 +17,35 @@ fn pseudonyms_depend_on_key_domain_and_value() {
     assert_ne!(one, keys::pseudonym("other", "uid", b"1.2.3").unwrap());
     with(|host| host.denied.insert("research".into()));
     assert_eq!(keys::pseudonym("research", "uid", b"1.2.3"), Err(KeyError::NotGranted("research".into())));
+}
+
+/// The same vectors as in the sandbox, computed with Python's `hmac`: a secret is its own name here.
+#[test]
+fn codes_and_date_shifts_are_those_of_the_broker() {
+    let code = keys::mac("key", b"1.2.3").unwrap();
+    assert_eq!(code[..8], [0x95, 0xd8, 0x61, 0xd4, 0x4c, 0x5d, 0x76, 0x43]);
+    assert_ne!(code, keys::pseudonym("key", "", b"1.2.3").unwrap());
+    let values: Vec<Vec<u8>> = (0..4).map(|n| n.to_string().into_bytes()).collect();
+    assert_eq!(keys::date_shifts("key", "patient", &values, 365).unwrap(), [-195, 19, 199, -183]);
+    assert_eq!(keys::date_shift("key", "other", b"0", 365), Ok(-227));
+    assert!(keys::date_shift("key", "patient", b"0", 0).is_err());
+    with(|host| host.denied.insert("key".into()));
+    assert_eq!(keys::mac("key", b""), Err(KeyError::NotGranted("key".into())));
+}
+
+#[test]
+fn spans_nest_and_have_numbers() {
+    let mut outer = trace::span("clean");
+    outer.count("octets", 7);
+    outer.measure("ratio", f64::NAN);
+    trace::within("inner", || trace::span("Not A Name").flag("lost", true));
+    outer.flag("changed", true);
+    drop(outer);
+    let spans = take().spans;
+    let seen: Vec<_> = spans.iter().map(|span| (span.name.as_str(), span.within, span.ended)).collect();
+    assert_eq!(seen, [("clean", None, true), ("inner", Some(0), true)]);
+    let values: Vec<_> = spans[0].values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    assert_eq!(values, [("changed", Value::Flag(true)), ("octets", Value::Count(7))]);
 }
 
 #[test]

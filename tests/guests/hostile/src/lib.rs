@@ -5,9 +5,11 @@ use std::hint::black_box;
 
 use hilum_plugin::{
     Attribute, BodyWriter, ConfigError, Context, Description, Draft, Message, Outcome, Refusal, Transform,
-    keys, log, random, time,
+    keys, log, random, time, trace,
 };
 use serde::Deserialize;
+
+mod reach;
 
 /// The plugin.
 pub struct Hostile(Behaviour);
@@ -50,9 +52,11 @@ pub enum Behaviour {
     TooFew,
     /// Logs without end.
     LogForever,
-    /// Asks the host for the time of day through `std`, which is not linked.
-    Wasi,
-    /// Uses a key and two more interfaces.
+    /// Asks for something of the machine through `std`.
+    Reach(reach::Reach),
+    /// Begins spans, tells values, and logs.
+    Trace,
+    /// Uses a key in three ways, and two more interfaces.
     Keys,
     /// Fails in its configuration.
     Misconfigured,
@@ -68,7 +72,7 @@ const SCHEMA: &str = r#"{
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
     "required": ["behaviour"],
-    "properties": { "behaviour": { "type": "string", "minLength": 1 } },
+    "properties": { "behaviour": { "type": ["string", "object"], "minLength": 1 } },
     "additionalProperties": false
 }"#;
 
@@ -119,6 +123,7 @@ fn behave(behaviour: Behaviour, message: Message) -> Outcome {
             Outcome::Pass
         }
         Behaviour::Keys => pseudonymise(message),
+        Behaviour::Trace => traced(message),
         _ => misbehave(behaviour, message),
     }
 }
@@ -147,12 +152,42 @@ fn misbehave(behaviour: Behaviour, message: Message) -> Outcome {
         Behaviour::LogForever => loop {
             log::info("x".repeat(100_000));
         },
-        Behaviour::Wasi => {
-            black_box(std::time::SystemTime::now());
-            Outcome::Pass
-        }
+        Behaviour::Reach(what) => reach::reach(what),
         _ => std::process::abort(),
     }
+}
+
+/// Two spans, one in the other, and everything about them that is not taken, with the record's body in it.
+fn traced(message: Message) -> Outcome {
+    let told = match &message.body {
+        hilum_plugin::Body::Inline(octets) => String::from_utf8_lossy(octets).to_uppercase(),
+        hilum_plugin::Body::Large(_) => String::new(),
+    };
+    let kept = {
+        let mut outer = trace::span("clean");
+        outer.count("octets", message.body.size());
+        outer.measure("ratio", 0.5);
+        outer.measure("nothing", f64::INFINITY);
+        outer.flag("changed", false);
+        outer.flag("changed", true);
+        outer.count(&told, 1);
+        log::warn(format!("within the outer: {told}"));
+        trace::within("find", || log::info("within the inner"));
+        let nameless = trace::span(&told);
+        let kept = trace::span("kept");
+        drop(outer);
+        drop(nameless);
+        kept
+    };
+    log::error("after all");
+    drop(kept);
+    if message.head.attribute("many").is_some() {
+        for n in 0..100 {
+            // Open all at once, so that the last one is not only one name too many but deep.
+            std::mem::forget(trace::span(&format!("step-{n}")));
+        }
+    }
+    Outcome::Pass
 }
 
 fn reverse(message: Message) -> Outcome {
@@ -201,8 +236,14 @@ fn append(message: Message) -> Outcome {
 
 fn pseudonymise(message: Message) -> Outcome {
     log::info(format!("at {} with {} random octets", time::now(), random::octets(8).len()));
-    match keys::pseudonym("research", "test", b"value") {
-        Ok(pseudonym) => Draft::of(message.head, pseudonym.to_vec()).into(),
+    let made = || {
+        let mut made = keys::pseudonym("research", "test", b"value")?.to_vec();
+        made.extend(keys::mac("research", b"value")?);
+        made.extend(keys::date_shift("research", "test", b"value", 365)?.to_be_bytes());
+        Ok::<_, keys::KeyError>(made)
+    };
+    match made() {
+        Ok(made) => Draft::of(message.head, made).into(),
         Err(error) => Refusal::new("key", error).into(),
     }
 }
