@@ -16,6 +16,7 @@ mod host;
 mod inspect;
 mod run;
 mod setup;
+mod spans;
 
 /// What `hilum plugin` is given.
 #[derive(Debug, clap::Args)]

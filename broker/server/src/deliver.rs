@@ -21,7 +21,7 @@ mod state;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use hilum_core::audit::{Action, Event};
 use hilum_core::delivery::{Claim, Counts, Deliveries, Progress, ReaderId};
@@ -30,7 +30,7 @@ use hilum_core::policy::ReadPermit;
 use hilum_core::quarantine::{Cause, Quarantined};
 use hilum_core::record::{BlobId, Body, ChainRun, Delivered, Stored};
 use hilum_core::wire::{Credit, record_octets};
-use hilum_core::{FlowName, LogName, Offset, Principal, ReasonCode, SubscriptionName, limits};
+use hilum_core::{FlowName, Head, LogName, Offset, Principal, ReasonCode, SubscriptionName, limits};
 use hilum_sandbox::{BatchRun, Chain, ChainError, Failure, Input, Ran};
 use hilum_store::{AppendError, Durability, MetaError, ReadError};
 use parking_lot::Mutex;
@@ -396,17 +396,17 @@ impl Outlet {
     async fn judge(&self, chain: Arc<Chain>, stored: Vec<Stored>) -> Result<Vec<Judged>, OutletError> {
         let (flow, subscription) = (self.flow.clone(), self.subscription.clone());
         if chain.plan().stages().is_empty() || stored.is_empty() {
-            let judged = judge(&chain, stored, &flow, &subscription, |chain, stored| {
+            let judged = judge(&chain, stored, &flow, &subscription, |chain, stored, _| {
                 stored.iter().map(|record| Ok(untouched(chain, record))).collect()
             });
             return Ok(judged);
         }
         let (started, shared) = (Instant::now(), self.shared.clone());
         let work = move || {
-            judge(&chain, stored, &flow, &subscription, |chain, stored| {
+            judge(&chain, stored, &flow, &subscription, |chain, stored, spans| {
                 // The configuration lets no egress stage emit.
                 let BatchRun { records, emitted: _ } =
-                    guarded::run(chain, stored.len(), |at| input(&stored[at]));
+                    guarded::run(chain, stored.len(), |at| input(&stored[at], spans[at].as_ref()));
                 shared.instruments.stages(&flow, Some(&subscription), chain.plan(), &records);
                 records
             })
@@ -607,27 +607,24 @@ fn judge(
     stored: Vec<Stored>,
     flow: &FlowName,
     subscription: &SubscriptionName,
-    run: impl FnOnce(&Chain, &[Stored]) -> Vec<Result<Ran, Failure>>,
+    run: impl FnOnce(&Chain, &[Stored], &[Option<DeliverySpan>]) -> Vec<Result<Ran, Failure>>,
 ) -> Vec<Judged> {
-    let started = SystemTime::now();
-    let results = run(chain, &stored);
-    let ended = SystemTime::now();
+    let begin =
+        |stored: &Stored| DeliverySpan::begin(flow, subscription, stored.envelope().head.trace.as_ref());
+    let spans: Vec<_> = stored.iter().map(begin).collect();
+    let results = run(chain, &stored, &spans);
     guarded::report_failures(chain, flow, Some(subscription), &results);
     assert_eq!(results.len(), stored.len(), "a chain answers for each record");
-    let judged = |(stored, result): (Stored, Result<Ran, Failure>)| {
-        let span = DeliverySpan::begin(flow, subscription, stored.envelope().head.trace.as_ref());
-        if let Some(span) = &span {
-            span.chain(chain.plan(), result.as_ref().ok(), started, ended);
-        }
-        Judged { stored, result, span }
-    };
-    stored.into_iter().zip(results).map(judged).collect()
+    let judged = stored.into_iter().zip(results).zip(spans);
+    judged.map(|((stored, result), span)| Judged { stored, result, span }).collect()
 }
 
-fn input(stored: &Stored) -> Input {
+fn input(stored: &Stored, span: Option<&DeliverySpan>) -> Input {
     let envelope = stored.envelope();
+    // The stages' spans are below the delivery's, and there are none without it.
+    let trace = span.map(DeliverySpan::context);
     Input {
-        head: envelope.head.clone(),
+        head: Head { trace, ..envelope.head.clone() },
         source: envelope.principal.clone(),
         offset: Some(stored.offset()),
         body: stored.measured(),

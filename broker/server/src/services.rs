@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::record::{BlobRef, Timestamp};
 use hilum_core::{Digest, FlowName, LogName, PrincipalId, StageName, SubscriptionName};
-use hilum_sandbox::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
+use hilum_sandbox::{BlobSink, ServiceError, Services, Span, SpanStart, StateChange, StateError, Versioned};
 use hilum_store::{BlobWriter, MetaError};
 use parking_lot::Mutex;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -20,6 +20,7 @@ use crate::broker::Shared;
 use crate::clock::Clock;
 use crate::config::{Hospital, HostGrant};
 use crate::provision::{CredentialError, read_certificates, read_secret};
+use crate::telemetry;
 
 /// Keys of state that one stage may have.
 const STATE_KEYS_MAX: usize = 4096;
@@ -244,6 +245,10 @@ impl Services for ChainServices {
         if self.knows_metric(stage, counter) {
             self.shared().instruments.plugin_count(flow, stage, counter, value);
         }
+    }
+
+    fn span(&self, start: SpanStart<'_>) -> Option<Box<dyn Span>> {
+        telemetry::inner_span(start)
     }
 
     fn sample(&self, flow: &FlowName, stage: &StageName, histogram: &str, value: f64) {

@@ -27,6 +27,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::EnvFilter;
 
 pub use instruments::Instruments;
+pub(crate) use spans::inner as inner_span;
 pub use spans::{DeliverySpan, RecordSpan};
 
 /// Targets that stay at `info`, whatever `RUST_LOG` says of everything.

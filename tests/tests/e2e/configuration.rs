@@ -33,7 +33,7 @@ async fn a_plugin_that_is_none_stops_the_start_and_costs_nothing() {
     let plugin = hospital.file("plugins/access.wasm");
     let good = fs::read(&plugin).unwrap();
     let half = good[..good.len() / 2].to_vec();
-    let newer = replaced(&good, "hilum:plugin/authorizer@1.0.0", "hilum:plugin/authorizer@2.0.0");
+    let newer = replaced(&good, "hilum:plugin/authorizer@1.1.0", "hilum:plugin/authorizer@2.0.0");
     for bad in [b"not WebAssembly".to_vec(), EMPTY_COMPONENT.to_vec(), half, newer] {
         fs::write(&plugin, &bad).unwrap();
         let said = Broker::try_start(hospital.path()).err().expect("the broker started");

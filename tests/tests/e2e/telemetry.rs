@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hilum_client::Record;
 use hilum_core::record::TraceContext;
-use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription};
+use hilum_plugin_build::Guests;
+use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription, workspace};
 use mock_collector::{MockCollector, MockServer, ServerHandle};
 
-use crate::support::{name, next, subscribe};
+use crate::support::{name, next, says, subscribe};
 
 /// What no attribute may hold.
 const PLANTED: &str = "ZEBEDIAHCANARY";
@@ -18,6 +19,9 @@ const TRACE: TraceContext = TraceContext { trace: [0xab; 16], span: [0xcd; 8], f
 /// A span, as far as it matters here.
 #[derive(Debug)]
 struct Seen {
+    begun: u64,
+    ended: u64,
+    events: Vec<String>,
     id: Vec<u8>,
     parent: Vec<u8>,
     attributes: BTreeMap<String, String>,
@@ -38,8 +42,12 @@ async fn a_records_trace_goes_from_its_publisher_to_its_reader() {
 /// it has. Gives the trace that the reader of the first goes on with.
 async fn carry_a_record(collector: &ServerHandle) -> TraceContext {
     let subscription = Subscription::all().egress(Stage::open("last"));
-    let flow = Flow::new("records").ingress(Stage::open("first")).ingress(Stage::open("second"));
+    let traced = Stage::new("traced", "encrypt")
+        .with("grants = [\"log\", \"trace\", \"keys:research\", \"time\", \"random\"]\nconfig.behaviour = \"trace\"");
+    let flow =
+        Flow::new("records").ingress(Stage::open("first")).ingress(Stage::open("second")).ingress(traced);
     let hospital = Hospital::new(&[flow.subscription(subscription)]);
+    install_traced(&hospital);
     let endpoint = format!("http://{}", collector.addr());
     let environment =
         [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
@@ -63,7 +71,36 @@ async fn carry_a_record(collector: &ServerHandle) -> TraceContext {
     subscription.close().await.unwrap();
     let (in_good_order, log) = broker.stop();
     assert!(in_good_order, "{log}");
+    check_log(&log);
     delivered
+}
+
+/// A plugin for the sandbox's tests, which begins spans and logs; it gives away the body where it can.
+fn install_traced(hospital: &Hospital) {
+    let root = workspace();
+    let target = root.join("target/plugins");
+    let built =
+        Guests::new(root, target).build(&["hilum-guest-hostile"]).unwrap_or_else(|error| panic!("{error}"));
+    std::fs::copy(&built[0], hospital.file("plugins/encrypt.wasm")).unwrap();
+}
+
+/// What a plugin logs says where it comes from, and which span of which trace it belongs to.
+fn check_log(log: &str) {
+    let traced = |line: &&str| line.contains("within the inner");
+    let lines: Vec<&str> = log.lines().filter(traced).collect();
+    assert_eq!(lines.len(), 2, "one for each record: {log}");
+    let (mut with, mut without) = (0, 0);
+    for line in lines {
+        says(line, &["flow=records", "stage=traced", "plugin=\"hostile\"", "version=\"0.1.0\""]);
+        let trace = "ab".repeat(16);
+        if line.contains(&format!("trace_id={trace}")) && line.contains("span_id=") {
+            with += 1;
+        } else {
+            assert!(!line.contains("trace_id"), "{line}");
+            without += 1;
+        }
+    }
+    assert_eq!((with, without), (1, 1), "the one that is sampled and the one that is not: {log}");
 }
 
 fn check_spans(collector: &MockCollector, delivered: TraceContext) {
@@ -74,23 +111,44 @@ fn check_spans(collector: &MockCollector, delivered: TraceContext) {
         let span = span.span();
         let attributes = span.attributes.iter().map(|a| (a.key.clone(), format!("{:?}", a.value))).collect();
         let (id, parent) = (span.span_id.clone(), span.parent_span_id.clone());
+        let (begun, ended) = (span.start_time_unix_nano, span.end_time_unix_nano);
+        let events = span.events.iter().map(|event| event.name.clone()).collect();
         assert_eq!(span.trace_id, TRACE.trace, "{} is in another trace", span.name);
-        let twice = spans.insert(span.name.clone(), Seen { id, parent, attributes });
+        let twice = spans.insert(span.name.clone(), Seen { begun, ended, events, id, parent, attributes });
         assert!(twice.is_none(), "{} is there twice", span.name);
     }
     let names: Vec<&str> = spans.keys().map(String::as_str).collect();
-    let expected =
-        ["append records", "deliver records", "publish records", "stage first", "stage last", "stage second"];
+    let expected = [
+        "append records",
+        "clean",
+        "deliver records",
+        "find",
+        "kept",
+        "publish records",
+        "stage first",
+        "stage last",
+        "stage second",
+        "stage traced",
+    ];
     assert_eq!(names, expected);
     let (publish, deliver) = (&spans["publish records"], &spans["deliver records"]);
     assert_eq!(publish.parent, TRACE.span, "the publisher's own span is the parent");
     assert_eq!(deliver.parent, publish.id, "the record was stored with the context of its ingest");
     assert_eq!(deliver.id, delivered.span, "the reader goes on from the delivery");
-    for (child, parent) in [("stage first", publish), ("stage second", publish), ("append records", publish)]
-    {
+    for (child, parent) in [
+        ("stage first", publish),
+        ("stage second", publish),
+        ("stage traced", publish),
+        ("append records", publish),
+        ("stage last", deliver),
+        ("clean", &spans["stage traced"]),
+        ("find", &spans["clean"]),
+        ("kept", &spans["clean"]),
+    ] {
         assert_eq!(spans[child].parent, parent.id, "{child}");
     }
-    assert_eq!(spans["stage last"].parent, deliver.id);
+    check_times(&spans);
+    check_plugins(&spans);
     let says = |span: &str, attribute: &str, value: &str| {
         let found = spans[span].attributes.get(attribute);
         assert!(found.is_some_and(|found| found.contains(value)), "{span}: {attribute} is {found:?}");
@@ -105,8 +163,54 @@ fn check_spans(collector: &MockCollector, delivered: TraceContext) {
     says("publish records", "messaging.message.body.size", &PLANTED.len().to_string());
     says("publish records", "messaging.message.id", "0");
     says("deliver records", "messaging.consumer.group.name", "all");
-    says("stage first", "hilum.plugin.name", "access");
-    says("stage first", "hilum.stage.outcome", "passed");
+}
+
+/// Each stage and each part of it has a time of its own, one after the other and one within the other.
+fn check_times(spans: &BTreeMap<String, Seen>) {
+    for (before, after) in [
+        ("stage first", "stage second"),
+        ("stage second", "stage traced"),
+        ("stage traced", "append records"),
+    ] {
+        assert!(spans[before].ended <= spans[after].begun, "{before}, then {after}");
+    }
+    for (inner, outer) in [("stage last", "deliver records"), ("clean", "stage traced"), ("find", "clean")] {
+        assert!(
+            spans[outer].begun <= spans[inner].begun && spans[inner].ended <= spans[outer].ended,
+            "{inner}"
+        );
+    }
+    assert!(spans["kept"].ended > spans["clean"].ended, "it was kept for longer than the one around it");
+}
+
+/// What is told of plugins, and what they tell themselves: words of the broker, and numbers.
+fn check_plugins(spans: &BTreeMap<String, Seen>) {
+    let says = |span: &str, attribute: &str, value: &str| {
+        let found = spans[span].attributes.get(attribute);
+        assert!(found.is_some_and(|found| found.contains(value)), "{span}: {attribute} is {found:?}");
+    };
+    let octets = PLANTED.len().to_string();
+    for (stage, plugin) in [("first", "access"), ("traced", "hostile")] {
+        let span = format!("stage {stage}");
+        says(&span, "hilum.stage.name", stage);
+        says(&span, "hilum.plugin.name", plugin);
+        says(&span, "hilum.plugin.version", "0.1.0");
+        assert_eq!(
+            spans[&span].attributes["hilum.plugin.digest"].matches(|c: char| c.is_ascii_hexdigit()).count()
+                / 64,
+            1
+        );
+        says(&span, "hilum.stage.outcome", "passed");
+        says(&span, "hilum.stage.size.in", &octets);
+        says(&span, "hilum.stage.size.out", &octets);
+        says(&span, "hilum.stage.batch.records", "");
+    }
+    says("clean", "hilum.plugin.value.octets", &octets);
+    says("clean", "hilum.plugin.value.changed", "true");
+    assert_eq!(spans["clean"].attributes.len(), 3, "{:?}", spans["clean"]);
+    for span in ["clean", "find", "kept"] {
+        assert_eq!(spans[span].events, ["log"], "{span}");
+    }
 }
 
 fn check_metrics(collector: &MockCollector) {

@@ -16,8 +16,10 @@ use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::digest::Hasher;
 use hilum_core::record::{BlobId, BlobRef, Timestamp};
 use hilum_core::{FlowName, PrincipalId, StageName};
-use hilum_sandbox::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
+use hilum_sandbox::{BlobSink, ServiceError, Services, Span, SpanStart, StateChange, StateError, Versioned};
 use tempfile::TempDir;
+
+use super::spans::Spans;
 
 /// The services of one run.
 pub(super) struct Host {
@@ -26,6 +28,8 @@ pub(super) struct Host {
     secrets: Mutex<BTreeMap<String, Arc<[u8]>>>,
     recipients: Mutex<BTreeMap<String, RecipientKey>>,
     state: Mutex<BTreeMap<String, Versioned>>,
+    /// What was traced, where that was asked for.
+    pub(super) spans: Spans,
 }
 
 impl Host {
@@ -36,6 +40,7 @@ impl Host {
             secrets: Mutex::default(),
             recipients: Mutex::default(),
             state: Mutex::default(),
+            spans: Spans::default(),
         })
     }
 
@@ -146,6 +151,10 @@ impl Services for Host {
 
     fn sample(&self, _: &FlowName, _: &StageName, histogram: &str, value: f64) {
         tracing::debug!(histogram, value, "metric");
+    }
+
+    fn span(&self, start: SpanStart<'_>) -> Option<Box<dyn Span>> {
+        Some(self.spans.begin(start))
     }
 
     fn now(&self) -> Timestamp {

@@ -11,6 +11,7 @@ use hilum_sandbox::{BatchRun, Emission, Failure as RunFailure, Services as _};
 
 use super::host::Host;
 use super::setup::Setup;
+use super::spans;
 use crate::output::{Exit, Failure};
 
 /// What `hilum plugin run` is given.
@@ -27,10 +28,13 @@ Exit code 0 if the body passed or was replaced, 3 if the plugin refused it, 1 if
 
 Examples:
   hilum plugin run deidentify --content-type application/dicom < scan.dcm > clean.dcm
-  hilum plugin run ./mine.wasm --config mine.json --content-type text/plain < in > out")]
+  hilum plugin run ./mine.wasm --config mine.json --content-type text/plain --trace < in > out")]
 pub(super) struct Args {
     #[command(flatten)]
     setup: Setup,
+    /// Show how long the stage took, and the spans that the plugin begins
+    #[arg(long)]
+    trace: bool,
 }
 
 /// Runs standard input through the plugin.
@@ -52,8 +56,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn run_on(args: &Args, host: &Arc<Host>, from: &mut dyn Read, to: &mut dyn Write) -> anyhow::Result<Exit> {
     let (chain, _) = args.setup.chain(host)?;
-    let input = args.setup.input(host, from)?;
-    finish(host, chain.run(vec![input]), to)
+    let mut input = args.setup.input(host, from)?;
+    input.head.trace = args.trace.then_some(spans::RUN);
+    let run = chain.run(vec![input]);
+    host.spans.lines().iter().for_each(|line| eprintln!("span: {line}"));
+    finish(host, run, to)
 }
 
 fn finish(host: &Host, run: BatchRun, to: &mut dyn Write) -> anyhow::Result<Exit> {
@@ -118,7 +125,7 @@ mod tests {
     use super::*;
 
     fn args(component: &str, content_type: &str) -> Args {
-        Args { setup: Setup::new(component, content_type) }
+        Args { setup: Setup::new(component, content_type), trace: false }
     }
 
     fn run_plugin(args: &Args, body: &[u8]) -> (anyhow::Result<Exit>, Vec<u8>) {
@@ -156,6 +163,6 @@ mod tests {
         let mut args = args("deidentify", "application/dicom");
         args.setup.grants = vec!["log".into()];
         let error = run_plugin(&args, b"").0.unwrap_err().to_string();
-        assert!(error.contains("hilum:plugin/keys@1.0.0") && error.contains("keys:NAME"), "{error}");
+        assert!(error.contains("hilum:plugin/keys@1.1.0") && error.contains("keys:NAME"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 mod batch;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use hilum_core::chain::World;
 use hilum_core::name::FlowName;
@@ -235,8 +235,10 @@ fn gather(first: Submission, submitted: &mut mpsc::Receiver<Submission>) -> Vec<
 
 fn input(item: &Item) -> Input {
     let record = &item.record;
+    // The stages' spans are below the record's, and there are none without it.
+    let trace = item.span.as_ref().map(RecordSpan::context);
     Input {
-        head: record.head().clone(),
+        head: Head { trace, ..record.head().clone() },
         source: record.principal().clone(),
         offset: None,
         body: record.body().clone(),
@@ -261,16 +263,11 @@ fn seal_group(
         origins.extend(submission.items.iter().map(|_| submission.origin));
         items.extend(submission.items);
     }
-    let started = SystemTime::now();
     let BatchRun { records: results, emitted } = run(chain, &items);
-    let (ended, now) = (SystemTime::now(), clock.now());
+    let now = clock.now();
     assert_eq!(results.len(), items.len(), "a chain answers for each record");
-    let mut ran = items.into_iter().zip(origins).zip(results).map(|((item, origin), result)| {
-        if let Some(span) = &item.span {
-            span.chain(chain.plan(), result.as_ref().ok(), started, ended);
-        }
-        (item, origin, result)
-    });
+    let mut ran =
+        items.into_iter().zip(origins).zip(results).map(|((item, origin), result)| (item, origin, result));
     let mut processed: Vec<Processed> = replies
         .into_iter()
         .map(|(count, together, reply)| {

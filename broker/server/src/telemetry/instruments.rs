@@ -53,7 +53,7 @@ fn stage_name(stage: &StageName) -> KeyValue {
 }
 
 /// What a stage did, as spans and metrics call it.
-pub(super) fn outcome_name(outcome: StageOutcome) -> &'static str {
+fn outcome_name(outcome: StageOutcome) -> &'static str {
     match outcome {
         StageOutcome::Passed => "passed",
         StageOutcome::Annotated => "annotated",

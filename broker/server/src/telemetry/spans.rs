@@ -1,33 +1,36 @@
 //! Spans of single records, inside the trace that their publisher began.
 //!
 //! A record whose trace is not sampled costs nothing here. One that is gets a span for its ingest with a child for each
-//! stage and for the append, and one for each delivery. The record is stored with the ingest span's context and handed to
-//! the reader with the delivery span's, so that the reader's own spans join the same trace.
+//! stage and for the append, and one for each delivery. The sandbox begins those of stages when it calls them, and below them those of
+//! plugins. The record is stored with the ingest span's context and handed to the reader with the delivery span's, so that the
+//! reader's own spans join the same trace.
 
 use std::time::SystemTime;
 
-use hilum_core::chain::Plan;
 use hilum_core::record::TraceContext;
 use hilum_core::{FlowName, SubscriptionName};
-use hilum_sandbox::Ran;
+use hilum_sandbox::{SpanStart, SpanValue};
 use opentelemetry::global::{self, BoxedSpan};
 use opentelemetry::trace::{
     Span, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
     TraceState, Tracer,
 };
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::{Context, KeyValue, Value};
 
-use super::instruments::outcome_name;
 use crate::ingest::Settled;
 
-fn parent(trace: &TraceContext) -> Context {
-    Context::new().with_remote_span_context(SpanContext::new(
+fn remote(trace: &TraceContext) -> SpanContext {
+    SpanContext::new(
         TraceId::from_bytes(trace.trace),
         SpanId::from_bytes(trace.span),
         TraceFlags::new(trace.flags),
         true,
         TraceState::default(),
-    ))
+    )
+}
+
+fn parent(trace: &TraceContext) -> Context {
+    Context::new().with_remote_span_context(remote(trace))
 }
 
 fn context_of(span: &BoxedSpan) -> TraceContext {
@@ -58,23 +61,50 @@ fn messaging(flow: &FlowName, operation: &'static str) -> Vec<KeyValue> {
     ]
 }
 
-/// A span over the run of a chain with a child for each stage. Stages of a batch are not timed one by one for each
-/// record: the children share the run's time.
-fn chain_spans(under: &TraceContext, plan: &Plan, ran: Option<&Ran>, started: SystemTime, ended: SystemTime) {
-    for (index, stage) in plan.stages().iter().enumerate() {
-        let outcome =
-            ran.and_then(|ran| ran.run.receipt.outcomes.get(index)).map(|&outcome| outcome_name(outcome));
-        let builder = SpanBuilder::from_name(format!("stage {}", stage.name))
-            .with_kind(SpanKind::Internal)
-            .with_start_time(started)
-            .with_attributes([
-                KeyValue::new("hilum.stage.name", stage.name.to_string()),
-                KeyValue::new("hilum.plugin.name", stage.plugin.clone()),
-                KeyValue::new("hilum.plugin.version", stage.version.clone()),
-                KeyValue::new("hilum.plugin.digest", stage.component.to_string()),
-                KeyValue::new("hilum.stage.outcome", outcome.unwrap_or("stopped")),
-            ]);
-        global::tracer("hilum").build_with_context(builder, &parent(under)).end_with_timestamp(ended);
+/// A span of the sandbox: of a stage, or of something that a plugin does.
+struct Inner {
+    span: BoxedSpan,
+}
+
+/// Begins a span of the sandbox; none where nobody records it.
+pub(crate) fn inner(start: SpanStart<'_>) -> Option<Box<dyn hilum_sandbox::Span>> {
+    let SpanStart { under, name, link, values } = start;
+    let mut span = self::start(name, SpanKind::Internal, under, all(values))?;
+    if let Some(link) = link {
+        span.add_link(remote(&link), Vec::new());
+    }
+    Some(Box::new(Inner { span }))
+}
+
+impl hilum_sandbox::Span for Inner {
+    fn context(&self) -> TraceContext {
+        context_of(&self.span)
+    }
+
+    fn set(&mut self, name: String, value: SpanValue) {
+        self.span.set_attribute(KeyValue::new(name, attribute(value)));
+    }
+
+    fn event(&mut self, name: &'static str, values: Vec<(&'static str, SpanValue)>) {
+        self.span.add_event(name, all(values));
+    }
+
+    fn fail(&mut self, kind: &'static str) {
+        self.span.set_attribute(KeyValue::new("error.type", kind));
+        self.span.set_status(Status::error(kind));
+    }
+}
+
+fn all(values: Vec<(&'static str, SpanValue)>) -> Vec<KeyValue> {
+    values.into_iter().map(|(name, value)| KeyValue::new(name, attribute(value))).collect()
+}
+
+fn attribute(value: SpanValue) -> Value {
+    match value {
+        SpanValue::Text(text) => text.into(),
+        SpanValue::Count(count) => i64::try_from(count).unwrap_or(i64::MAX).into(),
+        SpanValue::Measure(measure) => measure.into(),
+        SpanValue::Flag(flag) => flag.into(),
     }
 }
 
@@ -100,11 +130,6 @@ impl RecordSpan {
     #[must_use]
     pub fn context(&self) -> TraceContext {
         context_of(&self.span)
-    }
-
-    /// The chain ran on the record.
-    pub fn chain(&self, plan: &Plan, ran: Option<&Ran>, started: SystemTime, ended: SystemTime) {
-        chain_spans(&self.context(), plan, ran, started, ended);
     }
 
     /// The record's group was appended.
@@ -158,11 +183,6 @@ impl DeliverySpan {
     #[must_use]
     pub fn context(&self) -> TraceContext {
         context_of(&self.span)
-    }
-
-    /// The chain ran on the record.
-    pub fn chain(&self, plan: &Plan, ran: Option<&Ran>, started: SystemTime, ended: SystemTime) {
-        chain_spans(&self.context(), plan, ran, started, ended);
     }
 
     /// The record is on its way to the reader, or was withheld for a reason, which has no words of a plugin.
