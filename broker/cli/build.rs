@@ -1,7 +1,11 @@
-//! Compiles the four bundled plugins, so that the binary carries them wherever it goes.
+//! Compiles the four bundled plugins, so that the binary carries them wherever it goes, and gathers what a plugin is written
+//! with, so that it carries that too.
 
 use std::path::Path;
 use std::{env, fs};
+
+#[path = "build/sdk.rs"]
+mod sdk;
 
 /// Names in configurations, and the packages that they come from.
 const PLUGINS: [(&str, &str); 4] = [
@@ -12,6 +16,7 @@ const PLUGINS: [(&str, &str); 4] = [
 ];
 
 fn main() {
+    sdk::embed(Path::new("../.."));
     let mut guests = hilum_plugin_build::Guests::in_build_script("../..");
     for (name, _) in PLUGINS {
         guests = guests.watch(&format!("plugins/{name}"));

@@ -79,7 +79,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     if accept {
         check.arg("--accept");
     }
-    finish(&mut check)
+    finish(&mut check)?;
+    crate::languages::run(&places.base)
 }
 
 /// The name of a Python 3 that has pip.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use hilum_client::{Client, Config};
-use hilum_server::config::Directory;
+use hilum_server::config::{Directory, Hospital};
 
 /// How to reach the broker, and as whom.
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,12 @@ impl Connection {
     /// Connects.
     pub async fn connect(&self) -> anyhow::Result<Client> {
         Ok(Client::connect(self.config()?).await?)
+    }
+
+    /// What the hospital directory says, for a command that needs more of it than its address.
+    pub fn hospital(&self) -> anyhow::Result<Hospital> {
+        let directory = self.dir.as_deref().context("say which hospital it is: --dir DIR")?;
+        Ok(hilum_server::config::load(directory)?)
     }
 
     /// Our private key in PEM, to open what was sealed to us.

@@ -1,4 +1,4 @@
-//! `hilum plugin`: looks at plugins and runs them in the real sandbox, without a broker.
+//! `hilum plugin`: makes plugins, looks at them and runs them in the real sandbox, without a broker.
 
 use std::fs;
 use std::path::Path;
@@ -12,16 +12,26 @@ use crate::bundled;
 use crate::output::Failure;
 
 mod bench;
+mod build;
 mod host;
 mod inspect;
+mod new;
+mod project;
+mod record;
+mod replay;
 mod run;
+mod sdk;
 mod setup;
+mod slice;
 mod spans;
+mod test;
+mod trial;
 
 /// What `hilum plugin` is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  hilum plugin new dose-check --world transform && cd dose-check && hilum plugin test
   hilum plugin inspect deidentify
   hilum plugin run deidentify --content-type application/dicom < scan.dcm > clean.dcm")]
 pub struct Args {
@@ -31,6 +41,16 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Make a project for a new plugin
+    New(new::Args),
+    /// Compile a project to a component
+    Build(build::Args),
+    /// Run a project's tests, and its records through the real sandbox
+    Test(test::Args),
+    /// Keep records of a live flow as files, for tests
+    Record(record::Args),
+    /// Compare a candidate with the current version of a stage on a live flow's past
+    Replay(replay::Args),
     /// Measure how long a plugin takes for a record
     Bench(bench::Args),
     /// Run one plugin on one body: standard input to standard output
@@ -39,26 +59,41 @@ enum Command {
     Inspect(inspect::Args),
 }
 
-/// Runs one of the commands on a thread that may block.
+/// Runs one of the commands.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let command = move || match args.command {
-        Command::Bench(args) => bench::run(&args),
-        Command::Run(args) => run::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-    };
+    match args.command {
+        Command::New(args) => blocking(move || new::run(&args)).await,
+        Command::Build(args) => blocking(move || build::run(&args)).await,
+        Command::Test(args) => blocking(move || test::run(&args)).await,
+        Command::Record(args) => record::run(&args).await,
+        Command::Replay(args) => replay::run(&args).await,
+        Command::Bench(args) => blocking(move || bench::run(&args)).await,
+        Command::Run(args) => blocking(move || run::run(&args)).await,
+        Command::Inspect(args) => blocking(move || inspect::run(&args)).await,
+    }
+}
+
+/// On a thread that may block.
+async fn blocking(
+    command: impl FnOnce() -> anyhow::Result<ExitCode> + Send + 'static,
+) -> anyhow::Result<ExitCode> {
     tokio::task::spawn_blocking(command).await.context("the command ended abnormally")?
 }
 
 /// Compiles a component: a bundled one by its name, or a file. A name wins over a file of that name.
 fn load(component: &str) -> anyhow::Result<(Sandbox, Arc<Plugin>)> {
-    let bundled = bundled::PLUGINS.iter().find(|(name, _)| *name == component);
-    let octets = match bundled {
-        Some((_, octets)) => octets.to_vec(),
-        None => fs::read(Path::new(component)).map_err(|error| not_read(component, &error))?,
-    };
+    let octets = octets(component)?;
     let sandbox = Sandbox::new(Settings { instances: 4, ..Settings::default() })?;
     let plugin = sandbox.load(&octets).with_context(|| component.to_owned())?;
     Ok((sandbox, plugin))
+}
+
+/// The octets of a component.
+fn octets(component: &str) -> anyhow::Result<Vec<u8>> {
+    match bundled::PLUGINS.iter().find(|(name, _)| *name == component) {
+        Some((_, octets)) => Ok(octets.to_vec()),
+        None => Ok(fs::read(Path::new(component)).map_err(|error| not_read(component, &error))?),
+    }
 }
 
 fn not_read(component: &str, error: &std::io::Error) -> Failure {

@@ -112,7 +112,7 @@ struct Taken {
 }
 
 /// Where a subscription is to go on.
-fn place(text: &str) -> Result<SeekTo, String> {
+pub(crate) fn place(text: &str) -> Result<SeekTo, String> {
     match text {
         "start" => Ok(SeekTo::Start),
         "end" => Ok(SeekTo::End),

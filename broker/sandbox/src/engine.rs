@@ -11,8 +11,8 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllo
 use crate::plugin::{LoadError, Plugin};
 
 /// Core instances that a component may consist of: the plugin's module and those that `wit-component` adds to join it to its
-/// imports.
-const CORE_INSTANCES_MAX: u32 = 16;
+/// imports. One in Python has about forty, since the interpreter and its libraries are modules of their own.
+const CORE_INSTANCES_MAX: u32 = 64;
 /// Tables of one component.
 const TABLES_MAX: u32 = 8;
 /// Elements of one table that the pool has room for.

@@ -112,6 +112,7 @@ pub struct Plugin {
     world: World,
     description: Description,
     imports: Vec<Import>,
+    exports: Vec<String>,
 }
 
 impl Plugin {
@@ -122,8 +123,9 @@ impl Plugin {
         let ty = component.component_type();
         let world = world(sandbox, &ty)?;
         let imports = imports(sandbox, &ty)?;
+        let exports = ty.exports(sandbox.engine()).map(|(name, _)| name.to_owned()).collect();
         let (description, schema) = describe(sandbox, &component)?;
-        Ok(Self { digest: Digest::of(octets), component, schema, world, description, imports })
+        Ok(Self { digest: Digest::of(octets), component, schema, world, description, imports, exports })
     }
 
     /// SHA-256 of the component.
@@ -148,6 +150,12 @@ impl Plugin {
     #[must_use]
     pub fn imports(&self) -> &[Import] {
         &self.imports
+    }
+
+    /// The interfaces that it exports.
+    #[must_use]
+    pub fn exports(&self) -> &[String] {
+        &self.exports
     }
 
     /// The first interface that it imports and that no grant opens, with how the grant is written.

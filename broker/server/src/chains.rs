@@ -157,7 +157,12 @@ impl PluginCatalog for Catalog {
     }
 }
 
-fn load_plugin(sandbox: &Sandbox, name: &str, file: &PluginFile) -> Result<Arc<Plugin>, PluginError> {
+/// Loads a plugin of a hospital, if its file is the one that is pinned.
+///
+/// # Errors
+///
+/// [`PluginError`].
+pub fn load_plugin(sandbox: &Sandbox, name: &str, file: &PluginFile) -> Result<Arc<Plugin>, PluginError> {
     let (name, path) = (name.to_owned(), file.path.clone());
     let read = std::fs::metadata(&path).and_then(|metadata| Ok((metadata.len(), std::fs::read(&path)?)));
     let (octets, component) = match read {
@@ -174,7 +179,9 @@ fn load_plugin(sandbox: &Sandbox, name: &str, file: &PluginFile) -> Result<Arc<P
     sandbox.load(&component).map_err(|source| PluginError::Load { name, path, source })
 }
 
-fn grants(stage: &StageConfig) -> Grants {
+/// What a stage may ask for.
+#[must_use]
+pub fn grants(stage: &StageConfig) -> Grants {
     let grant = |grant: &HostGrant| match grant {
         HostGrant::Log => Grant::Log,
         HostGrant::Metrics => Grant::Metrics,
@@ -189,7 +196,9 @@ fn grants(stage: &StageConfig) -> Grants {
     stage.grants.iter().map(grant).collect()
 }
 
-fn limits(stage: &StageConfig) -> Limits {
+/// What a stage may use up.
+#[must_use]
+pub fn limits(stage: &StageConfig) -> Limits {
     let mut limits = Limits::default();
     let octets = |octets: u64| usize::try_from(octets).unwrap_or(usize::MAX);
     if let Some(memory) = stage.limits.memory_octets {

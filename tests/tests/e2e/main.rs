@@ -5,6 +5,7 @@
 
 mod batches;
 mod canary;
+mod candidates;
 mod cli;
 mod configuration;
 mod crash;

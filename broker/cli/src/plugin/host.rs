@@ -1,5 +1,5 @@
 //! A broker's services for one plugin run: keys that live as long as the run, large bodies in a temporary directory, and
-//! state in memory.
+//! state in memory. For tests everything that is otherwise chance is fixed: keys follow from their names, the clock stands still.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,11 +15,18 @@ use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::digest::Hasher;
 use hilum_core::record::{BlobId, BlobRef, Timestamp};
-use hilum_core::{FlowName, PrincipalId, StageName};
+use hilum_core::{Digest, FlowName, PrincipalId, StageName};
 use hilum_sandbox::{BlobSink, ServiceError, Services, Span, SpanStart, StateChange, StateError, Versioned};
 use tempfile::TempDir;
 
 use super::spans::Spans;
+
+/// An unencrypted PKCS#8 key (RFC 5958) on the curve P-256, up to the 32 octets of the key itself.
+const PKCS8_P256: [u8; 35] = [
+    0x30, 0x41, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
+    0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x04, 0x27, 0x30, 0x25, 0x02, 0x01, 0x01, 0x04,
+    0x20,
+];
 
 /// The services of one run.
 pub(super) struct Host {
@@ -30,6 +37,13 @@ pub(super) struct Host {
     state: Mutex<BTreeMap<String, Versioned>>,
     /// What was traced, where that was asked for.
     pub(super) spans: Spans,
+    fixed: Option<Fixed>,
+}
+
+/// What stands for chance and time where runs are to be alike.
+struct Fixed {
+    now: AtomicU64,
+    drawn: AtomicU64,
 }
 
 impl Host {
@@ -41,7 +55,27 @@ impl Host {
             recipients: Mutex::default(),
             state: Mutex::default(),
             spans: Spans::default(),
+            fixed: None,
         })
+    }
+
+    /// Services of which each run is like the one before. Nothing that they seal is secret.
+    pub(super) fn fixed() -> std::io::Result<Self> {
+        let fixed = Fixed { now: AtomicU64::new(0), drawn: AtomicU64::new(0) };
+        Ok(Self { fixed: Some(fixed), ..Self::new()? })
+    }
+
+    /// Sets a clock that stands still.
+    pub(super) fn set_now(&self, now: Timestamp) {
+        if let Some(fixed) = &self.fixed {
+            fixed.now.store(now.0, Ordering::Relaxed);
+        }
+    }
+
+    /// The keyed state, as it is now.
+    pub(super) fn state(&self) -> BTreeMap<String, Vec<u8>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.iter().map(|(key, of)| (key.clone(), of.value.clone())).collect()
     }
 
     /// The names of secrets and of recipients that were made up for this run.
@@ -55,6 +89,18 @@ impl Host {
     fn path(&self, id: BlobId) -> PathBuf {
         self.blobs.path().join(id.to_string())
     }
+}
+
+/// Octets that follow from a name, for one use of it.
+fn fixed_octets(usage: &str, name: &str) -> Digest {
+    Digest::of(format!("hilum plugin test, {usage} {name}").as_bytes())
+}
+
+/// The key of a recipient that follows from its name. It is none: everybody can make it.
+pub(super) fn fixed_private_key(name: &str) -> Result<PrivateKey, ServiceError> {
+    let mut der = PKCS8_P256.to_vec();
+    der.extend_from_slice(&fixed_octets("recipient", name).0);
+    PrivateKey::from_pkcs8_der(&der).map_err(failed)
 }
 
 fn failed(error: impl std::fmt::Display) -> ServiceError {
@@ -103,6 +149,9 @@ impl Services for Host {
     }
 
     fn recipient_keys(&self, name: &str) -> Result<Vec<RecipientKey>, ServiceError> {
+        if self.fixed.is_some() {
+            return Ok(vec![fixed_private_key(name)?.public().clone()]);
+        }
         let mut recipients = self.recipients.lock().map_err(failed)?;
         if let Some(key) = recipients.get(name) {
             return Ok(vec![key.clone()]);
@@ -115,6 +164,9 @@ impl Services for Host {
     }
 
     fn secret(&self, name: &str) -> Result<Option<Arc<[u8]>>, ServiceError> {
+        if self.fixed.is_some() {
+            return Ok(Some(fixed_octets("secret", name).0.as_slice().into()));
+        }
         let mut secrets = self.secrets.lock().map_err(failed)?;
         if let Some(secret) = secrets.get(name) {
             return Ok(Some(Arc::clone(secret)));
@@ -126,8 +178,8 @@ impl Services for Host {
         Ok(Some(secret))
     }
 
-    fn private_key(&self, _: &str) -> Result<Option<Arc<PrivateKey>>, ServiceError> {
-        Ok(None)
+    fn private_key(&self, name: &str) -> Result<Option<Arc<PrivateKey>>, ServiceError> {
+        self.fixed.is_some().then(|| fixed_private_key(name).map(Arc::new)).transpose()
     }
 
     fn state_get(&self, _: &FlowName, _: &StageName, key: &str) -> Result<Option<Versioned>, StateError> {
@@ -158,12 +210,53 @@ impl Services for Host {
     }
 
     fn now(&self) -> Timestamp {
+        if let Some(fixed) = &self.fixed {
+            return Timestamp(fixed.now.load(Ordering::Relaxed));
+        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn random(&self, octets: &mut [u8]) {
+        if let Some(fixed) = &self.fixed {
+            for chunk in octets.chunks_mut(32) {
+                let number = fixed.drawn.fetch_add(1, Ordering::Relaxed).to_string();
+                chunk.copy_from_slice(&fixed_octets("random", &number).0[..chunk.len()]);
+            }
+            return;
+        }
         // aws-lc-rs fails only where the operating system has no randomness at all.
         rand::fill(octets).expect("the operating system has randomness");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hilum_core::cose;
+
+    use super::*;
+
+    #[test]
+    fn what_is_fixed_follows_from_names() {
+        let drawn = |host: &Host| {
+            let mut octets = [0; 40];
+            host.random(&mut octets);
+            octets
+        };
+        let (one, other) = (Host::fixed().unwrap(), Host::fixed().unwrap());
+        assert_eq!(drawn(&one), drawn(&other));
+        assert_ne!(drawn(&one), drawn(&Host::fixed().unwrap()), "the second draw is another one");
+        assert_eq!(one.secret("a").unwrap(), other.secret("a").unwrap());
+        assert_ne!(one.secret("a").unwrap(), one.secret("b").unwrap());
+        one.set_now(Timestamp(7));
+        assert_eq!(one.now(), Timestamp(7));
+    }
+
+    #[test]
+    fn what_is_sealed_to_a_name_opens_with_the_key_of_that_name() {
+        let host = Host::fixed().unwrap();
+        let sealed = cose::seal(&host.recipient_keys("app").unwrap(), b"", b"body").unwrap();
+        assert_eq!(cose::open(&fixed_private_key("app").unwrap(), b"", &sealed).unwrap(), b"body");
+        assert!(cose::open(&fixed_private_key("other").unwrap(), b"", &sealed).is_err());
     }
 }

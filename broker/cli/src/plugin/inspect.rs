@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use hilum_core::chain::World;
-use hilum_sandbox::Plugin;
+use hilum_sandbox::{Limits, Plugin, declared_memory};
 use serde_json::json;
 
-use super::load;
+use super::{load, octets};
+use crate::operate::size;
 use crate::output::{Exit, print, print_json};
 
 /// What `hilum plugin inspect` is given.
@@ -25,10 +26,11 @@ pub(super) struct Args {
 /// Compiles the component and shows what is known of it.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (_, plugin) = load(&args.component)?;
+    let octets = octets(&args.component)?;
     if args.json {
-        print_json(&as_json(&plugin))?;
+        print_json(&as_json(&plugin, &octets))?;
     } else {
-        print(as_text(&plugin))?;
+        print(as_text(&plugin, &octets))?;
     }
     Ok(Exit::Ok.into())
 }
@@ -42,39 +44,60 @@ fn world(plugin: &Plugin) -> &'static str {
 }
 
 /// Its imports from `hilum:plugin`. Those from WASI give a plugin nothing.
-fn interfaces(plugin: &Plugin) -> Vec<&str> {
+pub(super) fn interfaces(plugin: &Plugin) -> Vec<&str> {
     let own = plugin.imports().iter().filter(|import| import.interface.is_some());
     own.map(|import| import.name.as_str()).collect()
 }
 
-fn as_json(plugin: &Plugin) -> serde_json::Value {
+/// What is known of it, for scripts.
+pub(super) fn as_json(plugin: &Plugin, octets: &[u8]) -> serde_json::Value {
     let description = plugin.description();
+    let memory = declared_memory(octets);
     json!({
         "name": description.name,
         "version": description.version,
         "world": world(plugin),
         "sha256": plugin.digest().to_string(),
+        "octets": octets.len(),
+        "memory_initial_octets": memory.map(|memory| memory.initial_octets),
+        "memory_maximum_octets": memory.and_then(|memory| memory.maximum_octets),
         "imports": interfaces(plugin),
+        "exports": plugin.exports(),
         "content_types": description.content_types,
         "removes": description.removes,
         "config_schema": description.config_schema,
     })
 }
 
-fn as_text(plugin: &Plugin) -> String {
+/// The memory that it starts with, and what holds its growth.
+fn memory(octets: &[u8]) -> String {
+    let Some(memory) = declared_memory(octets) else { return "none".to_owned() };
+    let most = match memory.maximum_octets {
+        Some(most) => format!("at most {}", size(most)),
+        None => {
+            format!("grows to the stage's limit, by default {}", size(Limits::default().memory_octets as u64))
+        }
+    };
+    format!("{} at the start, {most}", size(memory.initial_octets))
+}
+
+fn as_text(plugin: &Plugin, octets: &[u8]) -> String {
     let description = plugin.description();
     let list =
         |items: Vec<&str>, none: &str| if items.is_empty() { none.to_owned() } else { items.join(", ") };
     let removes = description.removes.iter().map(|label| label.as_str()).collect();
     let content_types = description.content_types.iter().map(String::as_str).collect();
     format!(
-        "name           {}\nversion        {}\nworld          {}\nsha256         {}\nimports        {}\ncontent types  {}\n\
-         removes        {}",
+        "name           {}\nversion        {}\nworld          {}\nsha256         {}\nsize           {}\nmemory         {}\n\
+         imports        {}\nexports        {}\ncontent types  {}\nremoves        {}",
         description.name,
         description.version,
         world(plugin),
         plugin.digest(),
+        size(octets.len() as u64),
+        memory(octets),
         list(interfaces(plugin), "none"),
+        list(plugin.exports().iter().map(String::as_str).collect(), "none"),
         list(content_types, "any"),
         list(removes, "no label, or as configured"),
     )
