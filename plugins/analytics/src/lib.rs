@@ -6,7 +6,6 @@
 //! stage's state, follows its readings ([`sensor`], [`trend`]) and is written back ([`keep`]), and then alerts are emitted.
 
 mod batch;
-mod calendar;
 mod keep;
 mod maintenance;
 mod sensor;

@@ -3,10 +3,10 @@
 use hilum_plugin::{Attribute, Body, Draft};
 use serde::Serialize;
 
-use crate::calendar;
 use crate::sensor::{Change, Phase, Statistics};
 use crate::settings::{Side, Statistic, Watch};
 use crate::trend::Forecast;
+use hilum_formats::calendar;
 
 /// Media type of the records.
 pub const CONTENT_TYPE: &str = "application/vnd.hilum.maintenance+json";

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use crate::calendar;
+use hilum_formats::calendar;
 
 /// Media type of the documents.
 pub const CONTENT_TYPE: &str = "application/vnd.hilum.telemetry+json";

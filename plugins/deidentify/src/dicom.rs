@@ -3,34 +3,26 @@
 //! The object is rewritten element by element as it is read: there is no tree, so memory does not grow with the object,
 //! and nothing reaches the output that [`profile`] did not decide about. In reading order:
 //!
-//! - `rewrite` walks data elements and asks `profile` for the fate of each; `skip` passes over what is removed.
+//! - `rewrite` walks data elements and asks `profile` for the fate of each.
 //! - `profile` is the table; `dummy` makes the values it asks for; `meta` writes the file meta information anew.
-//! - `element` and `vr` are the encoding (PS3.5 section 7); `syntax` the transfer syntaxes.
-//! - `stream` reads and writes through a [`Pipe`], inflating where the transfer syntax says so (`inflate`).
+//! - [`hilum_formats::dicom`] is the encoding, under each transfer syntax, between the two ends of a [`Pipe`].
 //!
 //! What it cannot parse it refuses, with the byte offset. An object that ends between two data elements of its top level
 //! is a valid shorter object; one that ends anywhere else is refused as truncated.
 
 mod dummy;
-mod element;
-mod inflate;
 mod meta;
-mod pipe;
 mod profile;
 mod rewrite;
-mod skip;
-mod stream;
-mod syntax;
-mod vr;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use pipe::{MemoryPipe, Pipe};
+pub use hilum_formats::dicom::{MemoryPipe, Pipe};
 
 use crate::{Config, Pseudonyms, Refusal};
+use hilum_formats::dicom::Stream;
 use rewrite::Rewriter;
-use stream::Stream;
 
 /// De-identifies one DICOM Part 10 object held in memory.
 ///
@@ -53,5 +45,6 @@ pub fn rewrite(pipe: &mut dyn Pipe, config: &Config, keys: &dyn Pseudonyms) -> R
         stream.inflate();
     }
     Rewriter::new(&mut stream, config, keys).object(syntax)?;
-    stream.finish()
+    stream.finish()?;
+    Ok(())
 }

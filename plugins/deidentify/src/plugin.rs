@@ -122,6 +122,11 @@ fn interrupted(error: &BodyError) -> Refusal {
     }
 }
 
+fn broken(error: &BodyError) -> hilum_formats::dicom::Error {
+    let Refusal { code, reason } = interrupted(error);
+    hilum_formats::dicom::Error { code, reason }
+}
+
 /// A key of the host, by name.
 struct HostKeys<'a>(&'a str);
 
@@ -140,23 +145,23 @@ struct HostPipe {
 }
 
 impl Pipe for HostPipe {
-    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Refusal> {
+    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, hilum_formats::dicom::Error> {
         let octets =
-            self.reader.read(u32::try_from(max).unwrap_or(u32::MAX)).map_err(|error| interrupted(&error))?;
+            self.reader.read(u32::try_from(max).unwrap_or(u32::MAX)).map_err(|error| broken(&error))?;
         into.extend_from_slice(&octets);
         Ok(octets.len())
     }
 
-    fn skip(&mut self, n: u64) -> Result<u64, Refusal> {
-        self.reader.skip(n).map_err(|error| interrupted(&error))
+    fn skip(&mut self, n: u64) -> Result<u64, hilum_formats::dicom::Error> {
+        self.reader.skip(n).map_err(|error| broken(&error))
     }
 
-    fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
-        self.writer.write(octets).map_err(|error| interrupted(&error))
+    fn write(&mut self, octets: &[u8]) -> Result<(), hilum_formats::dicom::Error> {
+        self.writer.write(octets).map_err(|error| broken(&error))
     }
 
-    fn forward(&mut self, n: u64) -> Result<u64, Refusal> {
-        self.writer.forward(&mut self.reader, n).map_err(|error| interrupted(&error))
+    fn forward(&mut self, n: u64) -> Result<u64, hilum_formats::dicom::Error> {
+        self.writer.forward(&mut self.reader, n).map_err(|error| broken(&error))
     }
 }
 

@@ -3,6 +3,8 @@
 //! A domain keeps kinds of identifiers apart, so a patient's number and an accession number that happen to be equal
 //! get unrelated pseudonyms. A patient's number gets the same one whether it came in DICOM, HL7v2 or X12.
 
+pub(crate) use hilum_formats::dicom::trim;
+
 use crate::Refusal;
 
 /// The domain of patient identifiers: DICOM (0010,0020), HL7v2 PID-3, X12 NM109 of the patient or subscriber.
@@ -88,14 +90,6 @@ pub fn uid(keys: &dyn Pseudonyms, original: &[u8]) -> Result<String, Refusal> {
     uuid[6] = 0x80 | (uuid[6] & 0x0F);
     uuid[8] = 0x80 | (uuid[8] & 0x3F);
     Ok(format!("2.25.{}", u128::from_be_bytes(uuid)))
-}
-
-/// A value without the spaces and NULs around it.
-pub fn trim(value: &[u8]) -> &[u8] {
-    let padding = |octet: &u8| matches!(octet, b' ' | 0);
-    let start = value.iter().position(|octet| !padding(octet)).unwrap_or(value.len());
-    let end = value.iter().rposition(|octet| !padding(octet)).map_or(start, |last| last + 1);
-    &value[start..end]
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use hilum_formats::dicom;
+
 /// Why an object may not go on.
 ///
 /// Shown to operators and written to logs, so the reason names tags, fields, segments and offsets, never a value.
@@ -28,3 +30,9 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+impl From<dicom::Error> for Refusal {
+    fn from(dicom::Error { code, reason }: dicom::Error) -> Self {
+        Refusal { code, reason }
+    }
+}

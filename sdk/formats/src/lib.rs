@@ -4,9 +4,13 @@
 //! their offsets, and [`Edits`] replaces some of them, so that whatever nobody touched is written back octet for octet.
 //! Errors say where (segment, field, offset) and what is wrong, never what a field holds.
 //!
+//! - [`calendar`]: times as text (RFC 3339).
+//! - [`dicom`]: data elements of DICOM Part 10 objects, streamed; what the DICOM crates lack.
 //! - [`hl7`]: HL7 version 2 in its vertical-bar encoding (ER7).
 //! - [`x12`]: ASC X12 interchanges: claims (837), remittances (835), eligibility (270 and 271).
 
+pub mod calendar;
+pub mod dicom;
 mod edits;
 pub mod hl7;
 pub mod x12;

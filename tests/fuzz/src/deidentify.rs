@@ -4,6 +4,7 @@ use hilum_deidentify::dicom::{Pipe, rewrite};
 use hilum_deidentify::{
     BurnedInAnnotation, Config, LocalSegment, PatientId, Pseudonyms, Refusal, Staff, dicom, hl7, x12,
 };
+use hilum_formats::dicom::Error;
 use hilum_formats::x12::Separators;
 
 /// See [`crate::memory::bounded`]: a deflated object may grow by 64 MiB, in a vector that doubles and is held twice.
@@ -75,24 +76,24 @@ impl<'a> Pieces<'a> {
 }
 
 impl Pipe for Pieces<'_> {
-    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Refusal> {
+    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Error> {
         let piece = self.advance(max as u64);
         into.extend_from_slice(piece);
         Ok(piece.len())
     }
 
-    fn skip(&mut self, octets: u64) -> Result<u64, Refusal> {
+    fn skip(&mut self, octets: u64) -> Result<u64, Error> {
         let from = self.input.len();
         self.input = &self.input[usize::try_from(octets).unwrap_or(usize::MAX).min(from)..];
         Ok((from - self.input.len()) as u64)
     }
 
-    fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+    fn write(&mut self, octets: &[u8]) -> Result<(), Error> {
         self.output.extend_from_slice(octets);
         Ok(())
     }
 
-    fn forward(&mut self, octets: u64) -> Result<u64, Refusal> {
+    fn forward(&mut self, octets: u64) -> Result<u64, Error> {
         let octets = usize::try_from(octets).unwrap_or(usize::MAX).min(self.input.len());
         let (piece, rest) = self.input.split_at(octets);
         self.input = rest;

@@ -1,10 +1,9 @@
 //! Dummies: values that are valid for their value representation and say nothing, and sequences whose one item has the
 //! attributes that its macro requires (PS3.3).
 
-use super::element::{Encoding, Tag, UNDEFINED, write_element, write_header, write_item};
-use super::stream::Stream;
-use super::vr::Vr;
-use crate::Refusal;
+use hilum_formats::dicom::{
+    Encoding, Error, Stream, Tag, UNDEFINED, Vr, write_element, write_header, write_item,
+};
 
 /// The dummy of a value representation. Numbers are zero, which has the same octets in either byte order.
 pub(super) fn value(vr: Vr) -> &'static [u8] {
@@ -122,7 +121,7 @@ pub(super) fn item_of(tag: Tag) -> Option<&'static [Made]> {
 }
 
 /// Writes the dummy of a data element.
-pub(super) fn write(stream: &mut Stream<'_>, encoding: Encoding, tag: Tag, vr: Vr) -> Result<(), Refusal> {
+pub(super) fn write(stream: &mut Stream<'_>, encoding: Encoding, tag: Tag, vr: Vr) -> Result<(), Error> {
     match vr {
         Vr::SQ => write_sequence(stream, encoding, tag, item_of(tag).unwrap_or_default()),
         _ => write_element(stream, encoding, tag, vr, value(vr)),
@@ -135,7 +134,7 @@ pub(super) fn write_sequence(
     encoding: Encoding,
     tag: Tag,
     elements: &[Made],
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     if elements.is_empty() {
         return write_header(stream, encoding, tag, Vr::SQ, 0);
     }

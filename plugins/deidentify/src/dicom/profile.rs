@@ -9,8 +9,7 @@
 //!   the rest describes a plane that is no longer there, partly in free text.
 //! - Group lengths are removed (retired, and wrong afterwards).
 
-use super::element::Tag;
-use super::vr::{Kind, Vr};
+use hilum_formats::dicom::{Kind, Tag, Vr};
 
 /// What Table E.1-1 says, in its own letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,43 +4,22 @@
 //! it is written. Tags have to ascend (PS3.5 section 7.1): where they do not, the encoding is not what it claims to be.
 
 use super::dummy::{self, BASIC_PROFILE};
-use super::element::{
-    Encoding, Header, Tag, UNDEFINED, read_header, write_element, write_header, write_item,
-};
 use super::meta;
 use super::profile::{self, Fate};
-use super::skip;
-use super::stream::Stream;
-use super::syntax::Syntax;
-use super::vr::Vr;
+use hilum_formats::dicom::{
+    DEPTH_MAX, Encoding, Extent, Header, Stream, Syntax, Tag, UNDEFINED, Vr, check_place, read_header,
+    skip_value, trim, write_element, write_header, write_item,
+};
+
 use crate::{BurnedInAnnotation, Config, PatientId, Pseudonyms, Refusal, pseudonym};
 
-/// How deeply sequences may be nested.
-pub(super) const DEPTH_MAX: usize = 32;
 /// The longest unique identifier (PS3.5 section 9.1).
 const UID_OCTETS_MAX: usize = 64;
+/// How many octets may come before the SOP Instance UID.
+const HELD_OCTETS_MAX: usize = 64 << 10;
 /// How many octets are read at a time between fragments that are too large to be read.
 const FRAGMENT_READ_OCTETS: usize = 64;
 const LARGE_FRAGMENT_OCTETS_MIN: u64 = 64 << 10;
-
-/// How far a data set reaches.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Extent {
-    /// The offset that nothing in it may pass.
-    end: u64,
-    /// Whether it ends with an item delimitation rather than at `end`.
-    delimited: bool,
-}
-
-impl Extent {
-    /// Refuses a header, just read, that passes the end or whose value does.
-    pub(super) fn check(self, header: &Header, stream: &Stream<'_>) -> Result<(), Refusal> {
-        if stream.offset().saturating_add(header.defined_length().unwrap_or(0)) > self.end {
-            return Err(header.refuse("length-past-end", "the value ends after the item that holds it"));
-        }
-        Ok(())
-    }
-}
 
 /// Rewrites one object.
 pub(super) struct Rewriter<'s, 'p> {
@@ -71,14 +50,14 @@ impl<'s, 'p> Rewriter<'s, 'p> {
         let extent = Extent { end: u64::MAX, delimited: false };
         let mut last = None;
         let (mut sop_class, mut identified) = (None, false);
-        self.stream.hold();
+        self.stream.hold(HELD_OCTETS_MAX);
         while !self.stream.at_end()? {
             let header = read_header(self.stream, encoding)?;
             check_place(&header, &mut last)?;
             self.add_up_to(header.tag, encoding)?;
             match header.tag {
                 tag if tag.group() == 4 => {
-                    return Err(header.refuse("media-directory", "a DICOMDIR lists other objects"));
+                    return Err(header.refuse("media-directory", "a DICOMDIR lists other objects").into());
                 }
                 profile::SOP_CLASS_UID => sop_class = Some(self.identity(&header, encoding)?),
                 profile::SOP_INSTANCE_UID => {
@@ -102,11 +81,11 @@ impl<'s, 'p> Rewriter<'s, 'p> {
     fn identity(&mut self, header: &Header, encoding: Encoding) -> Result<Vec<u8>, Refusal> {
         let length = header.defined_length().unwrap_or(0);
         let value = self.stream.take_value(length)?;
-        let uid = pseudonym::trim(&value);
+        let uid = trim(&value);
         let is_uid = uid.iter().all(|octet| octet.is_ascii_digit() || *octet == b'.');
         let stated_as_uid = matches!(header.vr, None | Some(Vr::UI | Vr::UN));
         if uid.is_empty() || uid.len() > UID_OCTETS_MAX || !is_uid || !stated_as_uid {
-            return Err(header.refuse("malformed-uid", "this is not a unique identifier"));
+            return Err(header.refuse("malformed-uid", "this is not a unique identifier").into());
         }
         let uid = match header.tag {
             profile::SOP_CLASS_UID => uid.to_vec(),
@@ -143,7 +122,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
         match (profile::fate(header.tag, header.vr), header.defined_length()) {
             (Fate::Descend, Some(0)) => {
                 let vr = header.vr.unwrap_or(Vr::SQ);
-                return write_header(self.stream, encoding, header.tag, vr, 0);
+                return Ok(write_header(self.stream, encoding, header.tag, vr, 0)?);
             }
             (Fate::Descend, _) => return self.sequence(header, encoding, extent, depth),
             (Fate::Keep(vr), Some(length)) => return self.keep(header, vr, length, encoding),
@@ -158,7 +137,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             // A value of undefined length is a sequence, so this is not the attribute that it claims to be.
             (Fate::Keep(_) | Fate::Uids | Fate::PatientId, None) => {}
         }
-        skip::value(self.stream, header, encoding, extent, depth)
+        Ok(skip_value(self.stream, header, encoding, extent, depth)?)
     }
 
     /// Rewrites the items of a sequence.
@@ -170,7 +149,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
         depth: usize,
     ) -> Result<(), Refusal> {
         if depth >= DEPTH_MAX {
-            return Err(header.refuse("too-deep", "sequences are nested too deeply"));
+            return Err(header.refuse("too-deep", "sequences are nested too deeply").into());
         }
         let vr = header.vr.unwrap_or(Vr::SQ);
         // PS3.5 section 6.2.2: the items of an unknown value are encoded as implicit VR little endian.
@@ -185,9 +164,9 @@ impl<'s, 'p> Rewriter<'s, 'p> {
                 Tag::ITEM => {}
                 Tag::SEQUENCE_DELIMITATION if within.delimited && item.length == 0 => break,
                 _ => {
-                    return Err(
-                        item.refuse("malformed-sequence", "an item or the end of the sequence was expected")
-                    );
+                    return Err(item
+                        .refuse("malformed-sequence", "an item or the end of the sequence was expected")
+                        .into());
                 }
             }
             let end = item.defined_length().map(|length| self.stream.offset() + length);
@@ -196,14 +175,14 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             self.item(inner, extent, depth + 1)?;
             write_item(self.stream, inner, Tag::ITEM_DELIMITATION, 0)?;
         }
-        write_item(self.stream, inner, Tag::SEQUENCE_DELIMITATION, 0)
+        Ok(write_item(self.stream, inner, Tag::SEQUENCE_DELIMITATION, 0)?)
     }
 
     /// Passes on encapsulated pixel data (PS3.5 A.4), fragment by fragment.
     fn fragments(&mut self, header: &Header, encoding: Encoding, extent: Extent) -> Result<(), Refusal> {
         // Some writers say OW, which PS3.5 A.4 does not allow.
         if !matches!(header.vr, Some(Vr::OB | Vr::OW)) {
-            return Err(header.refuse("undefined-length", "encapsulated pixel data has to be OB"));
+            return Err(header.refuse("undefined-length", "encapsulated pixel data has to be OB").into());
         }
         write_header(self.stream, encoding, header.tag, Vr::OB, UNDEFINED)?;
         loop {
@@ -218,11 +197,11 @@ impl<'s, 'p> Rewriter<'s, 'p> {
                     self.stream.read_at_a_time(large.then_some(FRAGMENT_READ_OCTETS));
                     self.stream.copy(length)?;
                 }
-                _ => return Err(item.refuse("malformed-fragments", "an even fragment was expected")),
+                _ => return Err(item.refuse("malformed-fragments", "an even fragment was expected").into()),
             }
         }
         self.stream.read_at_a_time(None);
-        write_item(self.stream, encoding, Tag::SEQUENCE_DELIMITATION, 0)
+        Ok(write_item(self.stream, encoding, Tag::SEQUENCE_DELIMITATION, 0)?)
     }
 
     /// Passes on a value that the table does not name.
@@ -231,16 +210,20 @@ impl<'s, 'p> Rewriter<'s, 'p> {
         if header.tag == profile::BURNED_IN_ANNOTATION {
             let value = self.stream.take_value(length)?;
             let refuse = self.config.burned_in_annotation == BurnedInAnnotation::Refuse;
-            if refuse && pseudonym::trim(&value).eq_ignore_ascii_case(b"YES") {
+            if refuse && trim(&value).eq_ignore_ascii_case(b"YES") {
                 return Err(header
-                    .refuse("burned-in-annotation", "the image says that text is burned into its pixels"));
+                    .refuse("burned-in-annotation", "the image says that text is burned into its pixels")
+                    .into());
             }
-            return write_element(self.stream, encoding, header.tag, vr, &value);
+            return Ok(write_element(self.stream, encoding, header.tag, vr, &value)?);
         }
         let odd = header.length % 2;
         write_header(self.stream, encoding, header.tag, vr, header.length + odd)?;
         self.stream.copy(length)?;
-        if odd == 1 { self.stream.write(&[vr.padding()]) } else { Ok(()) }
+        if odd == 1 {
+            self.stream.write(&[vr.padding()])?;
+        }
+        Ok(())
     }
 
     /// Replaces each unique identifier of a value that DICOM did not register.
@@ -251,9 +234,9 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             if i > 0 {
                 replaced.push(b'\\');
             }
-            replaced.extend_from_slice(&self.replace_uid(pseudonym::trim(uid))?);
+            replaced.extend_from_slice(&self.replace_uid(trim(uid))?);
         }
-        write_element(self.stream, encoding, header.tag, Vr::UI, &replaced)
+        Ok(write_element(self.stream, encoding, header.tag, Vr::UI, &replaced)?)
     }
 
     fn replace_uid(&self, uid: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -269,7 +252,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             PatientId::Empty => String::new(),
             PatientId::Pseudonym => pseudonym::patient(self.keys, &value)?,
         };
-        write_element(self.stream, encoding, header.tag, Vr::LO, replaced.as_bytes())
+        Ok(write_element(self.stream, encoding, header.tag, Vr::LO, replaced.as_bytes())?)
     }
 
     /// Writes the attributes that the profile adds and whose place is not after `tag`.
@@ -290,17 +273,6 @@ impl<'s, 'p> Rewriter<'s, 'p> {
         }
         Ok(())
     }
-}
-
-/// Refuses a tag that is not greater than the one before it, or that has no place in a data set.
-fn check_place(header: &Header, last: &mut Option<Tag>) -> Result<(), Refusal> {
-    if matches!(header.tag.group(), 0 | 2 | 0xFFFE) {
-        return Err(header.refuse("misplaced-tag", "this has no place in a data set"));
-    }
-    if last.replace(header.tag).is_some_and(|last| last >= header.tag) {
-        return Err(header.refuse("tag-order", "data elements are not in the order of their tags"));
-    }
-    Ok(())
 }
 
 fn incomplete(tag: Tag) -> Refusal {

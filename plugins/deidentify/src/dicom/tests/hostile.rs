@@ -2,7 +2,7 @@
 
 use super::build::{BIG_ENDIAN, DEFLATED, ENCODINGS, EXPLICIT, Elements, Ends, IMPLICIT, SOP_CLASS, part_10};
 use super::{contains, deidentify};
-use crate::dicom::element::Encoding;
+use hilum_formats::dicom::Encoding;
 use proptest::prelude::*;
 
 const LITTLE: Encoding = Encoding::EXPLICIT_LITTLE;

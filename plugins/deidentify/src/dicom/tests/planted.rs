@@ -3,8 +3,8 @@
 
 use super::build::{ENCODINGS, Elements, Ends, SOP_CLASS};
 use super::{contains, deidentify};
-use crate::dicom::element::{Encoding, Tag};
 use crate::dicom::profile::{Fate, fate};
+use hilum_formats::dicom::{Encoding, Tag};
 
 const TABLE: &str = include_str!("../../../data/ps3.15-table-e.1-1.tsv");
 /// Performed Protocol Code Sequence is not in the table.

@@ -4,12 +4,12 @@ use super::build::{
     BIG_ENDIAN, DEFLATED, ENCODINGS, EXPLICIT, Elements, Ends, IMPLICIT, JPEG, SOP_CLASS, SOP_INSTANCE,
 };
 use super::{contains, deidentify};
-use crate::dicom::element::Encoding;
 use crate::dicom::{Pipe, rewrite};
 use crate::pseudonym::tests::TestKeys;
-use crate::{BurnedInAnnotation, Config, PatientId, Refusal, pseudonym};
+use crate::{BurnedInAnnotation, Config, PatientId, pseudonym};
 use dicom_object::mem::InMemElement;
 use dicom_object::{DefaultDicomObject, Tag};
+use hilum_formats::dicom::Encoding;
 
 const LITTLE: Encoding = Encoding::EXPLICIT_LITTLE;
 
@@ -216,7 +216,7 @@ impl Scanner {
 }
 
 impl Pipe for Scanner {
-    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Refusal> {
+    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, hilum_formats::dicom::Error> {
         let from_head = max.min(self.head.len());
         into.extend(self.head.drain(..from_head));
         let rest = usize::try_from(self.advance((max - from_head) as u64)).unwrap();
@@ -225,17 +225,17 @@ impl Pipe for Scanner {
         Ok(from_head + rest)
     }
 
-    fn skip(&mut self, n: u64) -> Result<u64, Refusal> {
+    fn skip(&mut self, n: u64) -> Result<u64, hilum_formats::dicom::Error> {
         assert!(self.head.is_empty());
         Ok(self.advance(n))
     }
 
-    fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+    fn write(&mut self, octets: &[u8]) -> Result<(), hilum_formats::dicom::Error> {
         self.written += octets.len() as u64;
         Ok(())
     }
 
-    fn forward(&mut self, n: u64) -> Result<u64, Refusal> {
+    fn forward(&mut self, n: u64) -> Result<u64, hilum_formats::dicom::Error> {
         assert!(self.head.is_empty());
         let n = self.advance(n);
         self.forwarded += n;

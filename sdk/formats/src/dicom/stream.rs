@@ -4,9 +4,9 @@
 //! Read with [`Stream::take`] and [`Stream::skip`], write with [`Stream::write`], pass on with [`Stream::copy`], and
 //! end with [`Stream::finish`].
 
+use super::Error;
 use super::inflate::Inflater;
 use super::pipe::Pipe;
-use crate::Refusal;
 
 /// How much is read at a time.
 const READ_OCTETS: usize = 64 << 10;
@@ -15,9 +15,10 @@ const WRITE_OCTETS: usize = 64 << 10;
 /// From this size on, octets that are not in the window yet go from end to end without coming here.
 const FORWARD_OCTETS_MIN: u64 = 16 << 10;
 /// The largest value that is looked at.
-pub(super) const VALUE_OCTETS_MAX: u64 = 64 << 10;
+pub const VALUE_OCTETS_MAX: u64 = 64 << 10;
 
-pub(super) struct Stream<'a> {
+/// An object being read and its replacement being written.
+pub struct Stream<'a> {
     pipe: &'a mut dyn Pipe,
     inflater: Option<Inflater>,
     window: Vec<u8>,
@@ -26,11 +27,13 @@ pub(super) struct Stream<'a> {
     offset: u64,
     read_octets: usize,
     unwritten: Vec<u8>,
-    held: bool,
+    /// How many octets may wait while nothing is let out.
+    held: Option<usize>,
 }
 
 impl<'a> Stream<'a> {
-    pub(super) fn new(pipe: &'a mut dyn Pipe) -> Self {
+    /// A stream at the beginning of a pipe.
+    pub fn new(pipe: &'a mut dyn Pipe) -> Self {
         Stream {
             pipe,
             inflater: None,
@@ -39,12 +42,12 @@ impl<'a> Stream<'a> {
             offset: 0,
             read_octets: READ_OCTETS,
             unwritten: Vec::new(),
-            held: false,
+            held: None,
         }
     }
 
     /// From here on the input is a deflated stream; offsets count its inflated octets.
-    pub(super) fn inflate(&mut self) {
+    pub fn inflate(&mut self) {
         let rest = self.window.split_off(self.start);
         self.window.clear();
         self.start = 0;
@@ -52,17 +55,17 @@ impl<'a> Stream<'a> {
     }
 
     /// Octets taken, skipped and copied so far.
-    pub(super) fn offset(&self) -> u64 {
+    pub fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Whether the input has ended.
-    pub(super) fn at_end(&mut self) -> Result<bool, Refusal> {
+    pub fn at_end(&mut self) -> Result<bool, Error> {
         Ok(self.buffered() == 0 && !self.fill()?)
     }
 
     /// The next octets, without taking them; fewer than `N` only at the end.
-    pub(super) fn peek<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Refusal> {
+    pub fn peek<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Error> {
         while self.buffered() < N {
             if !self.fill()? {
                 return Ok(None);
@@ -73,20 +76,20 @@ impl<'a> Stream<'a> {
     }
 
     /// The next `N` octets.
-    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], Refusal> {
+    pub fn take<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let octets = self.peek()?.ok_or_else(|| self.truncated())?;
         self.advance(N);
         Ok(octets)
     }
 
     /// The next `n` octets, of which there may be [`VALUE_OCTETS_MAX`].
-    pub(super) fn take_value(&mut self, n: u64) -> Result<Vec<u8>, Refusal> {
+    pub fn take_value(&mut self, n: u64) -> Result<Vec<u8>, Error> {
         if n > VALUE_OCTETS_MAX {
             let reason = format!(
                 "a value of {n} octets at offset {} has to be read, at most {VALUE_OCTETS_MAX} can be",
                 self.offset
             );
-            return Err(Refusal::new("value-too-long", reason));
+            return Err(Error::new("value-too-long", reason));
         }
         let n = usize::try_from(n).expect("it is at most VALUE_OCTETS_MAX");
         while self.buffered() < n {
@@ -100,7 +103,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Passes over `n` octets.
-    pub(super) fn skip(&mut self, n: u64) -> Result<(), Refusal> {
+    pub fn skip(&mut self, n: u64) -> Result<(), Error> {
         let mut left = n - self.pass(n);
         while left > 0 {
             let passed = if self.inflater.is_some() {
@@ -122,7 +125,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Passes `n` octets on to the output.
-    pub(super) fn copy(&mut self, n: u64) -> Result<(), Refusal> {
+    pub fn copy(&mut self, n: u64) -> Result<(), Error> {
         let mut left = n;
         loop {
             let here = usize::try_from(left).map_or(self.buffered(), |n| n.min(self.buffered()));
@@ -133,7 +136,7 @@ impl<'a> Stream<'a> {
             if left == 0 {
                 return Ok(());
             }
-            if left >= FORWARD_OCTETS_MIN && self.inflater.is_none() {
+            if left >= FORWARD_OCTETS_MIN && self.inflater.is_none() && self.held.is_none() {
                 return self.forward(left);
             }
             if !self.fill()? {
@@ -143,37 +146,39 @@ impl<'a> Stream<'a> {
     }
 
     /// Reads `octets` at a time from here on: few where much is forwarded, so that it is not read after all.
-    pub(super) fn read_at_a_time(&mut self, octets: Option<usize>) {
+    pub fn read_at_a_time(&mut self, octets: Option<usize>) {
         self.read_octets = octets.unwrap_or(READ_OCTETS);
     }
 
-    pub(super) fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+    /// Writes octets.
+    pub fn write(&mut self, octets: &[u8]) -> Result<(), Error> {
         self.unwritten.extend_from_slice(octets);
         self.flush_if_full()
     }
 
-    /// Lets nothing out until [`Stream::release`].
-    pub(super) fn hold(&mut self) {
-        self.held = true;
+    /// Lets nothing out until [`Stream::release`], and lets at most `octets` wait.
+    pub fn hold(&mut self, octets: usize) {
+        self.held = Some(octets);
     }
 
     /// What was held back, to be written after what belongs before it.
-    pub(super) fn release(&mut self) -> Vec<u8> {
-        self.held = false;
+    pub fn release(&mut self) -> Vec<u8> {
+        self.held = None;
         std::mem::take(&mut self.unwritten)
     }
 
     /// Writes what waits.
-    pub(super) fn finish(mut self) -> Result<(), Refusal> {
+    pub fn finish(mut self) -> Result<(), Error> {
         self.flush()
     }
 
-    pub(super) fn truncated(&self) -> Refusal {
+    /// The error that the input ends here.
+    pub fn truncated(&self) -> Error {
         let end = self.offset + self.buffered() as u64;
-        Refusal::new("truncated", format!("the object ends inside a data element, at offset {end}"))
+        Error::new("truncated", format!("the object ends inside a data element, at offset {end}"))
     }
 
-    fn forward(&mut self, n: u64) -> Result<(), Refusal> {
+    fn forward(&mut self, n: u64) -> Result<(), Error> {
         self.flush()?;
         let mut left = n;
         while left > 0 {
@@ -204,7 +209,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Reads more into the window; whether there was more.
-    fn fill(&mut self) -> Result<bool, Refusal> {
+    fn fill(&mut self) -> Result<bool, Error> {
         self.window.drain(..self.start);
         self.start = 0;
         let read = match &mut self.inflater {
@@ -214,16 +219,21 @@ impl<'a> Stream<'a> {
         Ok(read > 0)
     }
 
-    fn flush_if_full(&mut self) -> Result<(), Refusal> {
-        if self.unwritten.len() >= WRITE_OCTETS { self.flush() } else { Ok(()) }
+    fn flush_if_full(&mut self) -> Result<(), Error> {
+        match self.held {
+            Some(max) if self.unwritten.len() > max => {
+                let reason = format!(
+                    "over {max} octets come before what has to be read first, at offset {}",
+                    self.offset
+                );
+                Err(Error::new("too-large", reason))
+            }
+            None if self.unwritten.len() >= WRITE_OCTETS => self.flush(),
+            _ => Ok(()),
+        }
     }
 
-    fn flush(&mut self) -> Result<(), Refusal> {
-        if self.held {
-            let reason =
-                format!("there are over {WRITE_OCTETS} octets before the SOP Instance UID (0008,0018)");
-            return Err(Refusal::new("too-large", reason));
-        }
+    fn flush(&mut self) -> Result<(), Error> {
         if !self.unwritten.is_empty() {
             self.pipe.write(&self.unwritten)?;
             self.unwritten.clear();

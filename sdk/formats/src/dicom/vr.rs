@@ -5,21 +5,21 @@ macro_rules! value_representations {
         /// A value representation, by its two letters.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
-        pub(super) enum Vr { $($vr),* }
+        #[allow(missing_docs, reason = "the letters are all there is to say")]
+        pub enum Vr { $($vr),* }
 
         impl Vr {
             /// All of them.
-            #[cfg(test)]
-            pub(super) const ALL: &[Vr] = &[$(Vr::$vr),*];
+            pub const ALL: &[Vr] = &[$(Vr::$vr),*];
 
             /// The value representation of two letters.
-            pub(super) fn from_letters(letters: [u8; 2]) -> Option<Vr> {
+            pub fn from_letters(letters: [u8; 2]) -> Option<Vr> {
                 $(if letters == *stringify!($vr).as_bytes() { return Some(Vr::$vr); })*
                 None
             }
 
             /// Its two letters.
-            pub(super) fn letters(self) -> &'static [u8] {
+            pub fn letters(self) -> &'static [u8] {
                 match self { $(Vr::$vr => stringify!($vr).as_bytes()),* }
             }
         }
@@ -30,16 +30,20 @@ value_representations!(AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN 
 
 /// What kind of value a representation holds: the dictionary and the object may differ within a kind, not across kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// Characters.
     Text,
+    /// Numbers and octets.
     Binary,
+    /// Items.
     Sequence,
     /// Whatever the dictionary says (PS3.5 section 6.2.2).
     Unknown,
 }
 
 impl Vr {
-    pub(super) fn kind(self) -> Kind {
+    /// The kind of its values.
+    pub fn kind(self) -> Kind {
         use Vr::{AE, AS, CS, DA, DS, DT, IS, LO, LT, PN, SH, SQ, ST, TM, UC, UI, UN, UR, UT};
         match self {
             SQ => Kind::Sequence,
@@ -51,13 +55,13 @@ impl Vr {
 
     /// Whether an explicit header has a length of 32 bits after two reserved octets (PS3.5 table 7.1-1), rather than of
     /// 16 bits (table 7.1-2).
-    pub(super) fn has_long_length(self) -> bool {
+    pub fn has_long_length(self) -> bool {
         use Vr::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
         matches!(self, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
     }
 
     /// What pads a value to an even length.
-    pub(super) fn padding(self) -> u8 {
+    pub fn padding(self) -> u8 {
         if self.kind() == Kind::Text && self != Vr::UI { b' ' } else { 0 }
     }
 }

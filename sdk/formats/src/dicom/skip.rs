@@ -1,20 +1,20 @@
 //! Passes over values that are removed. A value of undefined length has to be walked to find its end; nothing here can
 //! write.
 
+use super::Error;
 use super::element::{Encoding, Header, Tag, read_header};
-use super::rewrite::{DEPTH_MAX, Extent};
+use super::extent::{DEPTH_MAX, Extent};
 use super::stream::Stream;
 use super::vr::Vr;
-use crate::Refusal;
 
 /// Passes over the value of a data element that lies within `extent`.
-pub(super) fn value(
+pub fn value(
     stream: &mut Stream<'_>,
     header: &Header,
     encoding: Encoding,
     extent: Extent,
     depth: usize,
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     if let Some(length) = header.defined_length() {
         return stream.skip(length);
     }
@@ -35,7 +35,7 @@ fn items(
     encoding: Encoding,
     extent: Extent,
     depth: usize,
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     if depth >= DEPTH_MAX {
         return Err(of.refuse("too-deep", "sequences are nested too deeply"));
     }
@@ -55,12 +55,7 @@ fn items(
     }
 }
 
-fn elements(
-    stream: &mut Stream<'_>,
-    encoding: Encoding,
-    extent: Extent,
-    depth: usize,
-) -> Result<(), Refusal> {
+fn elements(stream: &mut Stream<'_>, encoding: Encoding, extent: Extent, depth: usize) -> Result<(), Error> {
     loop {
         let header = read_header(stream, encoding)?;
         extent.check(&header, stream)?;
@@ -74,7 +69,7 @@ fn elements(
     }
 }
 
-fn fragments(stream: &mut Stream<'_>, encoding: Encoding, extent: Extent) -> Result<(), Refusal> {
+fn fragments(stream: &mut Stream<'_>, encoding: Encoding, extent: Extent) -> Result<(), Error> {
     loop {
         let item = read_header(stream, encoding)?;
         extent.check(&item, stream)?;

@@ -1,8 +1,8 @@
 //! Deflated Explicit VR Little Endian (PS3.5 A.5): the data set as one raw DEFLATE stream (RFC 1951), inflated a piece at
 //! a time and bounded, since a kilobyte can stand for a megabyte.
 
+use super::Error;
 use super::pipe::Pipe;
-use crate::Refusal;
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 
@@ -29,7 +29,7 @@ impl Inflater {
     }
 
     /// Appends some inflated octets; how many, none only at the end of the stream.
-    pub(super) fn read(&mut self, pipe: &mut dyn Pipe, into: &mut Vec<u8>) -> Result<usize, Refusal> {
+    pub(super) fn read(&mut self, pipe: &mut dyn Pipe, into: &mut Vec<u8>) -> Result<usize, Error> {
         let before = into.len();
         while !self.ended && into.len() == before {
             let more = !self.input.is_empty() || pipe.read(&mut self.input, PIECE_OCTETS)? > 0;
@@ -40,7 +40,7 @@ impl Inflater {
             self.inflated += result.bytes_written as u64;
             if self.inflated > INFLATED_OCTETS_MAX {
                 let reason = format!("the data set inflates to more than {INFLATED_OCTETS_MAX} octets");
-                return Err(Refusal::new("too-large", reason));
+                return Err(Error::new("too-large", reason));
             }
             match result.status {
                 Ok(MZStatus::StreamEnd) => self.end(pipe)?,
@@ -52,15 +52,15 @@ impl Inflater {
         Ok(into.len() - before)
     }
 
-    fn refuse(&self, code: &'static str, what: &str) -> Refusal {
-        Refusal::new(code, format!("the deflated data set {what} after {} inflated octets", self.inflated))
+    fn refuse(&self, code: &'static str, what: &str) -> Error {
+        Error::new(code, format!("the deflated data set {what} after {} inflated octets", self.inflated))
     }
 
-    fn end(&mut self, pipe: &mut dyn Pipe) -> Result<(), Refusal> {
+    fn end(&mut self, pipe: &mut dyn Pipe) -> Result<(), Error> {
         self.ended = true;
         while self.input.len() <= TRAILER_OCTETS_MAX && pipe.read(&mut self.input, TRAILER_OCTETS_MAX)? > 0 {}
         if self.input.len() > TRAILER_OCTETS_MAX {
-            return Err(Refusal::new("trailing-data", "octets follow the deflated data set"));
+            return Err(Error::new("trailing-data", "octets follow the deflated data set"));
         }
         Ok(())
     }

@@ -1,20 +1,24 @@
 //! Transfer syntaxes (PS3.5 Annex A): how the headers of data elements are encoded under each.
 
+use super::Error;
 use super::element::Encoding;
-use crate::Refusal;
 
-pub(super) const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+/// Explicit VR Little Endian.
+pub const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 
+/// A transfer syntax.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Syntax {
+pub struct Syntax {
     uid: &'static str,
-    pub(super) encoding: Encoding,
-    pub(super) deflated: bool,
+    /// How the headers of its data elements are encoded.
+    pub encoding: Encoding,
+    /// Whether the data set is one deflated stream.
+    pub deflated: bool,
 }
 
 impl Syntax {
     /// The transfer syntax of the output: the same, but a deflated object is written inflated.
-    pub(super) fn written_as(&self) -> &'static str {
+    pub fn written_as(&self) -> &'static str {
         if self.deflated { EXPLICIT_VR_LITTLE_ENDIAN } else { self.uid }
     }
 }
@@ -78,10 +82,10 @@ static SYNTAXES: &[&str] = &[
 ];
 
 /// The transfer syntax of a unique identifier.
-pub(super) fn by_uid(uid: &[u8]) -> Result<Syntax, Refusal> {
+pub(super) fn by_uid(uid: &[u8]) -> Result<Syntax, Error> {
     let known = SYNTAXES.iter().find(|known| known.as_bytes() == uid);
     let uid = *known.ok_or_else(|| {
-        Refusal::new(
+        Error::new(
             "unsupported-transfer-syntax",
             "the transfer syntax (0002,0010) is private, JPIP or unknown",
         )

@@ -3,7 +3,7 @@
 const DAY_MS: u64 = 86_400_000;
 
 /// `2026-11-23T19:00:00.250Z`; years from 1970 to 9999.
-pub(crate) fn format(ms: u64) -> String {
+pub fn format(ms: u64) -> String {
     let (year, month, day) = civil(ms / DAY_MS);
     let (hour, minute) = (ms / 3_600_000 % 24, ms / 60_000 % 60);
     let (second, fraction) = (ms / 1000 % 60, ms % 1000);
@@ -11,7 +11,7 @@ pub(crate) fn format(ms: u64) -> String {
 }
 
 /// RFC 3339, section 5.6. A leap second is the second after it; fractions are cut to milliseconds.
-pub(crate) fn parse(text: &str) -> Option<u64> {
+pub fn parse(text: &str) -> Option<u64> {
     let octets = text.as_bytes();
     if octets.len() < 20 || !text.is_ascii() {
         return None;

@@ -1,7 +1,7 @@
 //! The two ends of a rewriting: where octets come from and where they go, behind one small trait, because a pixel data
 //! value passes from one to the other without being looked at.
 
-use crate::Refusal;
+use super::Error;
 
 /// A body being read and its replacement being written.
 pub trait Pipe {
@@ -9,25 +9,25 @@ pub trait Pipe {
     ///
     /// # Errors
     /// When the input is interrupted.
-    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Refusal>;
+    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Error>;
 
     /// Passes over up to `n` octets of the input; how many.
     ///
     /// # Errors
     /// When the input is interrupted.
-    fn skip(&mut self, n: u64) -> Result<u64, Refusal>;
+    fn skip(&mut self, n: u64) -> Result<u64, Error>;
 
     /// Appends octets to the output.
     ///
     /// # Errors
     /// When the output is full or interrupted.
-    fn write(&mut self, octets: &[u8]) -> Result<(), Refusal>;
+    fn write(&mut self, octets: &[u8]) -> Result<(), Error>;
 
     /// Moves up to `n` octets from the input to the output; how many, fewer only at the end.
     ///
     /// # Errors
     /// When either end is interrupted.
-    fn forward(&mut self, n: u64) -> Result<u64, Refusal>;
+    fn forward(&mut self, n: u64) -> Result<u64, Error>;
 }
 
 /// How much larger than the input an output in memory may be: a deflated object is written inflated.
@@ -62,25 +62,25 @@ impl<'a> MemoryPipe<'a> {
 }
 
 impl Pipe for MemoryPipe<'_> {
-    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Refusal> {
+    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, Error> {
         let octets = self.advance(max as u64);
         into.extend_from_slice(octets);
         Ok(octets.len())
     }
 
-    fn skip(&mut self, n: u64) -> Result<u64, Refusal> {
+    fn skip(&mut self, n: u64) -> Result<u64, Error> {
         Ok(self.advance(n).len() as u64)
     }
 
-    fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+    fn write(&mut self, octets: &[u8]) -> Result<(), Error> {
         if octets.len() > self.output_max - self.output.len() {
-            return Err(Refusal::new("too-large", "the object inflates to more than may be held in memory"));
+            return Err(Error::new("too-large", "the object inflates to more than may be held in memory"));
         }
         self.output.extend_from_slice(octets);
         Ok(())
     }
 
-    fn forward(&mut self, n: u64) -> Result<u64, Refusal> {
+    fn forward(&mut self, n: u64) -> Result<u64, Error> {
         let octets = self.advance(n);
         self.write(octets)?;
         Ok(octets.len() as u64)
