@@ -226,6 +226,9 @@ pub mod keys {
 pub mod state {
     use crate::backend;
 
+    /// Writes of others that [`update`] waits out.
+    const UPDATE_ATTEMPTS: usize = 4;
+
     /// A value with its version.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Versioned {
@@ -262,6 +265,40 @@ pub mod state {
     /// Removes if the version is still `expected`.
     pub fn remove(key: &str, expected: u64) -> Result<(), StateError> {
         backend::state_remove(key, expected)
+    }
+
+    /// Reads a value, changes it and writes it; again from the start if another instance wrote in between. What `change` leaves is
+    /// written if it is another one, and removed if it is `None`. Gives what `change` gave.
+    ///
+    /// ```
+    /// use hilum_plugin::state;
+    ///
+    /// let seen = state::update("seen", |count| {
+    ///     let before = count.take().and_then(|octets| octets.try_into().ok()).map_or(0, u64::from_be_bytes);
+    ///     *count = Some((before + 1).to_be_bytes().to_vec());
+    ///     before + 1
+    /// })?;
+    /// assert_eq!(seen, 1);
+    /// # Ok::<(), state::StateError>(())
+    /// ```
+    pub fn update<R>(key: &str, mut change: impl FnMut(&mut Option<Vec<u8>>) -> R) -> Result<R, StateError> {
+        for _ in 0..UPDATE_ATTEMPTS {
+            let found = get(key)?;
+            let version = found.as_ref().map_or(0, |found| found.version);
+            let before = found.map(|found| found.value);
+            let mut value = before.clone();
+            let result = change(&mut value);
+            let written = match (&before, &value) {
+                (before, after) if before == after => return Ok(result),
+                (_, Some(value)) => put(key, value, version).map(drop),
+                (_, None) => remove(key, version),
+            };
+            match written {
+                Err(StateError::Conflict) => {}
+                written => return written.map(|()| result),
+            }
+        }
+        Err(StateError::Conflict)
     }
 }
 

@@ -35,6 +35,8 @@
 //! hilum_plugin::export_transform!(Marker);
 //! ```
 //!
+//! [`guide`] leads from a first plugin to a shipped one.
+//!
 //! What a plugin may ask of the broker is in [`log`], [`metrics`], [`trace`], [`keys`], [`state`], [`emit`], [`time`]
 //! and [`random`]; each has to be granted to the stage. There is nothing else: no files, no network, no clock of `std`.
 //!
@@ -58,6 +60,11 @@ mod backend;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
+/// The guide, from a first plugin in ten minutes to a shipped one. It is `README.md` of this crate, and all its code is tested.
+#[cfg_attr(any(doc, doctest), doc = "")]
+#[cfg_attr(any(doc, doctest), doc = include_str!("../README.md"))]
+pub mod guide {}
+
 /// What the export macros expand to; not for use by hand.
 #[doc(hidden)]
 #[cfg(target_arch = "wasm32")]
@@ -68,8 +75,8 @@ pub use body::{BodyError, BodyReader, BodyWriter};
 pub use host::{emit, keys, log, metrics, random, state, time, trace};
 pub use plugin::{Authorize, Config, ConfigError, Description, Observe, Transform};
 pub use record::{
-    Attribute, Body, Context, Decision, Draft, Head, Message, Obligation, Outcome, Party, Phase, Refusal,
-    Request,
+    Attribute, Body, Context, Decision, Draft, Head, INLINE_OCTETS_MAX, Message, Obligation, Outcome, Party,
+    Phase, Refusal, Request,
 };
 
 /// Exports a type that implements [`Transform`] as a component of the world `transform`.

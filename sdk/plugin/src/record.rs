@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::body::{BodyError, BodyReader};
+use crate::body::{BodyError, BodyReader, BodyWriter};
+use crate::keys::KeyError;
+
+/// Octets of a body that may be inline.
+pub const INLINE_OCTETS_MAX: usize = 256 * 1024;
 
 /// One named value of a record's head. Values may identify a patient: never log one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +84,18 @@ pub struct Head {
 }
 
 impl Head {
+    /// Whether the content type is this one, whatever its parameters and its case (RFC 6838, section 4.2).
+    #[must_use]
+    pub fn is(&self, content_type: &str) -> bool {
+        self.content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(content_type)
+    }
+
+    /// Sets an attribute, in the place of all others of its name.
+    pub fn set_attribute(&mut self, name: &str, value: impl Into<String>) {
+        self.attributes.retain(|attribute| attribute.name != name);
+        self.attributes.push(Attribute::new(name, value));
+    }
+
     /// The value of the first attribute of a name.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
@@ -100,6 +116,18 @@ pub enum Body {
 }
 
 impl Body {
+    /// A body of octets in memory: inline if it may be, through a [`BodyWriter`](crate::BodyWriter) otherwise.
+    pub fn of(octets: Vec<u8>) -> Result<Self, BodyError> {
+        if octets.len() <= INLINE_OCTETS_MAX {
+            return Ok(Self::Inline(octets));
+        }
+        let mut writer = BodyWriter::new();
+        for piece in octets.chunks(INLINE_OCTETS_MAX) {
+            writer.write(piece)?;
+        }
+        writer.finish().map(Self::Large)
+    }
+
     /// Octets in all.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -156,6 +184,25 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// A record without key and attributes, for instance to be emitted.
+    pub fn new(content_type: impl Into<String>, body: impl Into<Body>) -> Self {
+        Self { key: None, content_type: content_type.into(), attributes: Vec::new(), body: body.into() }
+    }
+
+    /// Sets the key.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Adds an attribute.
+    #[must_use]
+    pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.push(Attribute::new(name, value));
+        self
+    }
+
     /// The record with another body.
     pub fn of(head: Head, body: impl Into<Body>) -> Self {
         let Head { key, content_type, attributes, .. } = head;
@@ -177,6 +224,22 @@ impl Refusal {
     /// A refusal.
     pub fn new(code: impl Into<String>, reason: impl fmt::Display) -> Self {
         Self { code: code.into(), reason: reason.to_string() }
+    }
+}
+
+/// So that `?` works where a body is read or written.
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        let code = if matches!(error, BodyError::TooLarge(_)) { "too-large" } else { "interrupted" };
+        Self::new(code, error)
+    }
+}
+
+/// So that `?` works where a key is used: the reason names what has to be granted.
+impl From<KeyError> for Refusal {
+    fn from(error: KeyError) -> Self {
+        let code = if matches!(error, KeyError::Malformed) { "sealed" } else { "no-key" };
+        Self::new(code, error)
     }
 }
 
@@ -204,6 +267,12 @@ impl From<Refusal> for Outcome {
 impl From<Draft> for Outcome {
     fn from(draft: Draft) -> Self {
         Self::Replace(draft)
+    }
+}
+
+impl From<Vec<Draft>> for Outcome {
+    fn from(drafts: Vec<Draft>) -> Self {
+        Self::Split(drafts)
     }
 }
 

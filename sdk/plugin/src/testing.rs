@@ -19,13 +19,14 @@ use aws_lc_rs::{constant_time, hmac};
 use crate::emit::EmitError;
 use crate::keys::KeyError;
 use crate::log::Level;
-use crate::record::{Attribute, Body, Context, Draft, Head, Message, Party, Request};
+use crate::plugin::Config;
+use crate::record::{Attribute, Body, Context, Draft, Head, Message, Outcome, Party, Refusal, Request};
 use crate::state::{StateError, Versioned};
 use crate::trace::Value;
 use crate::{BodyReader, Phase};
 
 /// What a plugin under test talks to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Host {
     /// What [`crate::time::now`] says.
     pub now: u64,
@@ -145,6 +146,56 @@ pub fn large_message(content_type: &str, body: impl Into<Vec<u8>>) -> Message {
 pub fn request(head: Head, body: impl Into<Vec<u8>>) -> Request {
     let body = BodyReader::from_octets(body.into());
     Request { head, size: body.size(), body }
+}
+
+/// A plugin's configuration from JSON, as the broker hands it over.
+///
+/// # Panics
+///
+/// If the JSON does not deserialize.
+#[must_use]
+pub fn config<C: Config>(json: serde_json::Value) -> C {
+    serde_json::from_value(json).unwrap_or_else(|error| panic!("the configuration: {error}"))
+}
+
+/// The record that one was replaced by.
+///
+/// # Panics
+///
+/// If the outcome is another one; so do [`annotated`], [`split`] and [`refused`].
+#[must_use]
+pub fn replaced(outcome: Outcome) -> Draft {
+    match outcome {
+        Outcome::Replace(draft) => draft,
+        other => panic!("not replaced: {other:?}"),
+    }
+}
+
+/// The attributes that a record goes on with.
+#[must_use]
+pub fn annotated(outcome: Outcome) -> Vec<Attribute> {
+    match outcome {
+        Outcome::Annotate(attributes) => attributes,
+        other => panic!("not annotated: {other:?}"),
+    }
+}
+
+/// The records that one was split into.
+#[must_use]
+pub fn split(outcome: Outcome) -> Vec<Draft> {
+    match outcome {
+        Outcome::Split(drafts) => drafts,
+        other => panic!("not split: {other:?}"),
+    }
+}
+
+/// Why a record was refused.
+#[must_use]
+pub fn refused(outcome: Outcome) -> Refusal {
+    match outcome {
+        Outcome::Refuse(refusal) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
 }
 
 /// The octets of a body that a plugin made: the whole, however far a large one has been read.
