@@ -36,6 +36,11 @@ fn allowed_edges() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("hilum-guest-gate", &["hilum-plugin"]),
         ("hilum-guest-hostile", &["hilum-plugin"]),
         ("hilum-plugin-build", &[]),
+        ("hilum-claim-duplicates", &["hilum-plugin", "hilum-formats"]),
+        ("hilum-dicom-morph", &["hilum-plugin", "hilum-formats"]),
+        ("hilum-dose-alert", &["hilum-plugin", "hilum-formats"]),
+        ("hilum-fhir-observation", &["hilum-plugin", "hilum-formats"]),
+        ("hilum-hl7-route", &["hilum-plugin", "hilum-formats"]),
         ("hilum-frozen", &[]),
         ("hilum-hospital", &["hilum-core", "hilum-client", "hilum-formats"]),
     ])
@@ -114,6 +119,36 @@ fn the_map_names_every_package() {
     let missing: Vec<_> =
         members.iter().filter_map(toml::Value::as_str).filter(|member| !map.contains(*member)).collect();
     assert_eq!(missing, Vec::<&str>::new(), "broker/ARCHITECTURE.md has a line for each");
+}
+
+/// What plugins' developers copy: blocks of TOML and JSON in the guide, the contract's page and the examples' pages.
+#[test]
+fn what_documents_for_plugins_show_can_be_copied() {
+    let mut blocks = 0;
+    let documents = files("README.md").into_iter().filter(|path| {
+        let path = path.strip_prefix(workspace()).unwrap();
+        ["sdk/plugin", "wit", "examples/plugins", "plugins"].iter().any(|folder| path.starts_with(folder))
+    });
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for (index, block) in text.split("\n```").enumerate().filter(|(index, _)| index % 2 == 1) {
+            let (language, content) = block.split_once('\n').unwrap_or((block, ""));
+            let place = format!("{}, block {}", document.display(), index / 2 + 1);
+            match language {
+                "toml" => {
+                    drop(content.parse::<toml::Table>().unwrap_or_else(|error| panic!("{place}: {error}")))
+                }
+                "json" => drop(
+                    serde_json::from_str::<serde_json::Value>(content)
+                        .unwrap_or_else(|error| panic!("{place}: {error}")),
+                ),
+                "sh" | "rust" | "text" => continue,
+                other => panic!("{place}: say which language it is, not `{other}`"),
+            }
+            blocks += 1;
+        }
+    }
+    assert!(blocks >= 12, "{blocks} blocks were found");
 }
 
 /// Start line, name and length of the functions of a file, by indentation: rustfmt sees to that.

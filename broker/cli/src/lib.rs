@@ -9,6 +9,8 @@ pub mod bundled;
 pub mod check;
 pub mod connect;
 pub mod flow;
+#[cfg(test)]
+mod guide;
 pub mod hold;
 pub mod init;
 pub mod keys;

@@ -46,6 +46,10 @@ pub struct Host {
     pub emitted: Vec<Emitted>,
     /// Keyed state.
     pub state: BTreeMap<String, Versioned>,
+    /// Records that may be emitted before [`EmitError::Full`].
+    pub emitted_max: Option<usize>,
+    /// Keys that state may have before [`StateError::Full`].
+    pub state_keys_max: Option<usize>,
     drawn: u64,
     open: Vec<usize>,
 }
@@ -331,6 +335,9 @@ impl Host {
         if self.state.get(key).map_or(0, |found| found.version) != expected {
             return Err(StateError::Conflict);
         }
+        if expected == 0 && self.state_keys_max.is_some_and(|max| self.state.len() >= max) {
+            return Err(StateError::Full);
+        }
         let version = expected + 1;
         self.state.insert(key.to_owned(), Versioned { value: value.to_vec(), version });
         Ok(version)
@@ -347,6 +354,9 @@ impl Host {
     pub(crate) fn emit(&mut self, flow: &str, made: Draft) -> Result<(), EmitError> {
         if self.denied.contains(flow) {
             return Err(EmitError::NotGranted(flow.to_owned()));
+        }
+        if self.emitted_max.is_some_and(|max| self.emitted.len() >= max) {
+            return Err(EmitError::Full);
         }
         let Draft { key, content_type, attributes, body } = made;
         let Body::Inline(body) = body else {

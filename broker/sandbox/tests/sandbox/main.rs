@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod bodies;
+mod examples;
 mod frozen;
 mod hostile;
 mod load;
