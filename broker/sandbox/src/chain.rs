@@ -6,6 +6,7 @@ use hilum_core::chain::Plan;
 use hilum_core::limits::CHAIN_STAGES_MAX;
 use hilum_core::{FlowName, Principal, StageName, SubscriptionName};
 
+use crate::contract::VERSION;
 use crate::engine::Sandbox;
 use crate::grants::Grants;
 use crate::limits::Limits;
@@ -77,8 +78,12 @@ pub enum ChainError {
         /// What is wrong.
         reason: String,
     },
-    /// The plugin needs functions that this build does not have.
-    #[error("stage `{stage}`: the plugin does not link, it may need a newer Hilum: {reason}")]
+    /// The plugin imports known functions with other parameters or results: it was built for a changed copy of the package.
+    #[error(
+        "stage `{stage}`: the plugin was not built for the hilum:plugin {}.{} of this build of Hilum: {reason}; build it with the SDK of this \
+         release",
+        VERSION.0, VERSION.1
+    )]
     Link {
         /// The stage.
         stage: StageName,

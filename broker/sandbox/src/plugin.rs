@@ -52,10 +52,10 @@ pub enum LoadError {
         "the plugin was built for no version of hilum:plugin: {0}, which there is not; build it with the SDK of this release of Hilum"
     )]
     Foreign(Lacking),
-    /// It imports something of another package.
+    /// It imports something that can be granted to no stage.
     #[error(
-        "the component imports `{0}`, which plugins do not get: they may import hilum:plugin, and what their language's runtime \
-         needs of WASI"
+        "the component imports `{0}`, which no plugin gets: there are no files, no sockets and no HTTP; leave out the code that \
+         uses them (in Python: `componentize-py componentize --stub-wasi`)"
     )]
     Import(String),
     /// `describe` failed, or what it said is no description.

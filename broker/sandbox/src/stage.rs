@@ -16,7 +16,7 @@ use crate::engine::Sandbox;
 use crate::guest;
 use crate::instance::{Exports, Fault, Instance, StartError};
 use crate::limits::{CODE_CHARS_MAX, CONFIG_OCTETS_MAX, OBLIGATIONS_MAX};
-use crate::plugin::{Description, Plugin, brief};
+use crate::plugin::{Description, Plugin, clip};
 use crate::run::{Emission, FailureKind, Obligation};
 use crate::schema::ConfigFault;
 use crate::services::Services;
@@ -123,8 +123,10 @@ impl Stage {
             services: Arc::clone(services),
             names: Default::default(),
         });
-        let pre = link(sandbox, &plugin)
-            .map_err(|error| ChainError::Link { stage: name.clone(), reason: brief(&error) })?;
+        let pre = link(sandbox, &plugin).map_err(|error| ChainError::Link {
+            stage: name.clone(),
+            reason: clip(&format!("{error:#}"), 512).to_owned(),
+        })?;
         let exports = exports(plugin.world());
         let mut first = Instance::start(sandbox, &pre, &place, exports, &config)
             .map_err(|error| start_error(&name, error))?;

@@ -232,7 +232,12 @@ fn changes_that_break_are_found() {
             "type timestamp-ms = s64",
             "`types/timestamp-ms` was type u64",
         ),
-        ("worlds.wit", "import emit;", "import trace;", "`world observe/import emit` is gone"),
+        (
+            "worlds.wit",
+            "    @since(version = 1.0.0)\n    import emit;\n",
+            "",
+            "`world observe/import emit` is gone",
+        ),
         (
             "worlds.wit",
             "tick: func(now: timestamp-ms);",

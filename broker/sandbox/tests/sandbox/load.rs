@@ -108,6 +108,14 @@ fn a_plugin_for_a_changed_copy_of_the_package_is_told_so() {
 }
 
 #[test]
+fn a_plugin_that_knows_a_function_otherwise_is_told_which() {
+    let mut spec = behaving("pass");
+    spec.plugin = sandbox().load(&with("hostile", &[("malformed", "malfurmed")])).unwrap();
+    let error = load(vec![spec], &Default::default()).unwrap_err().to_string();
+    assert!(error.contains("`hilum:plugin/keys@1.1.0`") && error.contains("hilum:plugin 1.1"), "{error}");
+}
+
+#[test]
 fn a_plugin_for_a_later_minor_version_runs_if_it_uses_nothing_new() {
     let later = sandbox().load(&with("hostile", &[("@1.1.0", "@1.9.0")])).unwrap();
     assert!(later.imports().iter().any(|import| import.name == "hilum:plugin/keys@1.9.0"));

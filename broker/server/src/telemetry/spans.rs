@@ -4,6 +4,18 @@
 //! stage and for the append, and one for each delivery. The sandbox begins those of stages when it calls them, and below them those of
 //! plugins. The record is stored with the ingest span's context and handed to the reader with the delivery span's, so that the
 //! reader's own spans join the same trace.
+//!
+//! | attribute of a stage's span | meaning |
+//! |---|---|
+//! | `hilum.stage.name` | the stage's name in its chain |
+//! | `hilum.plugin.name`, `hilum.plugin.version`, `hilum.plugin.digest` | which plugin, and SHA-256 of its component |
+//! | `hilum.stage.outcome` | `passed`, `annotated`, `replaced`, `split`, `obliged`, `refused` or `failed` |
+//! | `error.type` | where it failed: `trap`, `time-limit`, `memory-limit`, `output-limit` or `host` |
+//! | `hilum.stage.size.in`, `hilum.stage.size.out` | octets of this record before and after |
+//! | `hilum.stage.batch.records` | records that the call had, sampled or not |
+//!
+//! A plugin's span has its own name, and numbers as `hilum.plugin.value.NAME`. A line that a plugin logged is an event `log` with
+//! its `log.level`; its words are in the broker's log only, with `trace_id` and `span_id`.
 
 use std::time::SystemTime;
 
