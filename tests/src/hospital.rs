@@ -66,7 +66,7 @@ zone = "clinic"
 [[operators]]
 stakeholder = "it"
 roles = ["operator"]
-may = ["inspect", "quarantine", "subscriptions", "holds"]
+may = ["inspect", "quarantine", "subscriptions", "holds", "configure"]
 
 [[operators]]
 stakeholder = "privacy"

@@ -83,7 +83,8 @@ fn plugin_problem(hospital: &Hospital, error: &PluginError) -> Problem {
     Problem::of_file(&file, what, help)
 }
 
-fn problem_json(problem: &Problem) -> Value {
+/// A problem for scripts.
+pub(crate) fn problem_json(problem: &Problem) -> Value {
     json!({
         "file": &*problem.file,
         "line": problem.position.map(|(line, _)| line),

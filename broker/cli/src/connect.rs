@@ -34,6 +34,20 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// To the broker of a hospital directory, as one of its identities.
+    #[must_use]
+    pub fn of(directory: &Path, identity: &str, address: Option<&str>) -> Self {
+        Self {
+            dir: Some(directory.to_owned()),
+            identity: Some(identity.to_owned()),
+            address: address.map(str::to_owned),
+            hospital: None,
+            ca: None,
+            cert: None,
+            key: None,
+        }
+    }
+
     /// Connects.
     pub async fn connect(&self) -> anyhow::Result<Client> {
         Ok(Client::connect(self.config()?).await?)

@@ -20,6 +20,7 @@ pub mod output;
 pub mod plugin;
 pub mod publish;
 pub mod quarantine;
+pub mod reload;
 pub mod serve;
 pub mod subscribe;
 pub mod subscription;
@@ -60,6 +61,8 @@ enum Command {
     /// Run the broker of a hospital directory
     #[command(after_help = "Example:\n  hilum serve st-marys --log-format json")]
     Serve(serve::Args),
+    /// Let the running broker take the changed configuration of its directory
+    Reload(reload::Args),
     /// Publish files, or standard input, to a flow
     Publish(publish::Args),
     /// Read a subscription of a flow
@@ -74,7 +77,7 @@ enum Command {
     Hold(hold::Args),
     /// Read who did what, and what was refused to whom
     Audit(audit::Args),
-    /// Look at plugins and run them in the sandbox, without a broker
+    /// Look at plugins and run them in the sandbox without a broker; upgrade, try and retire those of a running one
     Plugin(plugin::Args),
     /// Read the logs of a stopped broker through, or give up what is damaged in them
     Log(log::Args),
@@ -108,6 +111,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Init(args) => init::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Serve(args) => serve::run(args).await,
+        Command::Reload(args) => reload::run(args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Subscribe(args) => subscribe::run(args).await,
         Command::Flow(args) => flow::run(args).await,

@@ -1,4 +1,5 @@
-//! `hilum plugin`: makes plugins, looks at them and runs them in the real sandbox, without a broker.
+//! `hilum plugin`: makes plugins, looks at them and runs them in the real sandbox, without a broker; and puts others in the place of
+//! those that a running broker has.
 
 use std::fs;
 use std::path::Path;
@@ -13,8 +14,10 @@ use crate::output::Failure;
 
 mod bench;
 mod build;
+mod edit;
 mod host;
 mod inspect;
+mod life;
 mod new;
 mod project;
 mod record;
@@ -57,6 +60,21 @@ enum Command {
     Run(run::Args),
     /// Show what a plugin is, what it imports and how it is configured
     Inspect(inspect::Args),
+    /// Show what the stages of a running broker run, and how that does
+    Status(life::Status),
+    /// Put another version of a plugin in its place
+    Upgrade(life::Upgrade),
+    /// Try another version of a plugin on a share of the records
+    Canary(life::Canary),
+    /// Take what is tried, for all records
+    #[command(after_help = "Example:\n  hilum plugin promote st-marys deidentify --as operator")]
+    Promote(life::Named),
+    /// End a trial, and go on with the version that is there
+    #[command(after_help = "Example:\n  hilum plugin rollback st-marys deidentify --as operator")]
+    Rollback(life::Named),
+    /// Take out a plugin that no stage uses
+    #[command(after_help = "Example:\n  hilum plugin retire st-marys deidentify --as operator")]
+    Retire(life::Named),
 }
 
 /// Runs one of the commands.
@@ -70,6 +88,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => blocking(move || bench::run(&args)).await,
         Command::Run(args) => blocking(move || run::run(&args)).await,
         Command::Inspect(args) => blocking(move || inspect::run(&args)).await,
+        Command::Status(args) => life::status(args).await,
+        Command::Upgrade(args) => life::upgrade(args).await,
+        Command::Canary(args) => life::canary(args).await,
+        Command::Promote(args) => life::promote(args).await,
+        Command::Rollback(args) => life::roll_back(args).await,
+        Command::Retire(args) => life::retire(args).await,
     }
 }
 

@@ -113,6 +113,10 @@ actions! {
     Deleted = "deleted";
     /// An operator gave up what was damaged in a log: which offsets is in the reason.
     Repaired = "repaired";
+    /// An operator let the broker take another configuration: what changed is in the reason.
+    Reloaded = "reloaded";
+    /// A plugin that was tried on a share of the records was taken back, or may be tried again.
+    RolledBack = "rolled-back";
 }
 
 impl fmt::Display for Action {

@@ -1,5 +1,5 @@
 //! What operators decided and what must outlive the process: legal holds, and subscriptions that are paused. And where
-//! subscriptions began that do not read what was there before them.
+//! subscriptions began that do not read what was there before them, and which trials of plugins were rolled back.
 //!
 //! Each decision is one entry of the log [`LogName::Control`], durable before it takes effect. [`State::fold`] makes the present
 //! state of the entries, in order. So that the log does not grow for ever, [`State::snapshot`] writes the whole state
@@ -14,9 +14,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::canary::StagePlace;
+use crate::digest::Digest;
 use crate::entry::{Entry, EntryError, LogName, decode, encode};
 use crate::identity::PrincipalId;
-use crate::limits::{HOLDS_MAX, KEY_OCTETS_MAX, PAUSES_MAX, REASON_CHARS_MAX};
+use crate::limits::{HOLDS_MAX, KEY_OCTETS_MAX, PAUSES_MAX, REASON_CHARS_MAX, ROLLBACKS_MAX};
 use crate::name::{FlowName, SubscriptionName};
 use crate::record::{Offset, Timestamp};
 
@@ -90,6 +92,21 @@ pub struct Pause {
     pub time: Timestamp,
 }
 
+/// A trial of a plugin that ended because the candidate made too many errors. Not an operator's decision, but as lasting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledBack {
+    /// The stage.
+    pub place: StagePlace,
+    /// What was tried, and how: another trial of the same stage may begin.
+    pub trial: Digest,
+    /// Why, in the broker's words.
+    pub reason: String,
+    /// The broker.
+    pub by: PrincipalId,
+    /// When.
+    pub time: Timestamp,
+}
+
 /// A decision of an operator that was checked against the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decision {
@@ -131,6 +148,17 @@ pub enum Decision {
         /// When.
         time: Timestamp,
     },
+    /// A trial ends. There is one for each stage: the newest.
+    RollBack(RolledBack),
+    /// Whatever was rolled back at a stage may be tried again.
+    TryAgain {
+        /// The stage.
+        place: StagePlace,
+        /// Who changed the configuration.
+        by: PrincipalId,
+        /// When.
+        time: Timestamp,
+    },
 }
 
 /// Why a decision cannot be taken.
@@ -142,6 +170,9 @@ pub enum DecisionError {
     /// There are too many pauses.
     #[error("{PAUSES_MAX} subscriptions are paused already")]
     TooManyPauses,
+    /// There are too many rolled-back trials.
+    #[error("{ROLLBACKS_MAX} trials of plugins were rolled back already: take them out of the configuration")]
+    TooManyRollbacks,
     /// No hold has this name.
     #[error("there is no hold {0}")]
     NoSuchHold(HoldId),
@@ -161,6 +192,7 @@ pub enum DecisionError {
 enum Event {
     Decision(Decision),
     Part(Part),
+    Rollbacks(Rollbacks),
 }
 
 /// One part of a snapshot. All parts of one are appended one after the other, with nothing in between.
@@ -175,7 +207,15 @@ struct Part {
     begins: Vec<(FlowName, SubscriptionName, Offset)>,
 }
 
-/// What is held and paused now. Bounded by [`HOLDS_MAX`] and [`PAUSES_MAX`].
+/// A part of a snapshot that has rolled-back trials. It comes after the others.
+#[derive(Debug, Serialize, Deserialize)]
+struct Rollbacks {
+    index: u32,
+    is_last: bool,
+    rollbacks: Vec<RolledBack>,
+}
+
+/// What is held and paused now. Bounded by [`HOLDS_MAX`], [`PAUSES_MAX`] and [`ROLLBACKS_MAX`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     next_hold: u64,
@@ -183,6 +223,7 @@ pub struct State {
     pauses: BTreeMap<(FlowName, SubscriptionName), Pause>,
     /// As many as there are subscriptions that begin with their latest record.
     begins: BTreeMap<(FlowName, SubscriptionName), Offset>,
+    rollbacks: BTreeMap<StagePlace, RolledBack>,
     /// A snapshot of which parts are still to come, and the number of the next one.
     partial: Option<(u32, Box<State>)>,
 }
@@ -319,6 +360,33 @@ impl State {
         self.begins.get(&(flow.clone(), subscription.clone())).copied()
     }
 
+    /// The trial that was rolled back at a stage last, if it may not be tried again.
+    #[must_use]
+    pub fn rollback_of(&self, place: &StagePlace) -> Option<&RolledBack> {
+        self.rollbacks.get(place)
+    }
+
+    /// Places of rolled-back trials.
+    pub fn rollbacks(&self) -> impl Iterator<Item = &RolledBack> {
+        self.rollbacks.values()
+    }
+
+    /// The decision to end a trial.
+    pub fn roll_back(
+        &self,
+        place: StagePlace,
+        trial: Digest,
+        reason: &str,
+        by: &PrincipalId,
+        time: Timestamp,
+    ) -> Result<Decision, DecisionError> {
+        if self.rollbacks.len() >= ROLLBACKS_MAX && !self.rollbacks.contains_key(&place) {
+            return Err(DecisionError::TooManyRollbacks);
+        }
+        let reason = reason.chars().take(REASON_CHARS_MAX).collect();
+        Ok(Decision::RollBack(RolledBack { place, trial, reason, by: by.clone(), time }))
+    }
+
     /// Makes a decision effective. A hold is never refused here: what was written down is held.
     pub fn apply(&mut self, decision: Decision) {
         self.partial = None;
@@ -335,6 +403,8 @@ impl State {
             Decision::Begin { flow, subscription, offset, .. } => {
                 self.begins.entry((flow, subscription)).or_insert(offset);
             }
+            Decision::RollBack(rolled) => drop(self.rollbacks.insert(rolled.place.clone(), rolled)),
+            Decision::TryAgain { place, .. } => drop(self.rollbacks.remove(&place)),
         }
     }
 
@@ -344,8 +414,27 @@ impl State {
         match decode(octets)? {
             Event::Decision(decision) => self.apply(decision),
             Event::Part(part) => self.fold_part(part),
+            Event::Rollbacks(part) => self.fold_rollbacks(part),
         }
         Ok(())
+    }
+
+    fn fold_rollbacks(&mut self, part: Rollbacks) {
+        let Some((expected, mut so_far)) = self.partial.take() else { return };
+        if expected != part.index {
+            return;
+        }
+        part.rollbacks.into_iter().for_each(|rolled| so_far.apply(Decision::RollBack(rolled)));
+        self.go_on(part.index, part.is_last, so_far);
+    }
+
+    /// After one part of a snapshot comes the next, or it is whole.
+    fn go_on(&mut self, index: u32, is_last: bool, so_far: Box<Self>) {
+        if is_last {
+            *self = *so_far;
+        } else {
+            self.partial = Some((index.saturating_add(1), so_far));
+        }
     }
 
     fn fold_part(&mut self, part: Part) {
@@ -360,11 +449,7 @@ impl State {
         part.pauses.into_iter().for_each(|pause| so_far.apply(Decision::Pause(pause)));
         let begins = part.begins.into_iter();
         so_far.begins.extend(begins.map(|(flow, subscription, offset)| ((flow, subscription), offset)));
-        if part.is_last {
-            *self = *so_far;
-        } else {
-            self.partial = Some((part.index.saturating_add(1), so_far));
-        }
+        self.go_on(part.index, part.is_last, so_far);
     }
 
     /// The whole state as entries, each small enough for an append of its own; at least one.
@@ -372,6 +457,7 @@ impl State {
     pub fn snapshot(&self, broker: &PrincipalId) -> Vec<Entry> {
         let (mut holds, mut pauses) = (self.holds.values().peekable(), self.pauses.values().peekable());
         let mut begins = self.begins.iter().peekable();
+        let mut rollbacks = self.rollbacks.values().cloned().peekable();
         let mut entries = Vec::new();
         for index in 0.. {
             let holds_here = holds.by_ref().take(PART_ITEMS_MAX).cloned().collect();
@@ -380,7 +466,8 @@ impl State {
                 (flow.clone(), subscription.clone(), *offset)
             };
             let begins_here = begins.by_ref().take(PART_ITEMS_MAX).map(begin).collect();
-            let is_last = holds.peek().is_none() && pauses.peek().is_none() && begins.peek().is_none();
+            let is_end = holds.peek().is_none() && pauses.peek().is_none() && begins.peek().is_none();
+            let is_last = is_end && rollbacks.peek().is_none();
             let next_hold = self.next_hold;
             let part = Part {
                 index,
@@ -391,9 +478,15 @@ impl State {
                 begins: begins_here,
             };
             entries.push(entry(&Event::Part(part), broker));
-            if is_last {
+            if is_end {
                 break;
             }
+        }
+        while rollbacks.peek().is_some() {
+            let index = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+            let here = rollbacks.by_ref().take(PART_ITEMS_MAX).collect();
+            let part = Rollbacks { index, is_last: rollbacks.peek().is_none(), rollbacks: here };
+            entries.push(entry(&Event::Rollbacks(part), broker));
         }
         entries
     }
@@ -414,7 +507,9 @@ impl Decision {
             | Self::Release { by, .. }
             | Self::Pause(Pause { by, .. })
             | Self::Resume { by, .. }
-            | Self::Begin { by, .. } => by,
+            | Self::Begin { by, .. }
+            | Self::RollBack(RolledBack { by, .. })
+            | Self::TryAgain { by, .. } => by,
         }
     }
 }

@@ -189,6 +189,12 @@ impl Deliveries {
         &self.rules
     }
 
+    /// Goes on by other rules. What is under way or put off keeps its times; whether readers share the work must stay as it is.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = Rules { shared: self.rules.shared, ..rules };
+        self.has_news = true;
+    }
+
     /// The offset to read on from: the lowest one of which nothing is known.
     #[must_use]
     pub fn next_offset(&self) -> Offset {

@@ -7,7 +7,7 @@
 //! 2. [`record`]: a record's way from [`record::Draft`] to [`record::Stored`]; each step consumes the one before.
 //! 3. [`entry`] and [`quarantine`]: what a log takes, and where refused records go.
 //! 4. [`policy`]: who may publish and read; the only source of a [`policy::Permit`]. [`filter`]: what a reader wants to have.
-//! 5. [`chain`]: plans of plugin stages and the receipts that their runs leave.
+//! 5. [`chain`]: plans of plugin stages and the receipts that their runs leave; [`canary`]: trying a plugin on a share of the records.
 //! 6. [`audit`]: what is written down about decisions; [`control`]: operators' decisions that outlive the process;
 //!    [`retention`]: what may be deleted, and when.
 //! 7. [`cose`]: end-to-end encryption to named recipients.
@@ -16,6 +16,7 @@
 //! 9. [`limits`]: a named bound for everything that could grow.
 
 pub mod audit;
+pub mod canary;
 pub mod chain;
 pub mod control;
 pub mod cose;

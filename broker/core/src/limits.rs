@@ -84,5 +84,7 @@ pub const SEQUENCE_MAX: u64 = (1 << 62) - 1;
 pub const HOLDS_MAX: usize = 16_384;
 /// Subscriptions that are paused at a time.
 pub const PAUSES_MAX: usize = 4096;
+/// Trials of plugins that are remembered because they were rolled back.
+pub const ROLLBACKS_MAX: usize = 4096;
 /// Keys that one pass of compaction remembers.
 pub const COMPACTION_KEYS_MAX: usize = 262_144;

@@ -3,13 +3,16 @@
 //! The same code answers `hilum check`: [`Catalog`] asks plugins which labels they remove.
 
 pub(crate) mod guarded;
+mod route;
 pub(crate) mod slot;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hilum_core::chain::Plan;
+use hilum_core::canary::{Rules, StagePlace};
+use hilum_core::chain::{Plan, World};
 use hilum_core::{Digest, FlowName, Label, Principal, PrincipalId, SubscriptionName};
 use hilum_sandbox::{
     Chain, ChainContext, ChainError, Grant, Grants, Limits, LoadError, Plugin, Sandbox, Settings, StageSpec,
@@ -21,6 +24,10 @@ use crate::config::{
     SubscriptionConfig, check_labels,
 };
 use crate::services::{ChainServices, Host, NoServices};
+
+pub use route::Route;
+pub(crate) use route::{Tallies, Tally, Whose};
+pub(crate) use trial::{Drawn, Lots, Trial};
 
 /// Octets of a component's file.
 const COMPONENT_OCTETS_MAX: u64 = 64 << 20;
@@ -107,15 +114,28 @@ impl Catalog {
     pub fn load(hospital: &Hospital) -> Result<Self, ChainsError> {
         let sandbox =
             Sandbox::new(Settings::default()).map_err(|error| ChainsError::Sandbox(error.to_string()))?;
+        Self::load_in(sandbox, hospital, &[])
+    }
+
+    /// Loads all plugins that some stage of another configuration uses, and compiles none again that is here.
+    pub(crate) fn reload(&self, hospital: &Hospital) -> Result<Self, ChainsError> {
+        let known: Vec<_> = self.plugins.values().cloned().collect();
+        Self::load_in(self.sandbox.clone(), hospital, &known)
+    }
+
+    fn load_in(sandbox: Sandbox, hospital: &Hospital, known: &[Arc<Plugin>]) -> Result<Self, ChainsError> {
         let mut plugins = BTreeMap::new();
-        for (_, stage) in hospital.stages() {
-            if let (false, Some(file)) =
-                (plugins.contains_key(&stage.plugin), hospital.plugins.get(&stage.plugin))
-            {
-                plugins.insert(stage.plugin.clone(), load_plugin(&sandbox, &stage.plugin, file)?);
+        for name in hospital.stages().flat_map(|(_, stage)| stage.plugins()) {
+            if let (false, Some(file)) = (plugins.contains_key(name), hospital.plugins.get(name)) {
+                plugins.insert(name.clone(), load_unless_known(&sandbox, name, file, known)?);
             }
         }
         Ok(Self { sandbox, plugins })
+    }
+
+    /// The loaded plugins, by the names that stages use.
+    pub(crate) fn plugins(&self) -> &BTreeMap<String, Arc<Plugin>> {
+        &self.plugins
     }
 
     /// Whether every label stays with those who are cleared for it, and every stage can run.
@@ -135,7 +155,39 @@ impl Catalog {
 }
 
 impl PluginCatalog for Catalog {
+    /// Of a stage at which a plugin is tried: what both versions remove.
     fn removes(&self, stage: &StageConfig) -> Result<Vec<Label>, StageProblem> {
+        let (_, mut removed) = self.described(stage)?;
+        if let Some(candidate) = stage.candidate() {
+            let in_canary = |problem: StageProblem| StageProblem { key: "canary".into(), ..problem };
+            let (world, too) = self.described(&candidate).map_err(in_canary)?;
+            self.check_worlds(stage, world)?;
+            removed.retain(|label| too.contains(label));
+        }
+        Ok(removed)
+    }
+}
+
+impl Catalog {
+    /// A candidate stands for the current version only where it is of the same kind. State of an observer is that of all records of
+    /// its stage: two versions that write it cannot be told from each other.
+    fn check_worlds(&self, stage: &StageConfig, candidate: World) -> Result<(), StageProblem> {
+        let current = self.plugins[&stage.plugin].world();
+        let (what, help) = if current == World::Observe {
+            (
+                "a plugin that observes cannot be tried on a share of the records: both versions would write the same state",
+                "upgrade it whole: `hilum plugin upgrade DIR NAME --to FILE`",
+            )
+        } else if current != candidate {
+            ("what is tried is of another world than the stage's plugin", "name a plugin of the same world")
+        } else {
+            return Ok(());
+        };
+        Err(StageProblem { key: "canary".into(), what: what.into(), help: help.into() })
+    }
+
+    /// Its world, and the labels that it removes.
+    fn described(&self, stage: &StageConfig) -> Result<(World, Vec<Label>), StageProblem> {
         let context = ChainContext {
             flow: FlowName::new("check").expect("it is a name"),
             class: "check".into(),
@@ -153,7 +205,8 @@ impl PluginCatalog for Catalog {
             let help = format!("`hilum plugin inspect {}` shows what the plugin takes", stage.plugin);
             StageProblem { key: key.into(), what: error.to_string(), help }
         })?;
-        Ok(chain.plan().stages().iter().flat_map(|stage| stage.removes.clone()).collect())
+        let removes = chain.plan().stages().iter().flat_map(|stage| stage.removes.clone()).collect();
+        Ok((self.plugins[&stage.plugin].world(), removes))
     }
 }
 
@@ -163,6 +216,16 @@ impl PluginCatalog for Catalog {
 ///
 /// [`PluginError`].
 pub fn load_plugin(sandbox: &Sandbox, name: &str, file: &PluginFile) -> Result<Arc<Plugin>, PluginError> {
+    load_unless_known(sandbox, name, file, &[])
+}
+
+/// As [`load_plugin`], but for the compiling, where one of those that are `known` has the same octets.
+fn load_unless_known(
+    sandbox: &Sandbox,
+    name: &str,
+    file: &PluginFile,
+    known: &[Arc<Plugin>],
+) -> Result<Arc<Plugin>, PluginError> {
     let (name, path) = (name.to_owned(), file.path.clone());
     let read = std::fs::metadata(&path).and_then(|metadata| Ok((metadata.len(), std::fs::read(&path)?)));
     let (octets, component) = match read {
@@ -175,6 +238,9 @@ pub fn load_plugin(sandbox: &Sandbox, name: &str, file: &PluginFile) -> Result<A
     let actual = Digest::of(&component);
     if let Some(pinned) = file.sha256.filter(|pinned| *pinned != actual) {
         return Err(PluginError::Pin { name, path, actual, pinned });
+    }
+    if let Some(known) = known.iter().find(|known| known.digest() == actual) {
+        return Ok(known.clone());
     }
     sandbox.load(&component).map_err(|source| PluginError::Load { name, path, source })
 }
@@ -218,9 +284,12 @@ pub struct EgressChain {
     sandbox: Sandbox,
     context: ChainContext,
     stages: Vec<StageSpec>,
+    /// The stages with a plugin that is tried, and its trial.
+    canary: Option<(Vec<StageSpec>, Arc<Trial>, Plan)>,
     services: Arc<ChainServices>,
     plan: Plan,
-    by_reader: Mutex<BTreeMap<PrincipalId, Arc<Chain>>>,
+    tallies: Arc<Tallies>,
+    by_reader: Mutex<BTreeMap<PrincipalId, Arc<Route>>>,
 }
 
 impl EgressChain {
@@ -233,7 +302,8 @@ impl EgressChain {
     ) -> Self {
         let chain = Chain::load(&sandbox, context.clone(), stages.clone(), services.clone());
         let plan = chain.expect("the test's chain loads").plan().clone();
-        Self { sandbox, context, stages, services, plan, by_reader: Mutex::default() }
+        let (tallies, by_reader) = (Arc::default(), Mutex::default());
+        Self { sandbox, context, stages, canary: None, services, plan, tallies, by_reader }
     }
 
     /// Which plugins with which configuration: the same for all readers.
@@ -242,89 +312,171 @@ impl EgressChain {
         &self.plan
     }
 
+    /// What is tried, and how it does.
+    pub(crate) fn canary(&self) -> Option<(&Plan, &Trial)> {
+        self.canary.as_ref().map(|(_, trial, plan)| (plan, &**trial))
+    }
+
+    /// What the stages did for all readers.
+    pub(crate) fn tallies(&self) -> &Arc<Tallies> {
+        &self.tallies
+    }
+
     /// The chain for one reader, loaded at its first visit. Blocks.
-    pub fn for_reader(&self, reader: &Arc<Principal>) -> Result<Arc<Chain>, ChainError> {
+    pub fn for_reader(&self, reader: &Arc<Principal>) -> Result<Arc<Route>, ChainError> {
         let mut by_reader = self.by_reader.lock();
-        if let Some(chain) = by_reader.get(&reader.id) {
-            return Ok(chain.clone());
+        if let Some(route) = by_reader.get(&reader.id) {
+            return Ok(route.clone());
         }
-        let context = ChainContext { recipient: Some(reader.clone()), ..self.context.clone() };
-        let chain = Chain::load(&self.sandbox, context, self.stages.clone(), self.services.clone())?;
-        let chain = Arc::new(chain);
-        by_reader.insert(reader.id.clone(), chain.clone());
-        Ok(chain)
+        let load = |stages: &[StageSpec]| {
+            let context = ChainContext { recipient: Some(reader.clone()), ..self.context.clone() };
+            Chain::load(&self.sandbox, context, stages.to_vec(), self.services.clone()).map(Arc::new)
+        };
+        let canary = match &self.canary {
+            Some((stages, trial, _)) => Some((load(stages)?, trial.clone())),
+            None => None,
+        };
+        let route = Arc::new(Route::new(load(&self.stages)?, canary, self.tallies.clone()));
+        by_reader.insert(reader.id.clone(), route.clone());
+        Ok(route)
     }
 }
 
-/// All chains of a hospital, by flow.
+/// What chains are loaded with.
+pub(crate) struct Material<'a> {
+    pub(crate) hospital: &'a Hospital,
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) host: &'a Arc<Host>,
+    /// Present where something is tried.
+    pub(crate) lots: Option<&'a Arc<Lots>>,
+}
+
+/// Chains of a hospital, by flow.
 pub(crate) struct LoadedChains(BTreeMap<FlowName, FlowChains>);
 
+/// Chains of one flow; those that were wanted.
+#[derive(Default)]
 pub(crate) struct FlowChains {
-    pub(crate) ingress: Arc<Chain>,
+    pub(crate) ingress: Option<Route>,
     pub(crate) egress: BTreeMap<SubscriptionName, EgressChain>,
 }
 
 impl LoadedChains {
-    /// Loads every chain, and refuses a configuration that would leak a label.
-    pub(crate) fn load(hospital: &Hospital, host: &Arc<Host>) -> Result<Self, ChainsError> {
-        let catalog = Catalog::load(hospital)?;
-        catalog.check(hospital)?;
+    /// Loads the chains that `is_wanted`, of a subscription or else the flow's own, and refuses a configuration that would leak a
+    /// label. Blocks.
+    pub(crate) fn load(
+        material: &Material<'_>,
+        is_wanted: impl Fn(&FlowName, Option<&SubscriptionName>) -> bool,
+    ) -> Result<Self, ChainsError> {
+        material.catalog.check(material.hospital)?;
         let mut chains = BTreeMap::new();
-        for flow in hospital.flows.values() {
-            let loading = Loading { catalog: &catalog, host, flow };
-            let mut egress = BTreeMap::new();
+        for flow in material.hospital.flows.values() {
+            let loading = Loading { material, flow };
+            let mut loaded = FlowChains::default();
             for subscription in &flow.subscriptions {
-                egress.insert(subscription.name.clone(), loading.egress(subscription)?);
+                if is_wanted(&flow.name, Some(&subscription.name)) {
+                    loaded.egress.insert(subscription.name.clone(), loading.egress(subscription)?);
+                }
             }
-            chains.insert(flow.name.clone(), FlowChains { ingress: loading.ingress()?, egress });
+            if is_wanted(&flow.name, None) {
+                loaded.ingress = Some(loading.ingress()?);
+            }
+            chains.insert(flow.name.clone(), loaded);
         }
         Ok(Self(chains))
     }
 
-    /// Every plan, with the subscription it belongs to; none for ingress.
+    /// Every plan, with the subscription it belongs to; none for ingress. Those of what is tried are among them.
     pub(crate) fn plans(&self) -> impl Iterator<Item = (&FlowName, Option<&SubscriptionName>, &Plan)> {
         self.0.iter().flat_map(|(flow, chains)| {
-            let egress = chains.egress.iter().map(move |(name, chain)| (flow, Some(name), chain.plan()));
-            std::iter::once((flow, None, chains.ingress.plan())).chain(egress)
+            let ingress = chains.ingress.iter().flat_map(move |route| {
+                let plans = std::iter::once(route.plan()).chain(route.canary().map(|(plan, _)| plan));
+                plans.map(move |plan| (flow, None, plan))
+            });
+            let egress = chains.egress.iter().flat_map(move |(name, chain)| {
+                let plans = std::iter::once(chain.plan()).chain(chain.canary().map(|(plan, _)| plan));
+                plans.map(move |plan| (flow, Some(name), plan))
+            });
+            ingress.chain(egress)
         })
     }
 
     /// The chains of a flow.
     pub(crate) fn take(&mut self, flow: &FlowName) -> FlowChains {
-        self.0.remove(flow).expect("every flow has its chains, once")
+        self.0.remove(flow).unwrap_or_default()
     }
 }
 
 struct Loading<'a> {
-    catalog: &'a Catalog,
-    host: &'a Arc<Host>,
+    material: &'a Material<'a>,
     flow: &'a FlowConfig,
 }
 
 impl Loading<'_> {
-    fn ingress(&self) -> Result<Arc<Chain>, ChainsError> {
-        let chain = Chain::load(
-            &self.catalog.sandbox,
-            self.context(None),
-            self.specs(&self.flow.ingress),
-            self.services(None),
-        );
-        let place = self.flow.place.clone();
-        chain.map(Arc::new).map_err(|source| ChainsError::Chain { place, source })
+    fn ingress(&self) -> Result<Route, ChainsError> {
+        let (stages, place) = (&self.flow.ingress, &self.flow.place);
+        let services = self.services(None);
+        let load = |stages: &[StageConfig]| {
+            self.chain(self.context(None), &self.specs(stages), &services, place).map(Arc::new)
+        };
+        let canary = match tried(stages) {
+            Some((index, with, rules)) => {
+                let chain = load(&with)?;
+                let trial = self.trial(None, index, chain.plan(), rules, &stages[index]);
+                Some((chain, trial))
+            }
+            None => None,
+        };
+        Ok(Route::new(load(stages)?, canary, Arc::default()))
     }
 
     fn egress(&self, subscription: &SubscriptionConfig) -> Result<EgressChain, ChainsError> {
-        let (sandbox, context) = (self.catalog.sandbox.clone(), self.context(Some(subscription)));
+        let (sandbox, context) = (self.material.catalog.sandbox.clone(), self.context(Some(subscription)));
         let (stages, services) = (self.specs(&subscription.egress), self.services(Some(subscription)));
         // Loaded once without a reader: what is wrong shows at the start, not when somebody comes to read.
-        let chain = Chain::load(&sandbox, context.clone(), stages.clone(), services.clone());
-        let place = subscription.place.clone();
-        let plan = chain.map_err(|source| ChainsError::Chain { place, source })?.plan().clone();
-        Ok(EgressChain { sandbox, context, stages, services, plan, by_reader: Mutex::default() })
+        let load = |stages: &[StageSpec]| self.chain(context.clone(), stages, &services, &subscription.place);
+        let canary = match tried(&subscription.egress) {
+            Some((index, with, rules)) => {
+                let with = self.specs(&with);
+                let plan = load(&with)?.plan().clone();
+                let at = &subscription.egress[index];
+                let trial = self.trial(Some(&subscription.name), index, &plan, rules, at);
+                Some((with, trial, plan))
+            }
+            None => None,
+        };
+        let plan = load(&stages)?.plan().clone();
+        let (tallies, by_reader) = (Arc::default(), Mutex::default());
+        Ok(EgressChain { sandbox, context, stages, canary, services, plan, tallies, by_reader })
+    }
+
+    fn chain(
+        &self,
+        context: ChainContext,
+        stages: &[StageSpec],
+        services: &Arc<ChainServices>,
+        place: &Place,
+    ) -> Result<Chain, ChainsError> {
+        let chain = Chain::load(&self.material.catalog.sandbox, context, stages.to_vec(), services.clone());
+        chain.map_err(|source| ChainsError::Chain { place: place.clone(), source })
+    }
+
+    fn trial(
+        &self,
+        subscription: Option<&SubscriptionName>,
+        index: usize,
+        plan: &Plan,
+        rules: Rules,
+        stage: &StageConfig,
+    ) -> Arc<Trial> {
+        let (flow, stage) = (self.flow.name.clone(), stage.stage.clone());
+        let place = StagePlace { flow, subscription: subscription.cloned(), stage };
+        let lots = self.material.lots.expect("lots are drawn where something is tried").clone();
+        Arc::new(Trial::new(self.material.host.shared(), lots, place, (index, plan), rules))
     }
 
     fn specs(&self, stages: &[StageConfig]) -> Vec<StageSpec> {
-        stages.iter().map(|stage| self.catalog.spec(stage)).collect()
+        stages.iter().map(|stage| self.material.catalog.spec(stage)).collect()
     }
 
     fn context(&self, subscription: Option<&SubscriptionConfig>) -> ChainContext {
@@ -339,6 +491,16 @@ impl Loading<'_> {
 
     fn services(&self, subscription: Option<&SubscriptionConfig>) -> Arc<ChainServices> {
         let subscription = subscription.map(|subscription| subscription.name.clone());
-        Arc::new(ChainServices::new(self.host.clone(), self.flow.name.clone(), subscription))
+        Arc::new(ChainServices::new(self.material.host.clone(), self.flow.name.clone(), subscription))
     }
+}
+
+/// The number of the stage at which something is tried, the stages with that in its place, and how it is tried. The configuration
+/// has at most one in a chain.
+fn tried(stages: &[StageConfig]) -> Option<(usize, Vec<StageConfig>, Rules)> {
+    let index = stages.iter().position(|stage| stage.canary.is_some())?;
+    let rules = stages[index].canary.as_ref()?.rules;
+    let mut with = stages.to_vec();
+    with[index] = stages[index].candidate()?;
+    Some((index, with, rules))
 }

@@ -16,6 +16,7 @@ mod main_file;
 mod memory;
 mod model;
 mod operators;
+mod outline;
 mod problem;
 mod purpose;
 mod reader;
@@ -32,9 +33,10 @@ use std::path::Path;
 pub use directory::{Directory, IdentityFiles};
 pub use labels::{PluginCatalog, Received, StageProblem, check_labels, received_labels};
 pub use model::{
-    FlowConfig, Hospital, HostGrant, KeyFile, KeyKind, Limits, Place, PluginFile, StageConfig, StageLimits,
-    Stakeholder, SubscriptionConfig,
+    CanaryConfig, FlowConfig, Hospital, HostGrant, KeyFile, KeyKind, Limits, Place, PluginFile, StageConfig,
+    StageLimits, Stakeholder, SubscriptionConfig,
 };
+pub use outline::{Change, Outline};
 pub use problem::{Problem, Problems};
 pub use subscription::{DeadLetter, DeliveryConfig, Start};
 
@@ -58,10 +60,13 @@ pub fn load(directory: &Path) -> Result<Hospital, Problems> {
 
 fn load_into(directory: &Directory, sink: &Sink) -> Option<Hospital> {
     let main = read_file(directory, Directory::MAIN_FILE, sink)?;
+    let mut outline = Outline::default();
+    outline.add_main(main.text());
     let mut main = main.read(sink, |table| main_file::read(table, directory))?;
     let mut emissions = Vec::new();
     for file in flow_files(directory, sink) {
         let Some(source) = read_file(directory, &file, sink) else { continue };
+        outline.add_flow(source.text());
         let flow = source.read(sink, |table| flow::read(table, &main, &mut emissions));
         let Some(flow) = flow.flatten() else { continue };
         if let Some(first) = main.flows.get(&flow.name) {
@@ -71,6 +76,7 @@ fn load_into(directory: &Directory, sink: &Sink) -> Option<Hospital> {
         }
         main.flows.insert(flow.name.clone(), flow);
     }
+    main.outline = outline;
     emission::check(&main, &emissions, sink);
     subscription::check(&main, sink);
     memory::check(&main, sink);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hilum_core::audit::{Action, Event};
-use hilum_core::control::{Decision, DecisionError, FlowHolds, Hold, Pause, State};
+use hilum_core::canary::StagePlace;
+use hilum_core::control::{Decision, DecisionError, FlowHolds, Hold, Pause, RolledBack, State};
 use hilum_core::entry::EntryError;
 use hilum_core::{FlowName, LogName, Offset, PrincipalId, SubscriptionName, Timestamp};
 use hilum_store::{AppendError, Durability, Log, ReadError};
@@ -100,6 +101,18 @@ impl Control {
     #[must_use]
     pub fn pause_of(&self, flow: &FlowName, subscription: &SubscriptionName) -> Option<Pause> {
         self.state.read().pause_of(flow, subscription).cloned()
+    }
+
+    /// The trial that was rolled back at a stage last, if it may not be tried again.
+    #[must_use]
+    pub fn rollback_of(&self, place: &StagePlace) -> Option<RolledBack> {
+        self.state.read().rollback_of(place).cloned()
+    }
+
+    /// All stages whose last trial was rolled back.
+    #[must_use]
+    pub fn rollbacks(&self) -> Vec<StagePlace> {
+        self.state.read().rollbacks().map(|rolled| rolled.place.clone()).collect()
     }
 
     /// All pauses, by flow and subscription.
@@ -242,6 +255,15 @@ impl Shared {
             }
             Decision::Resume { flow, subscription, .. } => {
                 about(flow, Some(subscription)).event(now, Action::Resumed, "resumed")
+            }
+            Decision::RollBack(rolled) => {
+                let RolledBack { place, reason, .. } = rolled;
+                let reason = format!("stage `{}`: {reason}", place.stage);
+                about(&place.flow, place.subscription.as_ref()).event(now, Action::RolledBack, reason)
+            }
+            Decision::TryAgain { place, .. } => {
+                let reason = format!("stage `{}`: what was rolled back may be tried again", place.stage);
+                about(&place.flow, place.subscription.as_ref()).event(now, Action::RolledBack, reason)
             }
             Decision::Begin { flow, subscription, offset, .. } => {
                 let reason = format!("the subscription is new and begins at offset {offset}");

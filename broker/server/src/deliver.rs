@@ -30,14 +30,14 @@ use hilum_core::policy::ReadPermit;
 use hilum_core::quarantine::{Cause, Quarantined};
 use hilum_core::record::{BlobId, Body, ChainRun, Delivered, Stored};
 use hilum_core::wire::{Credit, record_octets};
-use hilum_core::{FlowName, Head, LogName, Offset, Principal, ReasonCode, SubscriptionName, limits};
-use hilum_sandbox::{BatchRun, Chain, ChainError, Failure, Input, Ran};
+use hilum_core::{Digest, FlowName, Head, LogName, Offset, Principal, ReasonCode, SubscriptionName, limits};
+use hilum_sandbox::{BatchRun, ChainError, Failure, Input, Ran};
 use hilum_store::{AppendError, Durability, MetaError, ReadError};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OnceCell, watch};
 
 use crate::broker::{About, Shared};
-use crate::chains::{EgressChain, guarded, slot};
+use crate::chains::{Drawn, EgressChain, Route, Whose, slot};
 use crate::config::{DeliveryConfig, Start};
 use crate::control::DecideError;
 use crate::ingest::Lane;
@@ -63,10 +63,8 @@ pub struct Outlet {
     pub flow: FlowName,
     /// Its name.
     pub subscription: SubscriptionName,
-    /// Its egress chain.
-    pub chain: EgressChain,
-    /// How it delivers.
-    pub settings: DeliveryConfig,
+    /// How it delivers. Another configuration puts another one in its place.
+    setup: RwLock<Arc<Setup>>,
     /// The end of the flow.
     pub tail: watch::Receiver<Offset>,
     /// What is behind the end is damaged: readers who come there hear of it.
@@ -80,6 +78,14 @@ pub struct Outlet {
     /// The records that this process put into quarantine: what is judged again, because what followed failed, must not fill
     /// the quarantine with copies.
     quarantined: Mutex<BTreeSet<Offset>>,
+}
+
+/// How a subscription delivers.
+pub struct Setup {
+    /// Its egress chain.
+    pub chain: Arc<EgressChain>,
+    /// Its own settings.
+    pub settings: DeliveryConfig,
 }
 
 /// Why a subscription cannot go on. The reader is told to come back; operators find the cause in the log.
@@ -161,6 +167,8 @@ struct Trail {
     first: Option<String>,
     /// Large bodies that the chain made in vain.
     unused: Vec<BlobId>,
+    /// By which plans the delivered ones were made: two where a plugin is tried.
+    plans: Vec<Digest>,
 }
 
 impl Outlet {
@@ -170,7 +178,7 @@ impl Outlet {
         shared: Arc<Shared>,
         lane: &Lane,
         subscription: SubscriptionName,
-        chain: EgressChain,
+        chain: impl Into<Arc<EgressChain>>,
         settings: DeliveryConfig,
     ) -> Self {
         let (state, quarantined) = (OnceCell::new(), Mutex::default());
@@ -186,8 +194,7 @@ impl Outlet {
             shared,
             flow,
             subscription,
-            chain,
-            settings,
+            setup: RwLock::new(Arc::new(Setup { chain: chain.into(), settings })),
             tail,
             is_damaged,
             found,
@@ -195,6 +202,25 @@ impl Outlet {
             state,
             quarantined,
         }
+    }
+
+    /// How it delivers now.
+    #[must_use]
+    pub fn setup(&self) -> Arc<Setup> {
+        self.setup.read().clone()
+    }
+
+    /// Delivers in another way from the next batch on; what is under way ends as it began. Readers have to ask for their chain again.
+    pub(crate) async fn set_up(&self, setup: Setup) {
+        let setup = Arc::new(setup);
+        *self.setup.write() = setup.clone();
+        let Some(state) = self.state.get() else { return };
+        // What was read ahead was chosen by the old filter.
+        let mut ahead = state.ahead.lock().await;
+        ahead.records.clear();
+        ahead.through = state.look(Deliveries::next_offset);
+        drop(ahead);
+        state.change(|it, _| it.set_rules(setup.settings.rules.clone()));
     }
 
     /// What is under way and where the subscription stands; found out when it is asked for first.
@@ -215,12 +241,12 @@ impl Outlet {
                 progress
             }
         };
-        Ok(State::new(Deliveries::new(self.settings.rules.clone(), &progress), kept))
+        Ok(State::new(Deliveries::new(self.setup().settings.rules.clone(), &progress), kept))
     }
 
     /// Where the subscription begins if nothing is kept of it: it may be new, or what was kept was lost.
     async fn beginning(&self, end: Offset) -> Result<Offset, OutletError> {
-        match self.settings.start {
+        match self.setup().settings.start {
             Start::Earliest => Ok(Offset(0)),
             Start::Time(time) => self.first_at(time).await,
             Start::Latest => {
@@ -319,21 +345,22 @@ impl Outlet {
     }
 
     /// The chain that tells its plugins that `reader` receives.
-    pub async fn chain_for(self: &Arc<Self>, reader: &Arc<Principal>) -> Result<Arc<Chain>, OutletError> {
-        if self.chain.plan().stages().is_empty() {
-            return Ok(self.chain.for_reader(reader)?);
+    pub async fn chain_for(&self, reader: &Arc<Principal>) -> Result<Arc<Route>, OutletError> {
+        let setup = self.setup();
+        if setup.chain.plan().stages().is_empty() {
+            return Ok(setup.chain.for_reader(reader)?);
         }
-        let (outlet, reader) = (self.clone(), reader.clone());
-        let loaded = tokio::task::spawn_blocking(move || outlet.chain.for_reader(&reader)).await;
+        let reader = reader.clone();
+        let loaded = tokio::task::spawn_blocking(move || setup.chain.for_reader(&reader)).await;
         Ok(loaded.map_err(|_| OutletError::Worker)??)
     }
 
-    /// Claims what `reader` may get and has `room` for, records and octets, and prepares it; nothing where there is nothing now. `chain` is the
+    /// Claims what `reader` may get and has `room` for, records and octets, and prepares it; nothing where there is nothing now. `route` is the
     /// reader's own, see [`Outlet::chain_for`]. After an error the reader has to leave: that gives back what it claimed.
     pub async fn next(
         &self,
         permit: &ReadPermit,
-        chain: &Arc<Chain>,
+        route: &Arc<Route>,
         reader: ReaderId,
         room: Credit,
     ) -> Result<Batch, OutletError> {
@@ -348,8 +375,8 @@ impl Outlet {
         let (claims, stored): (Vec<_>, Vec<_>) =
             claimed.into_iter().map(|one| (one.claim, one.stored)).unzip();
         let mut deliveries = Vec::with_capacity(claims.len());
-        for (claim, judged) in claims.into_iter().zip(self.judge(chain.clone(), stored).await?) {
-            match self.conclude(permit, claim, judged, &mut trail) {
+        for (claim, judged) in claims.into_iter().zip(self.judge(route, stored).await?) {
+            match self.conclude(permit, route, claim, judged, &mut trail) {
                 Some(prepared) => deliveries.push(prepared),
                 None => trail.settled.push(claim),
             }
@@ -393,25 +420,28 @@ impl Outlet {
     }
 
     /// Runs the egress chain over a batch, away from the async workers.
-    async fn judge(&self, chain: Arc<Chain>, stored: Vec<Stored>) -> Result<Vec<Judged>, OutletError> {
+    async fn judge(&self, route: &Arc<Route>, stored: Vec<Stored>) -> Result<Vec<Judged>, OutletError> {
         let (flow, subscription) = (self.flow.clone(), self.subscription.clone());
-        if chain.plan().stages().is_empty() || stored.is_empty() {
-            let judged = judge(&chain, stored, &flow, &subscription, |chain, stored, _| {
-                stored.iter().map(|record| Ok(untouched(chain, record))).collect()
+        if route.plan().stages().is_empty() || stored.is_empty() {
+            let judged = judge(route, stored, &flow, &subscription, |route, stored, _| {
+                stored.iter().map(|record| Ok(untouched(route, record))).collect()
             });
             return Ok(judged);
         }
-        let (started, shared) = (Instant::now(), self.shared.clone());
+        let (started, shared, through) = (Instant::now(), self.shared.clone(), route.clone());
         let work = move || {
-            judge(&chain, stored, &flow, &subscription, |chain, stored, spans| {
+            judge(&through, stored, &flow, &subscription, |route, stored, spans| {
+                let whose = Whose { shared: &shared, flow: &flow, subscription: Some(&subscription) };
+                let input = |at: usize| input(&stored[at], spans[at].as_ref());
                 // The configuration lets no egress stage emit.
                 let BatchRun { records, emitted: _ } =
-                    guarded::run(chain, stored.len(), |at| input(&stored[at], spans[at].as_ref()));
-                shared.instruments.stages(&flow, Some(&subscription), chain.plan(), &records);
+                    route.run(whose, stored.len(), input, |at| drawn(&stored[at]));
                 records
             })
         };
-        let judged = slot::run(&self.shared.chain_slots, work).await.map_err(|_| OutletError::Worker)?;
+        let judged = slot::run(&self.shared.chain_slots, work).await.map_err(|_| OutletError::Worker);
+        route.settle(&self.shared).await;
+        let judged = judged?;
         let seconds = started.elapsed().as_secs_f64();
         self.shared.instruments.chain_seconds(&self.flow, Some(&self.subscription), seconds);
         Ok(judged)
@@ -421,6 +451,7 @@ impl Outlet {
     fn conclude(
         &self,
         permit: &ReadPermit,
+        route: &Route,
         claim: Claim,
         judged: Judged,
         trail: &mut Trail,
@@ -442,8 +473,12 @@ impl Outlet {
             ));
         }
         let made = made(&ran.run, &stored);
-        match stored.deliver(permit, self.chain.plan(), ran.run) {
+        let plan = route.plan_of(&ran.run);
+        match stored.deliver(permit, plan, ran.run) {
             Ok(mut parts) => {
+                if !trail.plans.contains(&plan.digest()) {
+                    trail.plans.push(plan.digest());
+                }
                 if let Some(span) = span.take() {
                     parts.iter_mut().for_each(|part| part.set_trace(span.context()));
                     span.end(None);
@@ -514,10 +549,11 @@ impl Outlet {
     ) -> Result<(), OutletError> {
         if let (Some(first), Some(last)) = (deliveries.first(), deliveries.last()) {
             let about = self.about(permit, Some(first.claim.offset));
-            let plan = self.chain.plan().digest();
+            let plans: Vec<String> = trail.plans.iter().map(ToString::to_string).collect();
             let reason = format!(
-                "rule `{}`, plan {plan}, {} records through offset {}",
+                "rule `{}`, plan {}, {} records through offset {}",
                 permit.rule(),
+                plans.join(" and "),
                 deliveries.len(),
                 last.claim.offset
             );
@@ -603,17 +639,16 @@ fn made(run: &ChainRun, stored: &Stored) -> Vec<BlobId> {
 }
 
 fn judge(
-    chain: &Chain,
+    route: &Route,
     stored: Vec<Stored>,
     flow: &FlowName,
     subscription: &SubscriptionName,
-    run: impl FnOnce(&Chain, &[Stored], &[Option<DeliverySpan>]) -> Vec<Result<Ran, Failure>>,
+    run: impl FnOnce(&Route, &[Stored], &[Option<DeliverySpan>]) -> Vec<Result<Ran, Failure>>,
 ) -> Vec<Judged> {
     let begin =
         |stored: &Stored| DeliverySpan::begin(flow, subscription, stored.envelope().head.trace.as_ref());
     let spans: Vec<_> = stored.iter().map(begin).collect();
-    let results = run(chain, &stored, &spans);
-    guarded::report_failures(chain, flow, Some(subscription), &results);
+    let results = run(route, &stored, &spans);
     assert_eq!(results.len(), stored.len(), "a chain answers for each record");
     let judged = stored.into_iter().zip(results).zip(spans);
     judged.map(|((stored, result), span)| Judged { stored, result, span }).collect()
@@ -631,9 +666,21 @@ fn input(stored: &Stored, span: Option<&DeliverySpan>) -> Input {
     }
 }
 
-fn untouched(chain: &Chain, stored: &Stored) -> Ran {
+/// What decides whether a plugin is tried on a record: the same every time that it is delivered.
+fn drawn(stored: &Stored) -> Drawn<'_> {
+    match &stored.envelope().head.key {
+        Some(key) => Drawn::Key(key),
+        None => {
+            let mut place = [0; 24];
+            place[16..].copy_from_slice(&stored.offset().0.to_be_bytes());
+            Drawn::Place(place)
+        }
+    }
+}
+
+fn untouched(route: &Route, stored: &Stored) -> Ran {
     Ran {
-        run: ChainRun::unprocessed(&stored.envelope().head, &stored.measured(), chain.plan()),
+        run: ChainRun::unprocessed(&stored.envelope().head, &stored.measured(), route.plan()),
         obligations: Vec::new(),
     }
 }

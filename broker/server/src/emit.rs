@@ -15,7 +15,6 @@ use hilum_sandbox::Emission;
 use tokio::sync::mpsc;
 
 use crate::broker::About;
-use crate::config::Hospital;
 use crate::flows::Flows;
 use crate::ingest::{Item, Settled};
 
@@ -30,16 +29,17 @@ const PAUSES: [Duration; 4] = [
 /// Carries what the plugins of one flow emit.
 pub(crate) struct Emitter {
     from: FlowName,
-    principals: BTreeMap<StageName, Arc<Principal>>,
     flows: Arc<Flows>,
 }
 
 impl Emitter {
-    pub(crate) fn new(hospital: &Hospital, from: &FlowName, flows: Arc<Flows>) -> Self {
-        let stages = hospital.flows.get(from).into_iter().flat_map(|flow| flow.stages());
-        let principals =
-            stages.filter_map(|stage| Some((stage.stage.clone(), stage.emits_as.clone()?))).collect();
-        Self { from: from.clone(), principals, flows }
+    pub(crate) fn new(from: &FlowName, flows: Arc<Flows>) -> Self {
+        Self { from: from.clone(), flows }
+    }
+
+    /// As whom a stage emits.
+    fn principal(&self, stage: &StageName) -> Option<Arc<Principal>> {
+        self.flows.rules().emitters.get(&(self.from.clone(), stage.clone())).cloned()
     }
 
     /// Runs until the flow's lane is gone. What waits goes together, so that it shares the disk's time.
@@ -62,9 +62,9 @@ impl Emitter {
 
     /// The first three steps of a record's way.
     fn admit(&self, emission: Emission) -> Result<Admitted, String> {
-        let principal = self.principals.get(&emission.stage).ok_or("the stage may not emit")?;
-        let permit =
-            self.flows.policy.admit(principal, &emission.flow).map_err(|denial| denial.to_string())?;
+        let principal = self.principal(&emission.stage).ok_or("the stage may not emit")?;
+        let rules = self.flows.rules();
+        let permit = rules.policy.admit(&principal, &emission.flow).map_err(|denial| denial.to_string())?;
         let head = Head {
             time: self.flows.shared.now(),
             expires: None,
@@ -77,7 +77,7 @@ impl Emitter {
         };
         let draft = Draft::new(emission.flow, head, Body::Inline(emission.body), None);
         let draft = draft.map_err(|error| error.to_string())?;
-        draft.attest(principal.clone()).admit(&permit).map_err(|error| error.to_string())
+        draft.attest(principal).admit(&permit).map_err(|error| error.to_string())
     }
 
     async fn carry(&self, to: &FlowName, mut records: Vec<(StageName, Admitted)>) {
@@ -120,7 +120,7 @@ impl Emitter {
     /// The reasons are the broker's own and name no value.
     async fn lost(&self, stage: &StageName, to: &FlowName, reason: &str) {
         tracing::error!(from = %self.from, %stage, %to, reason, "an emitted record was not taken");
-        let principal = self.principals.get(stage).map(|principal| principal.id.clone());
+        let principal = self.principal(stage).map(|principal| principal.id.clone());
         let about = About { principal, flow: Some(to.clone()), ..About::default() };
         let reason = format!("emitted by stage `{stage}` of flow `{}`: {reason}", self.from);
         let shared = &self.flows.shared;
@@ -135,8 +135,9 @@ mod tests {
 
     use super::*;
     use crate::fixture::{audit, chain, flow, policy, principal, shared};
-    use crate::flows::Flow;
+    use crate::flows::{Flow, Rules};
     use crate::ingest::{Lane, LaneTasks};
+    use crate::reload::Reloader;
 
     struct Bench {
         store: memory::Store,
@@ -154,15 +155,12 @@ mod tests {
         let lane =
             Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), unused, Durability::Fsynced).await;
         let (lane, tasks) = lane.unwrap();
-        let flows = Arc::new(Flows {
-            shared,
-            policy: policy(),
-            principals: BTreeMap::new(),
-            by_name: [(flow(), Flow { lane, outlets: BTreeMap::new() })].into(),
-            body_octets_max: 0,
-        });
-        let principals = [("watch".parse().unwrap(), principal(stakeholder))].into();
-        let emitter = Emitter { from: "telemetry".parse().unwrap(), principals, flows: flows.clone() };
+        let from: FlowName = "telemetry".parse().unwrap();
+        let emitters = [((from.clone(), "watch".parse().unwrap()), principal(stakeholder))].into();
+        let rules = Rules { policy: policy(), emitters, ..Rules::default() };
+        let by_name = [(flow(), Flow { lane, outlets: BTreeMap::new() })].into();
+        let flows = Arc::new(Flows::new(shared, by_name, 0, rules, Reloader::default()));
+        let emitter = Emitter::new(&from, flows.clone());
         let (emissions, carried) = mpsc::channel(4);
         Bench { store, flows, emissions, emitter: tokio::spawn(emitter.run(carried)), _tasks: tasks }
     }

@@ -4,26 +4,81 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hilum_core::policy::Policy;
-use hilum_core::{FlowName, Principal, PrincipalId, SubscriptionName};
+use hilum_core::{FlowName, Principal, PrincipalId, StageName, SubscriptionName};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 
 use crate::broker::Shared;
+use crate::config::Hospital;
 use crate::deliver::Outlet;
 use crate::ingest::Lane;
+use crate::reload::Reloader;
 
 /// What sessions need to know of the hospital while the broker runs.
 pub struct Flows {
     /// What every part shares.
     pub shared: Arc<Shared>,
-    /// Who may do what.
-    pub policy: Policy,
-    /// Who may connect, by SPIFFE ID.
-    pub principals: BTreeMap<PrincipalId, Arc<Principal>>,
     /// All flows.
     pub by_name: BTreeMap<FlowName, Flow>,
     /// Octets of a large body.
     pub body_octets_max: u64,
+    /// Who may do what. Another configuration puts other rules in their place.
+    rules: watch::Sender<Arc<Rules>>,
+    /// Takes another configuration.
+    pub(crate) reloader: Reloader,
+}
+
+/// Who may do what.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// Who may publish, read and operate.
+    pub policy: Policy,
+    /// Who may connect, by SPIFFE ID.
+    pub principals: BTreeMap<PrincipalId, Arc<Principal>>,
+    /// As whom stages emit.
+    pub emitters: BTreeMap<(FlowName, StageName), Arc<Principal>>,
+}
+
+impl Rules {
+    /// What a configuration says.
+    #[must_use]
+    pub fn of(hospital: &Hospital) -> Self {
+        let emitters = hospital.stages().filter_map(|(flow, stage)| {
+            Some(((flow.name.clone(), stage.stage.clone()), stage.emits_as.clone()?))
+        });
+        let emitters = emitters.collect();
+        Self { policy: hospital.policy(), principals: hospital.principals(), emitters }
+    }
+}
+
+impl Flows {
+    /// The flows of a broker that begins with these rules.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        by_name: BTreeMap<FlowName, Flow>,
+        body_octets_max: u64,
+        rules: Rules,
+        reloader: Reloader,
+    ) -> Self {
+        Self { shared, by_name, body_octets_max, rules: watch::Sender::new(Arc::new(rules)), reloader }
+    }
+
+    /// Who may do what now.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.borrow().clone()
+    }
+
+    /// Changes when other rules are in their place, and when subscriptions were set up in another way.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Arc<Rules>> {
+        self.rules.subscribe()
+    }
+
+    /// Holds everybody to other rules.
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        self.rules.send_replace(Arc::new(rules));
+    }
 }
 
 /// One flow.
@@ -78,7 +133,7 @@ impl Seat {
     /// Asks the present reader to leave and takes its place when it is gone; takes a place beside the others where the outlet is
     /// shared.
     pub async fn take(&self) -> Seated {
-        if self.outlet.settings.rules.shared {
+        if self.outlet.setup().settings.rules.shared {
             return Seated { leave: None, is_asked: false, _taken: None };
         }
         let (ask, leave) = oneshot::channel();

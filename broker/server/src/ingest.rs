@@ -21,12 +21,13 @@ use std::sync::Arc;
 use hilum_core::producers::ProducerError;
 use hilum_core::record::{Admitted, ProducerId};
 use hilum_core::{FlowName, Offset, Timestamp, limits};
-use hilum_sandbox::{Chain, Emission};
+use hilum_sandbox::Emission;
 use hilum_store::Durability;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::broker::Shared;
+use crate::chains::Route;
 use crate::memory::{Account, Lease};
 use crate::telemetry::RecordSpan;
 use checkpoint::{Checkpoints, Known};
@@ -150,6 +151,7 @@ pub struct Lane {
     is_damaged: bool,
     records: Account,
     uploads: Account,
+    route: Arc<watch::Sender<Arc<Route>>>,
 }
 
 /// A publisher's stream: as long as this lives, the flow remembers the publisher.
@@ -200,7 +202,7 @@ impl Lane {
     pub async fn open(
         shared: Arc<Shared>,
         flow: FlowName,
-        chain: Arc<Chain>,
+        route: impl Into<Route>,
         emissions: mpsc::Sender<Emission>,
         durability: Durability,
     ) -> Result<(Self, LaneTasks), RecoverError> {
@@ -212,7 +214,8 @@ impl Lane {
         let written = Written::new(shared.clone(), &flow, durability, tail_sender);
         let (submissions, submitted) = mpsc::channel(limits::LANE_SUBMISSIONS_MAX);
         let (processed_sender, processed) = mpsc::channel(limits::LANE_SUBMISSIONS_MAX);
-        let process = process::Task { shared: shared.clone(), chain, flow: flow.clone() };
+        let (route, routed) = watch::channel(Arc::new(route.into()));
+        let process = process::Task { shared: shared.clone(), route: routed, flow: flow.clone() };
         let append = append::Task {
             shared: shared.clone(),
             flow: flow.clone(),
@@ -230,7 +233,22 @@ impl Lane {
         };
         let (records, uploads) =
             (shared.memory.account(RECORDS_OCTETS), shared.memory.account(UPLOADS_OCTETS));
-        Ok((Self { flow, durability, submissions, shared, known, tail, is_damaged, records, uploads }, tasks))
+        let route = Arc::new(route);
+        let lane =
+            Self { flow, durability, submissions, shared, known, tail, is_damaged, records, uploads, route };
+        Ok((lane, tasks))
+    }
+
+    /// What its records go through.
+    #[must_use]
+    pub fn route(&self) -> Arc<Route> {
+        self.route.borrow().clone()
+    }
+
+    /// Lets records go another way, from the next batch on. The batch under way ends on the chain that it began on; with it that chain
+    /// goes.
+    pub fn set_route(&self, route: Route) {
+        self.route.send_replace(Arc::new(route));
     }
 
     /// The flow's name.

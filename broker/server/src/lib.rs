@@ -6,7 +6,8 @@
 //!    [`memory`]: how much may be under way in all of them together.
 //! 4. [`endpoint`] and [`quic`]: connections and their streams, which feed the former and are fed by the latter.
 //! 5. [`chains`] and `services`: plugins from the configuration, and what they may ask of the broker.
-//! 6. [`telemetry`]: logs, traces, metrics.
+//! 6. `reload`: another configuration while the broker runs.
+//! 7. [`telemetry`]: logs, traces, metrics.
 
 pub mod broker;
 pub mod chains;
@@ -26,6 +27,7 @@ pub mod memory;
 pub mod provision;
 pub mod quarantine;
 pub mod quic;
+mod reload;
 pub mod retention;
 mod services;
 pub mod telemetry;

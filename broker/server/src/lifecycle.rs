@@ -15,19 +15,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::broker::{About, Shared};
-use crate::chains::{ChainsError, EgressChain, FlowChains, LoadedChains};
+use crate::chains::{Catalog, ChainsError, EgressChain, FlowChains, LoadedChains, Lots, Material};
 use crate::clock::Clock;
 use crate::config::{Hospital, Problems};
 use crate::control::{Control, ControlError};
 use crate::deliver::{Outlet, keeper};
 use crate::emit::Emitter;
 use crate::endpoint::{self, EndpointError, ServerIdentity};
-use crate::flows::{Flow, Flows, Seat};
+use crate::flows::{Flow, Flows, Rules, Seat};
 use crate::ingest::{Lane, LaneTasks, RecoverBlobsError, RecoverError, recover_blobs};
 use crate::memory::Memory;
 use crate::provision::{CredentialError, read_certificates, read_private_key, read_roots, read_secret};
 use crate::quarantine::{QuarantineError, Quarantines};
 use crate::quic;
+use crate::reload::{self, Reloader, Running};
 use crate::retention::{Ledgers, Retention};
 use crate::services::Host;
 use crate::telemetry::Instruments;
@@ -71,6 +72,9 @@ pub enum StartError {
     /// The audit log cannot be written.
     #[error("the audit log cannot be written: {0}")]
     Audit(#[from] hilum_store::AppendError),
+    /// What lots are drawn with cannot be kept.
+    #[error("the secret by which records are chosen for a plugin that is tried cannot be kept: {0}")]
+    Lots(#[from] hilum_store::MetaError),
     /// There is no endpoint.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -122,8 +126,8 @@ pub struct Broker {
     shared: Arc<Shared>,
     stopping: watch::Sender<bool>,
     serving: JoinHandle<()>,
-    /// Each flow before those that its plugins emit to.
-    running: Vec<RunningFlow>,
+    flows: Arc<Flows>,
+    running: BTreeMap<FlowName, RunningFlow>,
     /// One for each subscription.
     keepers: Vec<JoinHandle<()>>,
     keepers_stop: watch::Sender<bool>,
@@ -172,32 +176,25 @@ impl Broker {
             ledgers: Ledgers::default(),
         });
         let host = Arc::new(Host::new(shared.clone(), &hospital)?);
+        let lots = reload::lots_for(&hospital, &shared).await?;
         // Plugins are compiled and configured, and may ask for their state: that blocks.
         let has_plugins = hospital.stages().next().is_some();
-        let load = move || {
-            let chains = LoadedChains::load(&hospital, &host);
-            (hospital, chains)
-        };
-        let (hospital, chains) = if has_plugins {
+        let load = move || load(hospital, &host, lots);
+        let loaded = if has_plugins {
             tokio::task::spawn_blocking(load).await.map_err(StartError::Loading)?
         } else {
             load()
         };
-        let chains = chains?;
+        let Loaded { hospital, catalog, lots, chains } = loaded?;
         announce(&shared, &chains).await?;
         recover_blobs(&shared).await?;
 
         let (by_name, opened) = open_flows(&shared, &hospital, chains).await?;
-        let flows = Arc::new(Flows {
-            shared: shared.clone(),
-            policy: hospital.policy(),
-            principals: hospital.principals(),
-            by_name,
-            body_octets_max: hospital.limits.body_octets_max,
-        });
+        let (rules, octets_max) = (Rules::of(&hospital), hospital.limits.body_octets_max);
+        let flows = Arc::new(Flows::new(shared.clone(), by_name, octets_max, rules, Reloader::default()));
         let emit = |opened: Opened| {
-            let emitter = Emitter::new(&hospital, &opened.flow, flows.clone());
-            RunningFlow { lane: opened.lane, emitter: tokio::spawn(emitter.run(opened.emissions)) }
+            let emitter = tokio::spawn(Emitter::new(&opened.flow, flows.clone()).run(opened.emissions));
+            (opened.flow, RunningFlow { lane: opened.lane, emitter })
         };
         let running = opened.into_iter().map(emit).collect();
         let (keepers_stop, keepers_stopping) = watch::channel(false);
@@ -212,14 +209,17 @@ impl Broker {
             .local_addr()
             .map_err(|source| EndpointError::Bind { address: hospital.listen, source })?;
         let (stopping, stop) = watch::channel(false);
-        let serving = tokio::spawn(quic::serve(endpoint, flows, hospital.limits.connections_max, stop));
+        let serving =
+            tokio::spawn(quic::serve(endpoint, flows.clone(), hospital.limits.connections_max, stop));
         tracing::info!(hospital = hospital.name, %address, flows = hospital.flows.len(), "the broker listens");
+        flows.reloader.set_running(Running { hospital, catalog, lots, policies: retention.policies() });
         Ok(Self {
             address,
             close_store: close,
             shared,
             stopping,
             serving,
+            flows,
             running,
             keepers,
             keepers_stop,
@@ -234,7 +234,7 @@ impl Broker {
     }
 
     /// Stops: tells clients, finishes what is under way, closes the store.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         tracing::info!("the broker stops");
         self.stopping.send_replace(true);
         self.retention.stop().await;
@@ -244,14 +244,18 @@ impl Broker {
         for keeper in self.keepers {
             finished("keeper", keeper).await;
         }
-        for flow in self.running {
+        // Each flow before those that its plugins emit to, as the configuration is now.
+        let order = self.flows.reloader.running().map(|running| emission_order(&running.hospital));
+        let ordered = order.into_iter().flatten().filter_map(|name| self.running.remove(&name));
+        let ordered: Vec<_> = ordered.collect();
+        for flow in ordered.into_iter().chain(self.running.into_values()) {
             // When the lane is closed its emitter ends; only then may the flows that it emits to be closed.
             flow.lane.close().await;
             finished("emitter", flow.emitter).await;
         }
         let event = About::default().event(self.shared.now(), Action::Lifecycle, "stopped");
         self.shared.audit_refusal(event).await;
-        drop(self.shared);
+        drop((self.shared, self.flows));
         self.close_store.await;
     }
 }
@@ -278,18 +282,27 @@ fn open_store(hospital: &Hospital) -> Result<embedded::Store, StartError> {
     Ok(embedded::Store::open(&hospital.directory.data(), key, embedded::Settings::default())?)
 }
 
+/// What plugins and chains a configuration has.
+struct Loaded {
+    hospital: Hospital,
+    catalog: Arc<Catalog>,
+    lots: Option<Arc<Lots>>,
+    chains: LoadedChains,
+}
+
+/// Loads everything; blocks.
+fn load(mut hospital: Hospital, host: &Arc<Host>, lots: Option<Arc<Lots>>) -> Result<Loaded, ChainsError> {
+    let catalog = Catalog::load(&hospital)?;
+    reload::describe_files(&mut hospital, &catalog);
+    let material = Material { hospital: &hospital, catalog: &catalog, host, lots: lots.as_ref() };
+    let chains = LoadedChains::load(&material, |_, _| true)?;
+    Ok(Loaded { catalog: Arc::new(catalog), lots, chains, hospital })
+}
+
 /// Writes down the start and every plan, so that receipts can be resolved.
 async fn announce(shared: &Shared, chains: &LoadedChains) -> Result<(), hilum_store::AppendError> {
     let mut events = vec![About::default().event(shared.now(), Action::Lifecycle, "started")];
-    for (flow, subscription, plan) in chains.plans() {
-        if plan.stages().is_empty() {
-            continue;
-        }
-        let about =
-            About { flow: Some(flow.clone()), subscription: subscription.cloned(), ..About::default() };
-        let stages = serde_json::to_string(plan.stages()).unwrap_or_default();
-        events.push(about.event(shared.now(), Action::PlanLoaded, format!("{} {stages}", plan.digest())));
-    }
+    events.extend(reload::plan_events(shared, chains));
     shared.audit(events).await
 }
 
@@ -308,6 +321,7 @@ async fn open_flows(
     let mut opened = Vec::new();
     for flow in emission_order(hospital) {
         let FlowChains { ingress, egress } = chains.take(&flow);
+        let ingress = ingress.expect("all chains are loaded at the start");
         let (emitted, emissions) = mpsc::channel(EMISSIONS_MAX);
         let durability = hospital.flows.get(&flow).map_or_else(Durability::default, |flow| flow.ack);
         let (lane, tasks) = Lane::open(shared.clone(), flow.clone(), ingress, emitted, durability).await?;

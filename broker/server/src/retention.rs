@@ -13,11 +13,13 @@ mod pass;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hilum_core::retention::Policy;
 use hilum_core::{FlowName, LogName, Offset};
+use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -41,30 +43,53 @@ const WARN_EVERY: Duration = Duration::from_secs(3600);
 pub struct Retention {
     tasks: Vec<JoinHandle<()>>,
     stopping: watch::Sender<bool>,
+    policies: Policies,
+}
+
+/// How long each log is kept. Another configuration puts others in their place.
+#[derive(Clone, Default)]
+pub(crate) struct Policies(Arc<RwLock<BTreeMap<LogName, Policy>>>);
+
+impl Policies {
+    /// As a configuration says it from now on.
+    pub(crate) fn set(&self, hospital: &Hospital) {
+        let by_age = |max_age| Policy { max_age, until_read: false, ..Policy::default() };
+        let mut policies = BTreeMap::from([(LogName::Audit, by_age(hospital.audit_max_age))]);
+        for (name, flow) in &hospital.flows {
+            policies.insert(LogName::Flow(name.clone()), flow.retention);
+            policies.insert(LogName::Quarantine(name.clone()), by_age(hospital.quarantine_max_age));
+        }
+        *self.0.write() = policies;
+    }
+
+    fn of(&self, log: &LogName) -> Policy {
+        self.0.read().get(log).copied().unwrap_or_default()
+    }
 }
 
 impl Retention {
-    /// Starts a task for each flow, and one for the audit log where that is limited.
+    /// Starts a task for each flow, and one for the audit log.
     #[must_use]
     pub fn start(shared: &Arc<Shared>, hospital: &Hospital, flows: &Flows) -> Self {
         let (stopping, stop) = watch::channel(false);
+        let policies = Policies::default();
+        policies.set(hospital);
         let mut tasks = Vec::new();
-        let by_age = |max_age| Policy { max_age, until_read: false, ..Policy::default() };
+        let keeper = |log: LogName| Keeper::new(shared.clone(), log.clone(), policies.of(&log));
         for (name, flow) in &flows.by_name {
-            let policy = hospital.flows.get(name).map(|flow| flow.retention).unwrap_or_default();
             let outlets = flow.outlets.values().map(|seat| seat.outlet.clone()).collect();
-            let mut keepers = vec![Keeper::of_flow(shared.clone(), name.clone(), policy, outlets)];
-            if let Some(age) = hospital.quarantine_max_age {
-                let log = LogName::Quarantine(name.clone());
-                keepers.push(Keeper::new(shared.clone(), log, by_age(Some(age))));
-            }
-            tasks.push(tokio::spawn(run(keepers, stop.clone())));
+            let policy = policies.of(&LogName::Flow(name.clone()));
+            let own = Keeper::of_flow(shared.clone(), name.clone(), policy, outlets);
+            let keepers = vec![own, keeper(LogName::Quarantine(name.clone()))];
+            tasks.push(tokio::spawn(run(keepers, policies.clone(), stop.clone())));
         }
-        if let Some(age) = hospital.audit_max_age {
-            let keeper = Keeper::new(shared.clone(), LogName::Audit, by_age(Some(age)));
-            tasks.push(tokio::spawn(run(vec![keeper], stop)));
-        }
-        Self { tasks, stopping }
+        tasks.push(tokio::spawn(run(vec![keeper(LogName::Audit)], policies.clone(), stop)));
+        Self { tasks, stopping, policies }
+    }
+
+    /// How long logs are kept.
+    pub(crate) fn policies(&self) -> Policies {
+        self.policies.clone()
     }
 
     /// Comes back when nothing is deleted any more.
@@ -79,9 +104,10 @@ impl Retention {
 }
 
 /// Looks at the logs of one flow until the broker stops.
-async fn run(mut keepers: Vec<Keeper>, mut stop: watch::Receiver<bool>) {
+async fn run(mut keepers: Vec<Keeper>, policies: Policies, mut stop: watch::Receiver<bool>) {
     loop {
         for keeper in &mut keepers {
+            keeper.policy = policies.of(&keeper.log);
             tokio::select! {
                 looked = keeper.look() => if let Err(error) = looked {
                     let log = &keeper.log;

@@ -54,6 +54,11 @@ impl Host {
         }
         Ok(Self { shared, runtime: tokio::runtime::Handle::current(), secrets, recipients })
     }
+
+    /// What every part of the broker shares.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
 }
 
 #[cfg(test)]

@@ -11,11 +11,12 @@ use hilum_core::session::{AdminClient, Violation};
 use hilum_core::wire::CloseCode;
 use hilum_core::wire::admin::{
     AddHold, AuditPage, Disclosed, FlowPage, FlowStatus, HoldPage, HoldStatus, ListFlows, ListHolds,
-    ListQuarantine, ListSubscriptions, OpenAdmin, QuarantineId, QuarantinePage, ReadAudit, ReadBody,
-    Released, RemoveHold, SeekSubscription, SeekTo, Short, ShowQuarantined, Shown, SubscriptionId,
-    SubscriptionPage, SubscriptionStatus, ToBroker, ToClient,
+    ListQuarantine, ListStages, ListSubscriptions, OpenAdmin, Preview, PreviewReload, QuarantineId,
+    QuarantinePage, ReadAudit, ReadBody, Released, Reload, RemoveHold, SeekSubscription, SeekTo, Short,
+    ShowQuarantined, Shown, StagePage, StageStatus, SubscriptionId, SubscriptionPage, SubscriptionStatus,
+    ToBroker, ToClient,
 };
-use hilum_core::{FlowName, Offset, SubscriptionName};
+use hilum_core::{Digest, FlowName, Offset, SubscriptionName};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::connection::Client;
@@ -268,6 +269,54 @@ impl Admin {
     /// One page of the audit.
     pub async fn audit(&mut self, read: ReadAudit) -> Result<AuditPage, AdminError> {
         asks!(self, "read the audit", ToBroker::Audit(read), ToClient::Audit(page) => page)
+    }
+
+    /// What the broker would change if it took the configuration that is in its directory, all of it; or what is wrong with it.
+    /// Needs the right `configure`.
+    pub async fn preview(&mut self) -> Result<Preview, AdminError> {
+        let mut whole: Option<Preview> = None;
+        loop {
+            let from = whole.as_ref().map_or(0, |whole| whole.changes.len() + whole.problems.len());
+            let question = ToBroker::Preview(PreviewReload { from: from as u64 });
+            let page: Preview =
+                asks!(self, "see what a reload would change", question, ToClient::Preview(page) => page)?;
+            let more = page.more;
+            whole = match whole {
+                // Where it was edited meanwhile, the list begins anew.
+                Some(mut whole) if whole.digest == page.digest => {
+                    whole.changes.extend(page.changes);
+                    whole.problems.extend(page.problems);
+                    Some(whole)
+                }
+                Some(_) => None,
+                None => Some(page),
+            };
+            if let (false, Some(whole)) = (more, &mut whole) {
+                whole.more = false;
+                return Ok(whole.clone());
+            }
+        }
+    }
+
+    /// Lets the broker take the configuration of this digest, which [`Admin::preview`] gave: another one is refused. Gives how many
+    /// things changed. Needs the right `configure`.
+    pub async fn reload(&mut self, digest: Digest) -> Result<u64, AdminError> {
+        let question = ToBroker::Reload(Reload { digest });
+        asks!(self, "reload the configuration", question, ToClient::Reloaded(changes) => changes)
+    }
+
+    /// Stages of all flows in reach, with their plugins.
+    pub async fn stages(&mut self) -> Result<Vec<StageStatus>, AdminError> {
+        let (mut all, mut after): (Vec<StageStatus>, _) = (Vec::new(), None);
+        loop {
+            let question = ToBroker::Stages(ListStages { after });
+            let page: StagePage = asks!(self, "list stages", question, ToClient::Stages(page) => page)?;
+            all.extend(page.stages);
+            after = all.last().map(|stage| stage.place.clone());
+            if !page.more {
+                return Ok(all);
+            }
+        }
     }
 
     async fn ask(&mut self, question: ToBroker) -> Result<ToClient, StreamError> {

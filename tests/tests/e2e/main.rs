@@ -13,6 +13,7 @@ mod damage;
 mod disk;
 mod identity;
 mod large;
+mod life;
 mod load;
 mod operators;
 mod plugins;

@@ -188,3 +188,38 @@ proptest! {
         prop_assert_eq!(&fold(&state.snapshot(&broker())), &state);
     }
 }
+
+#[test]
+fn a_trial_stays_rolled_back_until_it_may_be_tried_again() {
+    let (mut state, mut log) = (State::default(), Vec::new());
+    let place =
+        |stage: &str| StagePlace { flow: flow("scans"), subscription: None, stage: stage.parse().unwrap() };
+    for (stage, trial) in [("clean", 1), ("check", 2), ("clean", 3)] {
+        let decision =
+            state.roll_back(place(stage), Digest([trial; 32]), "it traps", &broker(), Timestamp(1));
+        decide(&mut state, &mut log, decision.unwrap());
+    }
+    assert_eq!(state.rollback_of(&place("clean")).unwrap().trial, Digest([3; 32]), "the newest");
+    let decision = state.hold(scope("scans", None), "case 17", &broker(), Timestamp(1)).unwrap();
+    decide(&mut state, &mut log, decision);
+    let again = Decision::TryAgain { place: place("check"), by: broker(), time: Timestamp(2) };
+    decide(&mut state, &mut log, again);
+    assert_eq!(state.rollback_of(&place("check")), None);
+    assert_eq!(fold(&log), state);
+    assert_eq!(fold(&state.snapshot(&broker())), state);
+}
+
+#[test]
+fn many_rolled_back_trials_come_back_from_their_parts() {
+    let mut state = State::default();
+    for number in 0..600 {
+        let stage = format!("stage-{number}").parse().unwrap();
+        let place = StagePlace { flow: flow("scans"), subscription: None, stage };
+        let decision = state.roll_back(place, Digest([0; 32]), "it traps", &broker(), Timestamp(1)).unwrap();
+        state.apply(decision);
+    }
+    let snapshot = state.snapshot(&broker());
+    assert_eq!(snapshot.len(), 4, "one part of holds, three of trials");
+    assert_eq!(fold(&snapshot), state);
+    assert_eq!(fold(&[&snapshot[..2], &snapshot[3..]].concat()), State::default(), "a part is missing");
+}

@@ -29,12 +29,14 @@ pub enum Right {
     Subscriptions,
     /// Place and lift legal holds.
     Holds,
+    /// Let the broker take its configuration anew: plugins, policy, everything.
+    Configure,
 }
 
 impl Right {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Inspect, Self::Quarantine, Self::Bodies, Self::Subscriptions, Self::Holds];
+    pub const ALL: [Self; 6] =
+        [Self::Inspect, Self::Quarantine, Self::Bodies, Self::Subscriptions, Self::Holds, Self::Configure];
 
     /// As the configuration writes it.
     #[must_use]
@@ -45,6 +47,7 @@ impl Right {
             Self::Bodies => "bodies",
             Self::Subscriptions => "subscriptions",
             Self::Holds => "holds",
+            Self::Configure => "configure",
         }
     }
 
@@ -63,7 +66,7 @@ impl fmt::Display for Right {
 /// A word that is no right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no right of this name; rights are `inspect`, `quarantine`, `bodies`, `subscriptions` and `holds`"
+    "there is no right of this name; rights are `inspect`, `quarantine`, `bodies`, `subscriptions`, `holds` and `configure`"
 )]
 pub struct RightError;
 

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Refusal, bounded, head};
+use crate::canary::{Millionths, StagePlace};
+use crate::chain::World;
 use crate::control::HoldId;
 use crate::digest::Digest;
 use crate::identity::PrincipalId;
@@ -54,6 +56,12 @@ pub enum ToBroker {
     RemoveHold(RemoveHold),
     /// Audit events. Needs `inspect`.
     Audit(ReadAudit),
+    /// What the broker would change if it took the configuration that is in its directory now. Needs `configure`.
+    Preview(PreviewReload),
+    /// Take the configuration that was shown. Needs `configure`.
+    Reload(Reload),
+    /// Stages of chains, with their plugins. Needs `inspect`.
+    Stages(ListStages),
 }
 
 /// Asks for flows.
@@ -193,6 +201,27 @@ pub struct ReadAudit {
     pub action: Option<Short>,
 }
 
+/// Asks what a reload would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewReload {
+    /// Leaves out so many changes, or problems: those of the pages before.
+    pub from: u64,
+}
+
+/// Orders a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// Of the configuration that was shown: another one is refused.
+    pub digest: Digest,
+}
+
+/// Asks for stages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListStages {
+    /// Those after this one; from the first where there is none.
+    pub after: Option<StagePlace>,
+}
+
 /// A text of at most [`crate::limits::REASON_CHARS_MAX`] characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -236,6 +265,12 @@ pub enum ToClient {
     Sought(Offset),
     /// Audit events.
     Audit(AuditPage),
+    /// What a reload would change.
+    Preview(Preview),
+    /// The broker has the configuration; so many things changed.
+    Reloaded(u64),
+    /// Stages.
+    Stages(StagePage),
 }
 
 /// What the operator may do.
@@ -457,4 +492,104 @@ pub struct AuditEvent {
     pub action: Short,
     /// Why. Longer than other reasons may be: that of a loaded chain is its plan.
     pub reason: String,
+}
+
+/// What a reload would change, or why the configuration cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// Of the configuration in the directory; none where something is wrong with it.
+    pub digest: Option<Digest>,
+    /// What is wrong with it. Up to [`ADMIN_PAGE_ITEMS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub problems: Vec<Problem>,
+    /// What would change. Up to [`ADMIN_PAGE_ITEMS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub changes: Vec<Change>,
+    /// Whether there are more problems or changes after these.
+    pub more: bool,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The file, relative to the hospital directory.
+    pub file: String,
+    /// Line and column, from 1; none if the whole file is meant.
+    pub position: Option<(u64, u64)>,
+    /// The key concerned; empty if none is.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// One thing that a reload would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What, e.g. `flows.imaging.ingress.clean.plugin`.
+    pub path: String,
+    /// As it is; none where it is new.
+    pub before: Option<Short>,
+    /// As it would be; none where it goes.
+    pub after: Option<Short>,
+    /// It cannot be changed while the broker runs.
+    pub needs_restart: bool,
+}
+
+/// Stages, by flow, subscription and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagePage {
+    /// Up to [`ADMIN_PAGE_ITEMS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub stages: Vec<StageStatus>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
+/// How a stage stands. Counts begin when its chain was loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageStatus {
+    /// Where it is.
+    pub place: StagePlace,
+    /// What it runs.
+    pub current: PluginStatus,
+    /// What is tried on a share of its records.
+    pub canary: Option<CanaryStatus>,
+}
+
+/// A plugin of a stage, and what it did there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginStatus {
+    /// As the configuration calls it.
+    pub name: Short,
+    /// As it calls itself.
+    pub plugin: Short,
+    /// Its own version.
+    pub version: Short,
+    /// The kind of plugin.
+    pub world: World,
+    /// Of its component.
+    pub digest: Digest,
+    /// Records that came to the stage's chain.
+    pub records: u64,
+    /// Of those, which it refused.
+    pub refused: u64,
+    /// Of those, on which it failed.
+    pub failed: u64,
+}
+
+/// A plugin that is tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryStatus {
+    /// The plugin.
+    pub candidate: PluginStatus,
+    /// The share of keys that it gets, if it was not rolled back.
+    pub share: Millionths,
+    /// More errors than this rate end the trial.
+    pub error_rate_max: Millionths,
+    /// The rate is that of at least so many records.
+    pub records_min: u64,
+    /// Why it gets nothing any more.
+    pub rolled_back: Option<Short>,
 }

@@ -94,6 +94,10 @@ codes! {
         Expired = 19, "expired";
         /// Another record of its batch was refused; it is in quarantine.
         RefusedWithBatch = 20, "refused with its batch";
+        /// What was decided on was changed meanwhile.
+        Changed = 21, "changed meanwhile";
+        /// The configuration is wrong, or cannot be taken while the broker runs.
+        Configuration = 22, "configuration not taken";
     }
 }
 

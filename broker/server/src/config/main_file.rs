@@ -10,6 +10,7 @@ use hilum_core::{Digest, Label, Principal, PrincipalId, StakeholderName, ZoneNam
 use super::directory::Directory;
 use super::model::{Hospital, KeyFile, KeyKind, Limits, PluginFile, Stakeholder};
 use super::octets_of_hex;
+use super::outline::Outline;
 use super::reader::{At, PlainName, Sink, Table, known};
 use super::{memory, operators, retention};
 
@@ -60,6 +61,7 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
         plugins,
         keys,
         flows: BTreeMap::new(),
+        outline: Outline::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hilum_core::canary;
 use hilum_core::policy::{FlowRules, Grant, OperatorGrant, Policy};
 use hilum_core::retention::Policy as Retention;
 use hilum_core::{
@@ -19,6 +20,7 @@ use hilum_core::{
 use hilum_store::Durability;
 
 use super::directory::Directory;
+use super::outline::Outline;
 use super::subscription::DeliveryConfig;
 
 /// A hospital: one directory, one trust domain, one broker.
@@ -58,6 +60,8 @@ pub struct Hospital {
     pub keys: BTreeMap<String, KeyFile>,
     /// Flows, by name.
     pub flows: BTreeMap<FlowName, FlowConfig>,
+    /// Everything that its files say, for comparing it with another one.
+    pub outline: Outline,
 }
 
 /// What connections may do (`[limits]`).
@@ -166,10 +170,23 @@ pub struct StageConfig {
     pub config: serde_json::Value,
     /// Bounds other than the sandbox's own.
     pub limits: StageLimits,
+    /// Another plugin that is tried on a share of its records.
+    pub canary: Option<CanaryConfig>,
     /// Who publishes what it emits: `spiffe://<hospital>/plugin/<stage>`. Present if it may emit.
     pub emits_as: Option<Arc<Principal>>,
     /// Where the file names it.
     pub place: Place,
+}
+
+/// A plugin that is tried at a stage (`canary = { ... }`). It has the stage's grants and limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CanaryConfig {
+    /// The candidate's name in [`Hospital::plugins`].
+    pub plugin: String,
+    /// The candidate's configuration, where it is another than the stage's.
+    pub config: Option<serde_json::Value>,
+    /// How much it gets, and when the trial ends.
+    pub rules: canary::Rules,
 }
 
 /// Bounds of one stage; the sandbox's own hold where none is set.
@@ -318,6 +335,19 @@ impl FlowConfig {
 }
 
 impl StageConfig {
+    /// The names of its plugin and of the one that is tried.
+    pub fn plugins(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.plugin).chain(self.canary.as_ref().map(|canary| &canary.plugin))
+    }
+
+    /// The stage as it would be if what is tried were taken.
+    #[must_use]
+    pub fn candidate(&self) -> Option<Self> {
+        let CanaryConfig { plugin, config, .. } = self.canary.clone()?;
+        let config = config.unwrap_or_else(|| self.config.clone());
+        Some(Self { plugin, config, canary: None, ..self.clone() })
+    }
+
     /// The flows that it may emit to.
     pub fn emits(&self) -> impl Iterator<Item = &FlowName> {
         self.grants.iter().filter_map(|grant| match grant {

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use hilum_core::canary::Millionths;
 use hilum_core::{FlowName, Label, StakeholderName, ZoneName};
 use serde_json::Value;
 use toml::Spanned;
@@ -28,6 +29,11 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn new(file: &str, text: String) -> Self {
         Self { file: file.into(), text }
+    }
+
+    /// As it stands in the file.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     fn place(&self, span: &Range<usize>) -> Place {
@@ -217,6 +223,36 @@ impl<'a> Table<'a> {
         self.number_if(key, max)
     }
 
+    /// A part of a whole, from 0 to 1, that must be there.
+    pub(super) fn part(&mut self, key: &'static str, meaning: &str) -> Option<At<Millionths>> {
+        if self.table.get(key).is_none() {
+            self.asked.push(key);
+            self.missing(key, meaning);
+        }
+        self.part_if(key)
+    }
+
+    /// A part of a whole, from 0 to 1, that may be there.
+    pub(super) fn part_if(&mut self, key: &'static str) -> Option<At<Millionths>> {
+        let value = self.value(key)?;
+        let path = self.path_of(key);
+        let number = match value.get_ref() {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::Integer(number) => number.as_str().parse().ok(),
+            _ => None,
+        };
+        match number.and_then(Millionths::nearest) {
+            Some(part) => Some(self.at(value, path, part)),
+            None => {
+                let what = "a number from 0 to 1 is needed here";
+                self.sink.report(
+                    self.at(value, path, ()).problem(what, format!("write `{key} = 0.1` for a tenth")),
+                );
+                None
+            }
+        }
+    }
+
     /// What is wrong with a key of this table.
     pub(super) fn problem(&self, key: &str, what: impl Into<String>, help: impl Into<String>) -> Problem {
         Problem::at(&self.place, self.path_of(key), what, help)
@@ -234,11 +270,16 @@ impl<'a> Table<'a> {
 
     /// A table as JSON; an empty object if it is not there.
     pub(super) fn json(&mut self, key: &'static str) -> Value {
-        let Some(value) = self.value(key) else { return serde_json::json!({}) };
+        self.json_if(key).unwrap_or_else(|| serde_json::json!({}))
+    }
+
+    /// A table as JSON that may be there.
+    pub(super) fn json_if(&mut self, key: &'static str) -> Option<Value> {
+        let value = self.value(key)?;
         if !value.get_ref().is_table() {
             self.wrong_shape(value, self.path_of(key), "a table", "{ key = value }");
         }
-        self.to_json(value, &self.path_of(key))
+        Some(self.to_json(value, &self.path_of(key)))
     }
 
     /// A table that may be there.

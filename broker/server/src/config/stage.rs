@@ -1,18 +1,25 @@
-//! `[[ingress]]` and `[[subscription.egress]]`: the stages of a chain and what the host lets each use.
+//! `[[ingress]]` and `[[subscription.egress]]`: the stages of a chain, what the host lets each use, and what is tried there.
 
 use std::sync::Arc;
 
+use hilum_core::canary::{Millionths, Rules};
 use hilum_core::limits::CHAIN_STAGES_MAX;
 use hilum_core::{FlowName, Principal, PrincipalId, RoleName, StageName, StakeholderName};
 
 use super::emission::Emission;
 use super::flow::Surroundings;
-use super::model::{Hospital, HostGrant, StageConfig, StageLimits};
+use super::model::{CanaryConfig, Hospital, HostGrant, StageConfig, StageLimits};
 use super::reader::{At, Sink, Table, known};
 
 /// The largest bounds that a stage may be given.
 const STAGE_OCTETS_MAX: u64 = 4 << 30;
 const STAGE_CALL_MS_MAX: u64 = 10 * 60 * 1000;
+
+/// The rate of errors that a candidate may have where nothing else is said.
+const ERROR_RATE_DEFAULT: Millionths = Millionths(10_000);
+/// Records that are looked at before a candidate is judged, where nothing else is said, and at most.
+const RECORDS_MIN_DEFAULT: u64 = 200;
+const RECORDS_MIN_MAX: u64 = 1_000_000;
 
 /// When a chain runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,6 +47,11 @@ pub(super) fn read_chain(
             let what = format!("a chain has at most {CHAIN_STAGES_MAX} stages");
             sink.report(name.problem(what, "use fewer stages"));
         }
+        if let (Some(_), Some(first)) = (&stage.canary, chain.iter().find(|other| other.canary.is_some())) {
+            let what = format!("stage `{}` of the same chain tries a plugin already", first.stage);
+            let help = "try one at a time in a chain: otherwise nobody knows which of them is to blame";
+            sink.report(name.problem(what, help));
+        }
         chain.push(stage);
     }
     chain
@@ -57,6 +69,7 @@ fn read_stage(
     let grants = table.texts("grants");
     let config = table.json("config");
     let limits = table.table_if("limits").map(read_limits).unwrap_or_default();
+    let canary = table.table_if("canary").map(|canary| read_canary(canary, plugin.as_ref(), around.hospital));
     table.finish();
     if let Some(plugin) = &plugin {
         known(plugin, around.hospital.plugins.keys(), "plugin", sink);
@@ -87,6 +100,7 @@ fn read_stage(
         grants: grants.into_iter().map(|grant| grant.value).collect(),
         config,
         limits,
+        canary: canary.flatten(),
         emits_as,
         place: stage.place.clone(),
     };
@@ -103,6 +117,38 @@ fn emitter(hospital: &str, stage: &StageName, zone: &hilum_core::ZoneName) -> Pr
         zone: zone.clone(),
         roles: vec![RoleName::new(stage.as_str()).expect("names of stages and roles have one form")],
     }
+}
+
+/// Reads what is tried at a stage, and how.
+fn read_canary(
+    mut table: Table<'_>,
+    current: Option<&At<String>>,
+    hospital: &Hospital,
+) -> Option<CanaryConfig> {
+    let sink = table.sink();
+    let plugin = table.text("plugin", "the plugin to try, one of those in hilum.toml");
+    let share = table.part("share", "how much of the records it gets, e.g. 0.1");
+    let error_rate_max = table.part_if("max_error_rate").map_or(ERROR_RATE_DEFAULT, |rate| rate.value);
+    let records_min = table.number_if("min_records", RECORDS_MIN_MAX).unwrap_or(RECORDS_MIN_DEFAULT);
+    let config = table.json_if("config");
+    table.finish();
+    if let Some(plugin) = &plugin {
+        known(plugin, hospital.plugins.keys(), "plugin", sink);
+    }
+    if let (Some(plugin), Some(current)) = (&plugin, current)
+        && plugin.value == current.value
+        && config.is_none()
+    {
+        let what = "this is what the stage runs already";
+        sink.report(plugin.problem(what, "name another entry of [plugins], with the other version's file"));
+    }
+    let share = share?;
+    if share.value.0 == 0 || share.value.0 == Millionths::WHOLE {
+        let what = "a trial needs records on both sides";
+        sink.report(share.problem(what, "write a number between 0 and 1, e.g. 0.1, or remove `canary`"));
+    }
+    let rules = Rules { share: share.value, error_rate_max, records_min };
+    Some(CanaryConfig { plugin: plugin?.value, config, rules })
 }
 
 fn read_limits(mut table: Table<'_>) -> StageLimits {

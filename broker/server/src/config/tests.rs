@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod canary;
 mod memory;
 mod paths;
 mod retention;

@@ -41,7 +41,7 @@ impl Outlet {
         // Where it was erased or trimmed meanwhile there is nothing to bury.
         let Some(entry) = entries.first().filter(|entry| entry.offset == offset) else { return Ok(()) };
         let stored = self.decode(offset, &entry.octets)?;
-        let why = match &self.settings.dead_letter {
+        let why = match &self.setup().settings.dead_letter {
             Some(letter) => match self.send_letter(flows, letter, &stored, attempts).await? {
                 Letter::Stored => return Ok(()),
                 Letter::DoesNotFit(error) => format!("; it is too large for a dead letter: {error}"),
@@ -60,7 +60,7 @@ impl Outlet {
     ) -> Result<Letter, BuryError> {
         let envelope = stored.envelope();
         let head = self.letter_head(stored, attempts);
-        let permit = flows.policy.admit(&letter.principal, &letter.flow);
+        let permit = flows.rules().policy.admit(&letter.principal, &letter.flow);
         let permit = permit.map_err(|_| BuryError::Policy(letter.flow.clone()))?;
         let lane = flows.by_name.get(&letter.flow).map(|flow| &flow.lane);
         let lane = lane.ok_or_else(|| BuryError::Policy(letter.flow.clone()))?;

@@ -160,10 +160,11 @@ impl Outlet {
         };
         let through = last.offset.next();
         let mut records = Vec::with_capacity(entries.len());
+        let setup = self.setup();
         for entry in &entries {
             let stored = self.decode(entry.offset, &entry.octets)?;
             let head = &stored.envelope().head;
-            if self.settings.filter.as_ref().is_none_or(|filter| filter.matches(head)) {
+            if setup.settings.filter.as_ref().is_none_or(|filter| filter.matches(head)) {
                 let key = head.key.as_deref().map(Key::of);
                 records.push(Read { stored, key });
             }

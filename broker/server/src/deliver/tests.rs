@@ -296,10 +296,10 @@ async fn a_large_body_of_a_withheld_record_stays_in_its_flow() {
     let other = open("service", "manufacturer", Vec::new(), Vec::new()).await;
     let head = &record(1, text("a")).record.head().clone();
     let measured = hilum_core::record::Measured::new(Body::Blob(body));
-    let run = ChainRun::unprocessed(head, &measured, other.outlet.chain.plan());
+    let run = ChainRun::unprocessed(head, &measured, other.outlet.setup().chain.plan());
     let sealed = record(1, Body::Blob(body))
         .record
-        .seal(other.outlet.chain.plan(), run.clone(), other.shared.now())
+        .seal(other.outlet.setup().chain.plan(), run.clone(), other.shared.now())
         .unwrap();
     let octets = sealed.into_iter().next().unwrap().into_entry().into_octets();
     let stored = Stored::decode(flow(), Offset(0), &octets).unwrap();

@@ -11,13 +11,13 @@ use hilum_core::quarantine::{Cause, Quarantined};
 use hilum_core::record::{Admitted, BlobId, Body, ChainRun, ProducerPosition, Sealed};
 use hilum_core::wire::record_octets;
 use hilum_core::{Head, Timestamp, limits};
-use hilum_sandbox::{BatchRun, Chain, Emission, Failure, Input, Obligation, Ran};
-use tokio::sync::{mpsc, oneshot};
+use hilum_sandbox::{BatchRun, Emission, Failure, Input, Obligation, Ran};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::{Item, Origin, Refusal, RefusalKind, Reply, Submission};
 use crate::broker::Shared;
-use crate::chains::{guarded, slot};
+use crate::chains::{Drawn, Route, Whose, guarded, slot};
 use crate::clock::Clock;
 use crate::telemetry::RecordSpan;
 
@@ -26,7 +26,8 @@ const TICK: Duration = Duration::from_secs(1);
 
 pub(super) struct Task {
     pub(super) shared: Arc<Shared>,
-    pub(super) chain: Arc<Chain>,
+    /// What the next batch goes through.
+    pub(super) route: watch::Receiver<Arc<Route>>,
     pub(super) flow: FlowName,
 }
 
@@ -107,19 +108,26 @@ impl Processed {
 
 impl Task {
     pub(super) async fn run(
-        self,
+        mut self,
         mut submitted: mpsc::Receiver<Submission>,
         processed: mpsc::Sender<Processed>,
         mut closing: oneshot::Receiver<()>,
     ) {
         // Ticks and batches take turns: a stage's state has one caller at a time.
-        let mut ticks = self.ticks();
+        let mut route = self.route.borrow_and_update().clone();
+        let mut ticks = ticks(&route);
         let mut is_failing = false;
         loop {
             let first = tokio::select! {
+                // Another configuration, also where no records come.
+                Ok(()) = self.route.changed() => {
+                    route = self.route.borrow_and_update().clone();
+                    (ticks, is_failing) = (self::ticks(&route), false);
+                    continue;
+                }
                 first = submitted.recv() => first,
                 () = next(&mut ticks), if !submitted.is_closed() => {
-                    if let Some(ticked) = self.tick(&mut is_failing).await
+                    if let Some(ticked) = self.tick(&route, &mut is_failing).await
                         && processed.send(ticked).await.is_err()
                     {
                         return;
@@ -134,7 +142,11 @@ impl Task {
             };
             let Some(first) = first else { return };
             let group = gather(first, &mut submitted);
-            for done in self.process(group).await {
+            if self.route.has_changed().unwrap_or(false) {
+                route = self.route.borrow_and_update().clone();
+                (ticks, is_failing) = (self::ticks(&route), false);
+            }
+            for done in self.process(&route, group).await {
                 if processed.send(done).await.is_err() {
                     return;
                 }
@@ -142,25 +154,25 @@ impl Task {
         }
     }
 
-    async fn process(&self, group: Vec<Submission>) -> Vec<Processed> {
-        if self.chain.plan().stages().is_empty() {
-            return seal_group(&self.chain, self.shared.clock, group, |chain, items| {
-                let records = items.iter().map(|item| Ok(untouched(chain, &item.record))).collect();
+    async fn process(&self, route: &Arc<Route>, group: Vec<Submission>) -> Vec<Processed> {
+        if route.plan().stages().is_empty() {
+            return seal_group(route, self.shared.clock, group, |route, items| {
+                let records = items.iter().map(|item| Ok(untouched(route, &item.record))).collect();
                 BatchRun { records, emitted: Vec::new() }
             });
         }
         let started = Instant::now();
-        let chain = self.chain.clone();
+        let through = route.clone();
         let (flow, shared) = (self.flow.clone(), self.shared.clone());
         let work = move || {
-            seal_group(&chain, shared.clock, group, |chain, items| {
-                let run = guarded::run(chain, items.len(), |at| input(&items[at]));
-                shared.instruments.stages(&flow, None, chain.plan(), &run.records);
-                guarded::report_failures(chain, &flow, None, &run.records);
-                run
+            seal_group(&through, shared.clock, group, |route, items| {
+                let whose = Whose { shared: &shared, flow: &flow, subscription: None };
+                route.run(whose, items.len(), |at| input(&items[at]), |at| drawn(&items[at]))
             })
         };
-        match slot::run(&self.shared.chain_slots, work).await {
+        let done = slot::run(&self.shared.chain_slots, work).await;
+        route.settle(&self.shared).await;
+        match done {
             Ok(done) => {
                 self.shared.instruments.chain_seconds(&self.flow, None, started.elapsed().as_secs_f64());
                 done
@@ -176,20 +188,10 @@ impl Task {
         }
     }
 
-    /// None where no stage wants to be told the time.
-    fn ticks(&self) -> Option<Interval> {
-        let observes = self.chain.plan().stages().iter().any(|stage| stage.world == World::Observe);
-        observes.then(|| {
-            let mut ticks = tokio::time::interval(TICK);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        })
-    }
-
     /// Tells observing stages the time. What they emit goes the way of what they emit on records.
-    async fn tick(&self, is_failing: &mut bool) -> Option<Processed> {
-        let chain = self.chain.clone();
-        let ticked = slot::run(&self.shared.chain_slots, move || chain.tick()).await;
+    async fn tick(&self, route: &Route, is_failing: &mut bool) -> Option<Processed> {
+        let (chain, current) = (route.current(), route.current().clone());
+        let ticked = slot::run(&self.shared.chain_slots, move || current.tick()).await;
         let (emitted, failures) = ticked.unwrap_or_else(|error| {
             tracing::error!(flow = %self.flow, %error, "a tick ended abnormally");
             Default::default()
@@ -197,7 +199,7 @@ impl Task {
         if !*is_failing {
             // Once, not every second.
             let failures: Vec<_> = failures.iter().cloned().map(Err).collect();
-            guarded::report_failures(&self.chain, &self.flow, None, &failures);
+            guarded::report_failures(chain, &self.flow, None, &failures);
         }
         *is_failing = !failures.is_empty();
         (!emitted.is_empty()).then(|| Processed {
@@ -207,6 +209,16 @@ impl Task {
             reply: Reply::nowhere(),
         })
     }
+}
+
+/// None where no stage wants to be told the time.
+fn ticks(route: &Route) -> Option<Interval> {
+    let observes = route.plan().stages().iter().any(|stage| stage.world == World::Observe);
+    observes.then(|| {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    })
 }
 
 /// The next tick; never comes where there is none.
@@ -245,16 +257,36 @@ fn input(item: &Item) -> Input {
     }
 }
 
-fn untouched(chain: &Chain, record: &Admitted) -> Ran {
-    Ran { run: ChainRun::unprocessed(record.head(), record.body(), chain.plan()), obligations: Vec::new() }
+/// What decides whether a plugin is tried on a record.
+fn drawn(item: &Item) -> Drawn<'_> {
+    let record = &item.record;
+    match (&record.head().key, record.producer()) {
+        (Some(key), _) => Drawn::Key(key),
+        (None, Some(ProducerPosition { producer, sequence })) => {
+            let mut place = [0; 24];
+            place[..16].copy_from_slice(&producer.0);
+            place[16..].copy_from_slice(&sequence.to_be_bytes());
+            Drawn::Place(place)
+        }
+        // What plugins emit without a key is told from each other by its content alone.
+        (None, None) => {
+            let mut place = [0; 24];
+            place.copy_from_slice(&record.body().digest().0[..24]);
+            Drawn::Place(place)
+        }
+    }
+}
+
+fn untouched(route: &Route, record: &Admitted) -> Ran {
+    Ran { run: ChainRun::unprocessed(record.head(), record.body(), route.plan()), obligations: Vec::new() }
 }
 
 /// Runs all records of a group together, then gives each submission its own back.
 fn seal_group(
-    chain: &Chain,
+    route: &Route,
     clock: Clock,
     group: Vec<Submission>,
-    run: impl FnOnce(&Chain, &[Item]) -> BatchRun,
+    run: impl FnOnce(&Route, &[Item]) -> BatchRun,
 ) -> Vec<Processed> {
     let (mut items, mut origins) = (Vec::new(), Vec::new());
     let mut replies = Vec::with_capacity(group.len());
@@ -263,7 +295,7 @@ fn seal_group(
         origins.extend(submission.items.iter().map(|_| submission.origin));
         items.extend(submission.items);
     }
-    let BatchRun { records: results, emitted } = run(chain, &items);
+    let BatchRun { records: results, emitted } = run(route, &items);
     let now = clock.now();
     assert_eq!(results.len(), items.len(), "a chain answers for each record");
     let mut ran =
@@ -273,9 +305,9 @@ fn seal_group(
         .map(|(count, together, reply)| {
             let own = ran.by_ref().take(count);
             let records = if together {
-                batch::seal(chain, now, own.collect())
+                batch::seal(route, now, own.collect())
             } else {
-                own.map(|(item, origin, result)| seal(chain, now, item, origin, result)).collect()
+                own.map(|(item, origin, result)| seal(route, now, item, origin, result)).collect()
             };
             Processed { together, records, emitted: Vec::new(), reply }
         })
@@ -287,7 +319,7 @@ fn seal_group(
 }
 
 fn seal(
-    chain: &Chain,
+    route: &Route,
     now: Timestamp,
     item: Item,
     origin: Origin,
@@ -300,7 +332,8 @@ fn seal(
         Ok(Ran { run, obligations }) => {
             let spare = record.clone();
             let made = made(&run, &input);
-            match record.seal(chain.plan(), run, now) {
+            let plan = route.plan_of(&run);
+            match record.seal(plan, run, now) {
                 Ok(sealed) => Ok(Passed { sealed, obligations }),
                 Err(error) => {
                     let stopped =

@@ -231,7 +231,7 @@ impl QuarantineDesk {
             self.flows.shared.audit(vec![event]).await?;
             return Ok(Released::Already);
         }
-        let permit = match self.flows.policy.admit(&record.principal, flow) {
+        let permit = match self.flows.rules().policy.admit(&record.principal, flow) {
             Ok(permit) => permit,
             Err(denial) => {
                 let event = self.event(operator, Action::Denied, id, &format!("release: {denial}"), note);

@@ -7,6 +7,7 @@
 mod audit;
 mod flows;
 mod holds;
+mod life;
 mod quarantine;
 
 use hilum_core::FlowName;
@@ -27,7 +28,7 @@ pub(super) async fn serve(
     mut stream: Stream,
 ) -> Result<(), StreamError> {
     let mut operator = Operator { session, note: machine.request().note.clone(), looked_at: None };
-    let rights = session.flows.policy.rights(&session.principal);
+    let rights = session.flows.rules().policy.rights(&session.principal);
     if rights.is_empty() {
         let denial = OperatorDenial::NoRight(session.principal.stakeholder.clone(), Right::Inspect);
         machine.refuse(operator.denied(None, &denial.to_string()).await);
@@ -90,12 +91,15 @@ impl Operator<'_> {
                 ToClient::Done
             }
             ToBroker::Audit(read) => ToClient::Audit(self.audit(read).await?),
+            ToBroker::Preview(preview) => ToClient::Preview(self.preview(preview).await?),
+            ToBroker::Reload(reload) => ToClient::Reloaded(self.reload(reload).await?),
+            ToBroker::Stages(list) => ToClient::Stages(self.stages(list).await?),
         })
     }
 
     /// Asks policy. What it denies is written down.
     async fn permit(&self, right: Right, flow: Option<&FlowName>) -> Result<OperatorPermit, Refusal> {
-        match self.session.flows.policy.operate(&self.session.principal, right, flow) {
+        match self.session.flows.rules().policy.operate(&self.session.principal, right, flow) {
             Ok(permit) => Ok(permit),
             Err(denial) => Err(self.denied(flow, &denial.to_string()).await),
         }
@@ -103,7 +107,7 @@ impl Operator<'_> {
 
     /// Whether policy would permit it; nothing is done with it that needs to be written down.
     fn may(&self, right: Right, flow: &FlowName) -> bool {
-        self.session.flows.policy.operate(&self.session.principal, right, Some(flow)).is_ok()
+        self.session.flows.rules().policy.operate(&self.session.principal, right, Some(flow)).is_ok()
     }
 
     /// Writes down what is shown, before it is.

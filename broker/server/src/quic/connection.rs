@@ -20,7 +20,7 @@ use super::{
     download, publisher, read, subscription, upload,
 };
 use crate::broker::About;
-use crate::flows::Flows;
+use crate::flows::{Flows, Rules};
 use crate::memory::Account;
 use crate::provision::spiffe_id;
 
@@ -177,6 +177,8 @@ async fn admitted(
     mut stopping: watch::Receiver<bool>,
 ) {
     let Common { flows, uploads, sending, windows, streams: further } = common;
+    // Asked for first: no change may be missed.
+    let mut changes = flows.changes();
     let control = tokio::select! {
         control = tokio::time::timeout(HELLO_TIME, control(connection, &id, &flows)) => control,
         () = stopped(&mut stopping) => {
@@ -224,12 +226,20 @@ async fn admitted(
                     break CloseCode::Unexpected;
                 }
             }
+            Ok(()) = changes.changed() => {
+                if let Some(code) = changed(&changes.borrow_and_update(), &session, &mut machine) {
+                    break code;
+                }
+            }
             () = stopped(&mut stopping) => {
                 machine.goodbye("the broker is stopping");
                 break CloseCode::Stopping;
             }
         }
     };
+    if code == CloseCode::UnknownPrincipal {
+        return turned_out(connection, &session, streams).await;
+    }
     // A client that does not read must not keep the broker from stopping.
     let finish = async {
         let _ = stream.flush(&mut machine).await;
@@ -240,6 +250,30 @@ async fn admitted(
     // Streams end by themselves when their connection does; subscriptions write their cursors then.
     while streams.join_next().await.is_some() {}
     tracing::info!(principal = %id, reason = ?connection.close_reason().map(|reason| reason.to_string()), "disconnected");
+}
+
+/// How the connection ends, if another configuration says something else of its principal.
+fn changed(rules: &Rules, session: &Session, machine: &mut ControlServer) -> Option<CloseCode> {
+    match rules.principals.get(&session.principal.id) {
+        Some(principal) if *principal == session.principal => None,
+        Some(_) => {
+            machine.goodbye("what the hospital says of this principal changed: connect again");
+            Some(CloseCode::Stopping)
+        }
+        None => Some(CloseCode::UnknownPrincipal),
+    }
+}
+
+/// The hospital knows the principal no more: it gets nothing more, at once.
+async fn turned_out(connection: &Connection, session: &Session, mut streams: JoinSet<()>) {
+    let (id, shared) = (&session.principal.id, &session.flows.shared);
+    let reason = "the hospital's configuration does not name this principal any more";
+    connection.close(close_code(CloseCode::UnknownPrincipal), reason.as_bytes());
+    tracing::warn!(principal = %id, "a connection was closed: its principal was taken out of the configuration");
+    let about = About { principal: Some(id.clone()), ..About::default() };
+    shared.audit_refusal(about.event(shared.now(), Action::ConnectionRefused, reason)).await;
+    // Streams end by themselves when their connection does; subscriptions write their cursors then.
+    while streams.join_next().await.is_some() {}
 }
 
 /// The next stream. Those beyond the first few wait until the broker has a place for them: what they send stays within the
@@ -270,7 +304,7 @@ async fn control(
         connection.close(close_code(CloseCode::Unexpected), b"the first stream is not a control stream");
         return Ok(None);
     };
-    let Some(principal) = flows.principals.get(id) else {
+    let Some(principal) = flows.rules().principals.get(id).cloned() else {
         let reason =
             format!("the hospital does not know `{id}`; its configuration has no principal of this path");
         tracing::warn!(principal = %id, "a connection was refused: unknown principal");
@@ -288,7 +322,7 @@ async fn control(
         return Ok(None);
     }
     stream.flush(&mut machine).await?;
-    Ok(Some((machine, stream, principal.clone())))
+    Ok(Some((machine, stream, principal)))
 }
 
 /// Sends a refusal, gives the client time to read it, and closes.

@@ -1,6 +1,7 @@
 //! The broker's end of a publisher stream: draft, attest, admit, hand over to the flow's lane, answer.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -12,12 +13,13 @@ use hilum_core::record::{Attested, Body, Draft, ProducerId, ProducerPosition};
 use hilum_core::session::{Machine, PublisherServer, PublisherServerEvent};
 use hilum_core::wire::publisher::{Durability, Opened, Publish, PublishedRecord};
 use hilum_core::wire::{Credit, Refusal, RefusalCode, record_octets};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::window::{STALL, Widened};
 use super::{LEASED_READ_OCTETS, READ_OCTETS, Session, Stream, StreamError, read_up_to, refusal};
 use crate::broker::About;
+use crate::flows::Rules;
 use crate::ingest::{Closed, Item, Lane, Settled};
 use crate::memory::Lease;
 use crate::telemetry::RecordSpan;
@@ -45,8 +47,10 @@ pub(super) async fn serve(
     mut stream: Stream,
 ) -> Result<(), StreamError> {
     let request = machine.request().clone();
+    // Asked for first: no change may be missed.
+    let changes = session.flows.changes();
     let flow = session.flows.by_name.get(&request.flow);
-    let (lane, permit) = match (session.flows.policy.admit(&session.principal, &request.flow), flow) {
+    let (lane, permit) = match (session.flows.rules().policy.admit(&session.principal, &request.flow), flow) {
         (Ok(permit), Some(flow)) => (flow.lane.clone(), permit),
         (Ok(_), None) => unreachable!("policy and flows are made of the same configuration"),
         (Err(denial), _) => {
@@ -71,7 +75,7 @@ pub(super) async fn serve(
         durability: durability(lane.durability()),
         credit: CREDIT,
     });
-    let publisher = Publisher { session, lane, permit, producer: request.producer };
+    let publisher = Publisher { session, lane, permit, producer: request.producer, changes };
     publisher.run(machine, stream).await
 }
 
@@ -96,6 +100,8 @@ struct Publisher<'a> {
     lane: Lane,
     permit: Permit,
     producer: ProducerId,
+    /// Another configuration: policy is asked again.
+    changes: watch::Receiver<Arc<Rules>>,
 }
 
 /// What a stream waits for before it reads on. While it waits it holds nothing but what it hands over with that, so that nobody
@@ -116,7 +122,8 @@ struct Room {
 }
 
 impl Publisher<'_> {
-    async fn run(&self, mut machine: PublisherServer, mut stream: Stream) -> Result<(), StreamError> {
+    async fn run(mut self, mut machine: PublisherServer, mut stream: Stream) -> Result<(), StreamError> {
+        let session = self.session;
         // With each, whether its records go together.
         let mut frames: VecDeque<(Publish, bool)> = VecDeque::new();
         let mut step: Option<Step> = None;
@@ -126,6 +133,7 @@ impl Publisher<'_> {
         let mut ended = false;
         let safe = durability(self.lane.durability());
         loop {
+            self.take_changes(&mut machine).await;
             if step.is_none() {
                 step = match frames.pop_front() {
                     Some((publish, together)) => Some(self.submit(publish, together, room.take())),
@@ -158,7 +166,7 @@ impl Publisher<'_> {
                 // Not read while a frame waits for the flow: QUIC's flow control then slows the publisher, and must not slow the
                 // other streams of its connection.
                 () = tokio::time::sleep(STALL), if step.is_some() && widened.is_none() => {
-                    widened = self.session.window.widen();
+                    widened = session.window.widen();
                 }
                 () = overdue(room.as_ref()), if step.is_none() && room.is_some() => {
                     if self.lane.records().is_short() {
@@ -166,6 +174,8 @@ impl Publisher<'_> {
                     }
                     room.iter_mut().for_each(|room| room.since = Instant::now());
                 }
+                // Seen to above.
+                Ok(()) = changed(&self.changes) => {}
                 chunk = read_up_to(&mut stream.recv, readable(room.as_ref())), if !ended && step.is_none() => {
                     match chunk? {
                         Some(octets) => {
@@ -188,6 +198,22 @@ impl Publisher<'_> {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Where another configuration took effect: whoever may not publish any more is told so; what is with the flow already goes on.
+    async fn take_changes(&mut self, machine: &mut PublisherServer) {
+        if !self.changes.has_changed().unwrap_or(false) {
+            return;
+        }
+        self.changes.borrow_and_update();
+        let rules = self.session.flows.rules();
+        match rules.policy.admit(&self.session.principal, self.lane.flow()) {
+            Ok(permit) => self.permit = permit,
+            Err(denial) => {
+                let about = About { flow: Some(self.lane.flow().clone()), ..About::default() };
+                machine.refuse(self.session.denied(about, &denial).await);
             }
         }
     }
@@ -275,6 +301,11 @@ async fn done(step: &mut Option<Step>) -> Result<Stepped, Closed> {
         Some(step) => step.await,
         None => std::future::pending().await,
     }
+}
+
+/// Comes when another configuration took effect. Looking at it is left to who waits.
+async fn changed(changes: &watch::Receiver<Arc<Rules>>) -> Result<(), watch::error::RecvError> {
+    changes.clone().changed().await
 }
 
 /// Comes when a frame should have come to its end.

@@ -14,7 +14,6 @@ use hilum_core::session::{DeliverError, Machine, SubscriptionServer, Subscriptio
 use hilum_core::wire::subscription::{DeliveredBody, Delivery};
 use hilum_core::wire::{CloseCode, Credit, Refusal, RefusalCode};
 use hilum_core::{Offset, limits};
-use hilum_sandbox::Chain;
 use quinn::{ConnectionError, ReadError, WriteError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,8 +22,9 @@ use tokio::time::Instant;
 use super::download::PartKey;
 use super::{Session, Stream, StreamError, read};
 use crate::broker::About;
+use crate::chains::Route;
 use crate::deliver::{BATCH_OCTETS, Batch, Outlet, OutletError, Prepared};
-use crate::flows::Seated;
+use crate::flows::{Rules, Seated};
 use crate::memory::Lease;
 
 /// A reader that does not read for so long after another one asked for its place loses it without a word.
@@ -39,7 +39,8 @@ pub(super) async fn serve(
     mut stream: Stream,
 ) -> Result<(), StreamError> {
     let request = machine.request().clone();
-    let permit = session.flows.policy.read(&session.principal, &request.flow, &request.subscription);
+    let changes = session.flows.changes();
+    let permit = session.flows.rules().policy.read(&session.principal, &request.flow, &request.subscription);
     let permit = match permit {
         Ok(permit) => permit,
         Err(denial) => {
@@ -74,7 +75,7 @@ pub(super) async fn serve(
             return Ok(());
         }
     };
-    let Opened { chain, cursor, news, readers } = opened;
+    let Opened { route, cursor, news, readers } = opened;
     if readers >= limits::READERS_MAX {
         machine
             .refuse(Refusal::retryable(RefusalCode::Busy, "the subscription has as many readers as it may"));
@@ -90,8 +91,9 @@ pub(super) async fn serve(
     let mut reader = Reader {
         session,
         outlet,
-        chain,
+        route,
         permit,
+        changes,
         reader,
         news,
         ready: VecDeque::new(),
@@ -119,7 +121,8 @@ async fn not_allowed_to_seek(
     outlet: &Outlet,
 ) -> Option<Refusal> {
     machine.request().from?;
-    if outlet.settings.replay && !outlet.settings.rules.shared {
+    let setup = outlet.setup();
+    if setup.settings.replay && !setup.settings.rules.shared {
         return None;
     }
     let about = About {
@@ -136,7 +139,7 @@ async fn not_allowed_to_seek(
 }
 
 struct Opened {
-    chain: Arc<Chain>,
+    route: Arc<Route>,
     cursor: Offset,
     news: watch::Receiver<u64>,
     readers: usize,
@@ -147,12 +150,12 @@ async fn prepare(
     outlet: &Arc<Outlet>,
     machine: &SubscriptionServer,
 ) -> Result<Opened, OutletError> {
-    let chain = outlet.chain_for(&session.principal).await?;
+    let route = outlet.chain_for(&session.principal).await?;
     if let Some(to) = machine.request().from {
         outlet.seek(to, &session.principal.id, "asked for by the reader").await?;
     }
     let readers = outlet.counts().await?.readers;
-    Ok(Opened { chain, cursor: outlet.cursor().await?, news: outlet.news().await?, readers })
+    Ok(Opened { route, cursor: outlet.cursor().await?, news: outlet.news().await?, readers })
 }
 
 /// How a stream ended, where it did not break.
@@ -178,8 +181,10 @@ fn is_in_order(result: &Result<Ended, StreamError>) -> bool {
 struct Reader<'a> {
     session: &'a Session,
     outlet: Arc<Outlet>,
-    chain: Arc<Chain>,
+    route: Arc<Route>,
     permit: ReadPermit,
+    /// Another configuration: policy is asked again, and the chain may be another.
+    changes: watch::Receiver<Arc<Rules>>,
     reader: ReaderId,
     news: watch::Receiver<u64>,
     /// Prepared and waiting for credit.
@@ -217,6 +222,10 @@ impl Reader<'_> {
         let account = self.outlet.memory.clone();
         let mut asking: Option<BoxFuture<'_, Lease>> = None;
         loop {
+            if self.changes.has_changed().unwrap_or(false) {
+                self.take_changes(machine).await;
+                may_have_more = true;
+            }
             self.deliver(machine);
             self.release().await;
             self.stop(machine);
@@ -261,11 +270,39 @@ impl Reader<'_> {
                 // An error says that the broker is going down, which the tail says too.
                 Ok(()) = self.news.changed() => may_have_more = true,
                 Ok(()) = decisions.changed() => may_have_more = true,
+                // Seen to above.
+                Ok(()) = changed(&self.changes) => {}
                 () = over(self.stopped.as_ref()) => {}
                 () = seated.asked_to_leave() => {
                     machine.refuse(Refusal::retryable(RefusalCode::Busy, "another reader took this subscription over"));
                 }
             }
+        }
+    }
+
+    /// Another configuration took effect. Whoever may not read any more is told so, and gets nothing that was prepared for him.
+    async fn take_changes(&mut self, machine: &mut SubscriptionServer) {
+        self.changes.borrow_and_update();
+        let Outlet { flow, subscription, .. } = &*self.outlet;
+        let rules = self.session.flows.rules();
+        match rules.policy.read(&self.session.principal, flow, subscription) {
+            Ok(permit) => self.permit = permit,
+            Err(denial) => {
+                let about = About {
+                    flow: Some(flow.clone()),
+                    subscription: Some(subscription.clone()),
+                    ..About::default()
+                };
+                let refusal = self.session.denied(about, &denial).await;
+                let unsent = self.ready.drain(..).flat_map(|prepared| prepared.made);
+                self.unused.extend(unsent);
+                machine.refuse(refusal);
+                return;
+            }
+        }
+        match self.outlet.chain_for(&self.session.principal).await {
+            Ok(route) => self.route = route,
+            Err(error) => drop(self.handle_batch(Err(error))),
         }
     }
 
@@ -278,9 +315,9 @@ impl Reader<'_> {
     /// On a task of its own, so that it goes on while this one sends.
     fn fetch(&self, machine: &SubscriptionServer) -> Fetching {
         let room = Credit { records: machine.room(), octets: machine.room_octets() };
-        let (outlet, permit, chain) = (self.outlet.clone(), self.permit.clone(), self.chain.clone());
+        let (outlet, permit, route) = (self.outlet.clone(), self.permit.clone(), self.route.clone());
         let reader = self.reader;
-        tokio::spawn(async move { outlet.next(&permit, &chain, reader, room).await })
+        tokio::spawn(async move { outlet.next(&permit, &route, reader, room).await })
     }
 
     /// Whether there may be more at once.
@@ -485,6 +522,11 @@ async fn flush(
             Ok(Some(Ended::Reset))
         }
     }
+}
+
+/// Comes when another configuration took effect. Looking at it is left to who waits.
+async fn changed(changes: &watch::Receiver<Arc<Rules>>) -> Result<(), watch::error::RecvError> {
+    changes.clone().changed().await
 }
 
 /// The memory for a batch; never comes where nobody asked for it.

@@ -56,10 +56,9 @@ async fn receive(
     stream: &mut Stream,
 ) -> Result<Result<UploadAck, Refusal>, StreamError> {
     let request = machine.request().clone();
-    let permit = match permit(session, machine).await {
-        Ok(permit) => permit,
-        Err(refused) => return Ok(Err(refused)),
-    };
+    if let Err(refused) = permit(session, machine).await {
+        return Ok(Err(refused));
+    }
     let Some(flow) = session.flows.by_name.get(&request.flow) else {
         return Ok(Err(Refusal::new(RefusalCode::UnknownFlow, "there is no such flow")));
     };
@@ -102,6 +101,15 @@ async fn receive(
         Came::GivenUp(error) => return Err(error),
     };
     // Until the record is settled, the upload is under way: a newer stream waits for what becomes of it.
+    // Asked again: a body may take hours, and another configuration may have taken effect.
+    let flow_name = &machine.request().flow;
+    let permit = match session.flows.rules().policy.admit(&session.principal, flow_name) {
+        Ok(permit) => permit,
+        Err(denial) => {
+            let about = About { flow: Some(flow_name.clone()), ..About::default() };
+            return Ok(Err(session.denied(about, &denial).await));
+        }
+    };
     let submitted = submit(session, machine, &flow.lane, &permit, (staging, digest)).await;
     drop(turn);
     Ok(submitted)
@@ -110,7 +118,7 @@ async fn receive(
 /// Policy first. Then what would make the body useless, which may be long.
 async fn permit(session: &Session, machine: &UploadServer) -> Result<Permit, Refusal> {
     let request = machine.request();
-    let permit = match session.flows.policy.admit(&session.principal, &request.flow) {
+    let permit = match session.flows.rules().policy.admit(&session.principal, &request.flow) {
         Ok(permit) => permit,
         Err(denial) => {
             let about = About { flow: Some(request.flow.clone()), ..About::default() };

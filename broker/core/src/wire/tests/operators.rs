@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use super::{example, head};
+use crate::canary::{Millionths, StagePlace};
+use crate::chain::World;
 use crate::control::HoldId;
 use crate::digest::Digest;
 use crate::name::FlowName;
@@ -80,6 +82,9 @@ fn requests() -> Vec<(&'static str, Bytes)> {
         example("admin-add-hold", ToBroker::AddHold(AddHold { flow: imaging(), key: Some("mri-1".into()) })),
         example("admin-remove-hold", ToBroker::RemoveHold(RemoveHold { flow: imaging(), id: HoldId(3) })),
         example("admin-audit", ToBroker::Audit(read)),
+        example("admin-preview", ToBroker::Preview(PreviewReload { from: 0 })),
+        example("admin-reload", ToBroker::Reload(Reload { digest: Digest([0xcc; 32]) })),
+        example("admin-stages", ToBroker::Stages(ListStages { after: None })),
     ]
 }
 
@@ -155,5 +160,54 @@ fn answers() -> Vec<(&'static str, Bytes)> {
             "admin-audit-page",
             ToClient::Audit(AuditPage { events: vec![event], next: Offset(13), at_end: true }),
         ),
+        example("admin-preview-page", ToClient::Preview(preview())),
+        example("admin-problem-page", ToClient::Preview(problems())),
+        example("admin-reloaded", ToClient::Reloaded(1)),
+        example("admin-stage-page", ToClient::Stages(StagePage { stages: vec![stage()], more: false })),
     ]
+}
+
+fn preview() -> Preview {
+    let change = Change {
+        path: "flows.imaging.ingress.clean.plugin".into(),
+        before: Some(Short::new("deidentify")),
+        after: Some(Short::new("wash")),
+        needs_restart: false,
+    };
+    Preview { digest: Some(Digest([0xcc; 32])), problems: Vec::new(), changes: vec![change], more: false }
+}
+
+fn problems() -> Preview {
+    let problem = Problem {
+        file: "hilum.toml".into(),
+        position: Some((3, 1)),
+        key: "broker".into(),
+        what: "this key is missing".into(),
+        help: "add it".into(),
+    };
+    Preview { digest: None, problems: vec![problem], changes: Vec::new(), more: false }
+}
+
+fn stage() -> StageStatus {
+    let plugin = |name: &str, version: &str| PluginStatus {
+        name: Short::new(name),
+        plugin: Short::new("deidentify"),
+        version: Short::new(version),
+        world: World::Transform,
+        digest: Digest([0xdd; 32]),
+        records: 300,
+        refused: 2,
+        failed: 1,
+    };
+    StageStatus {
+        place: StagePlace { flow: imaging(), subscription: None, stage: "clean".parse().unwrap() },
+        current: plugin("deidentify", "1.0.0"),
+        canary: Some(CanaryStatus {
+            candidate: plugin("deidentify-next", "1.1.0"),
+            share: Millionths(100_000),
+            error_rate_max: Millionths(10_000),
+            records_min: 200,
+            rolled_back: None,
+        }),
+    }
 }

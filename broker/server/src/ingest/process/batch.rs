@@ -6,21 +6,22 @@
 
 use hilum_core::Timestamp;
 use hilum_core::record::Admitted;
-use hilum_sandbox::{Chain, Failure, Ran};
+use hilum_sandbox::{Failure, Ran};
 
 use super::super::append::UNIT_OCTETS_MAX;
 use super::super::{Item, Origin, RefusalKind};
 use super::{Passed, ProcessedRecord, Stopped, large_of, stopped};
+use crate::chains::Route;
 
 /// Seals the records of one batch, or stops all.
 pub(super) fn seal(
-    chain: &Chain,
+    route: &Route,
     now: Timestamp,
     ran: Vec<(Item, Origin, Result<Ran, Failure>)>,
 ) -> Vec<ProcessedRecord> {
     let spares: Vec<Admitted> = ran.iter().map(|(item, ..)| item.record.clone()).collect();
     let mut records: Vec<ProcessedRecord> =
-        ran.into_iter().map(|(item, origin, result)| super::seal(chain, now, item, origin, result)).collect();
+        ran.into_iter().map(|(item, origin, result)| super::seal(route, now, item, origin, result)).collect();
     let octets: u64 = records.iter().map(ProcessedRecord::appended_octets).sum();
     let expired = |passed: &Passed| passed.has_expired(now);
     let is_whole = records.iter().all(|record| record.result.as_ref().is_ok_and(|passed| !expired(passed)));

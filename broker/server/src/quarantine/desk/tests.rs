@@ -15,9 +15,11 @@ use crate::broker::Shared;
 use crate::fixture::{
     audit, bad, blob, chain, count, counting, flow, policy, principal, record, shared, text,
 };
+use crate::flows::Rules;
 use crate::holds::Holds;
 use crate::ingest::{Lane, LaneTasks, RefusalKind};
 use crate::quarantine::{Quarantines, named_blobs};
+use crate::reload::Reloader;
 
 struct Bench {
     store: memory::Store,
@@ -42,13 +44,9 @@ async fn open_with(store: memory::Store, stages: Vec<StageSpec>, policy: Policy,
     let chain = chain(&shared, stages);
     let lane = Lane::open(shared.clone(), flow(), chain, emissions, Durability::Fsynced).await;
     let (lane, tasks) = lane.unwrap();
-    let flows = Arc::new(Flows {
-        shared: shared.clone(),
-        policy,
-        principals: BTreeMap::new(),
-        by_name: [(flow(), Flow { lane, outlets: BTreeMap::new() })].into(),
-        body_octets_max: 0,
-    });
+    let by_name = [(flow(), Flow { lane, outlets: BTreeMap::new() })].into();
+    let rules = Rules { policy, ..Rules::default() };
+    let flows = Arc::new(Flows::new(shared.clone(), by_name, 0, rules, Reloader::default()));
     Bench { store, shared, desk: QuarantineDesk::new(flows.clone()), flows, _tasks: tasks }
 }
 

@@ -37,7 +37,7 @@ impl Operator<'_> {
 
     /// Flows that the configuration does not have belong to nobody: who tried to use one is of interest to all operators.
     fn is_in_sight(&self, flow: &hilum_core::FlowName) -> bool {
-        !self.session.flows.policy.flows.contains_key(flow) || self.may(Right::Inspect, flow)
+        !self.session.flows.rules().policy.flows.contains_key(flow) || self.may(Right::Inspect, flow)
     }
 
     async fn page(&self, from: Offset, filter: &Filter) -> Result<AuditPage, String> {
