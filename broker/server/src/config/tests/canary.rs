@@ -1,6 +1,5 @@
 //! What is tried at a stage, and what cannot be.
 
-use expect_test::expect;
 use hilum_core::canary::{Millionths, Rules};
 
 use super::*;
@@ -13,8 +12,17 @@ fn with(canary: &str) -> String {
     format!("{STAGE}\ncanary = {canary}")
 }
 
-fn check_canary(canary: &str, expected: Expect) {
-    check(&[("hilum.toml", PLUGIN, NEXT), ("flows/device.toml", STAGE, &with(canary))], expected);
+/// What is wrong with a stage that has this beside its limits.
+fn said(beside: &str) -> String {
+    let mut files = hospital();
+    files.entry("hilum.toml").and_modify(|text| *text = text.replace(PLUGIN, NEXT));
+    files.entry("flows/device.toml").and_modify(|text| *text = text.replace(STAGE, &with(beside)));
+    checked(&files).unwrap_err().to_string()
+}
+
+#[track_caller]
+fn says(said: &str, words: &[&str]) {
+    words.iter().for_each(|word| assert!(said.contains(word), "`{word}` is not in:\n{said}"));
 }
 
 #[test]
@@ -35,14 +43,18 @@ fn a_trial_has_defaults_and_the_stages_own_settings() {
 
 #[test]
 fn a_trial_needs_a_plugin_and_a_part() {
-    check_canary("{ plugin = \"analytics-nxt\", share = 1.5, max_error_rate = \"little\" }", expect![[""]]);
-    check_canary("{ plugin = \"analytics\" }", expect![[""]]);
-    check_canary("{ plugin = \"analytics-next\", share = 1 }", expect![[""]]);
+    let wrong = said("{ plugin = \"analytics-nxt\", share = 1.5, max_error_rate = \"little\" }");
+    says(&wrong, &["there is no plugin `analytics-nxt`", "did you mean `analytics-next`?"]);
+    says(&wrong, &["`ingress[0].canary.share`: a number from 0 to 1 is needed here", "max_error_rate"]);
+    let same = said("{ plugin = \"analytics\" }");
+    says(&same, &["this is what the stage runs already", "`ingress[0].canary.share`: this key is missing"]);
+    says(&said("{ plugin = \"analytics-next\", share = 1 }"), &["a trial needs records on both sides"]);
 }
 
 #[test]
 fn a_chain_tries_one_plugin_at_a_time() {
-    let second = "\n[[ingress]]\nstage = \"again\"\nplugin = \"analytics\"\ncanary = { plugin = \"analytics-next\", share = 0.5 }";
-    let both = with("{ plugin = \"analytics-next\", share = 0.1 }") + second;
-    check(&[("hilum.toml", PLUGIN, NEXT), ("flows/device.toml", STAGE, &both)], expect![[""]]);
+    let second = "[[ingress]]\nstage = \"again\"\nplugin = \"analytics\"\n";
+    let first = "{ plugin = \"analytics-next\", share = 0.1 }";
+    let both = said(&format!("{first}\n\n{second}canary = {first}"));
+    says(&both, &["stage `watch` of the same chain tries a plugin already", "try one at a time"]);
 }
