@@ -88,12 +88,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => blocking(move || bench::run(&args)).await,
         Command::Run(args) => blocking(move || run::run(&args)).await,
         Command::Inspect(args) => blocking(move || inspect::run(&args)).await,
-        Command::Status(args) => life::status(args).await,
-        Command::Upgrade(args) => life::upgrade(args).await,
-        Command::Canary(args) => life::canary(args).await,
-        Command::Promote(args) => life::promote(args).await,
-        Command::Rollback(args) => life::roll_back(args).await,
-        Command::Retire(args) => life::retire(args).await,
+        Command::Status(args) => life::status(&args).await,
+        Command::Upgrade(args) => life::upgrade(&args).await,
+        Command::Canary(args) => life::canary(&args).await,
+        Command::Promote(args) => life::promote(&args).await,
+        Command::Rollback(args) => life::roll_back(&args).await,
+        Command::Retire(args) => life::retire(&args).await,
     }
 }
 

@@ -48,7 +48,7 @@ impl Millionths {
     pub fn nearest(part: f64) -> Option<Self> {
         let millionths = (part * f64::from(Self::WHOLE)).round();
         // What is cast is in range.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to a million")]
+        #[expect(clippy::cast_possible_truncation, reason = "it is from 0 to a million")]
         (0.0..=f64::from(Self::WHOLE)).contains(&millionths).then_some(Self(millionths as u32))
     }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Millionths {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of a window are far below 2^52")]
+/// Counts of a window are far below 2^52.
 fn float(number: u64) -> f64 {
     number as f64
 }

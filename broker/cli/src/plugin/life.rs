@@ -3,7 +3,7 @@
 //! Each command edits the hospital's files first and then does what `hilum reload` does. Where that is refused, or somebody says no, the
 //! files are put back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -107,7 +107,7 @@ fn part(text: &str) -> Result<f64, String> {
 }
 
 /// Lists stages.
-pub(super) async fn status(args: Status) -> anyhow::Result<ExitCode> {
+pub(super) async fn status(args: &Status) -> anyhow::Result<ExitCode> {
     let (client, mut admin) = args.operate.open().await?;
     for stage in admin.stages().await? {
         if args.operate.json {
@@ -121,24 +121,24 @@ pub(super) async fn status(args: Status) -> anyhow::Result<ExitCode> {
 }
 
 /// Puts another version in its place.
-pub(super) async fn upgrade(args: Upgrade) -> anyhow::Result<ExitCode> {
+pub(super) async fn upgrade(args: &Upgrade) -> anyhow::Result<ExitCode> {
     let component = read(&args.to)?;
     let edit = |edits: &mut Edits| edits.upgrade(&args.name, component);
     apply(&args.place, &args.options, edit).await
 }
 
 /// Begins a trial.
-pub(super) async fn canary(args: Canary) -> anyhow::Result<ExitCode> {
+pub(super) async fn canary(args: &Canary) -> anyhow::Result<ExitCode> {
     let component = read(&args.to)?;
-    let Canary { share, max_error_rate: error_rate_max, min_records: records_min, .. } = args;
+    let Canary { share, max_error_rate: error_rate_max, min_records: records_min, .. } = *args;
     let trial = Trial { share, error_rate_max, records_min };
-    let only = Only { flow: args.flow, stage: args.stage };
+    let only = Only { flow: args.flow.clone(), stage: args.stage.clone() };
     let edit = |edits: &mut Edits| edits.canary(&args.name, component, &trial, &only);
     apply(&args.place, &args.options, edit).await
 }
 
 /// Ends a trial: what was tried stays.
-pub(super) async fn promote(args: Named) -> anyhow::Result<ExitCode> {
+pub(super) async fn promote(args: &Named) -> anyhow::Result<ExitCode> {
     let (client, mut admin) = args.place.open("").await?;
     let stages = admin.stages().await?;
     client.close().await;
@@ -155,16 +155,16 @@ pub(super) async fn promote(args: Named) -> anyhow::Result<ExitCode> {
 }
 
 /// Ends a trial: what was tried goes.
-pub(super) async fn roll_back(args: Named) -> anyhow::Result<ExitCode> {
+pub(super) async fn roll_back(args: &Named) -> anyhow::Result<ExitCode> {
     apply(&args.place, &args.options, |edits| edits.roll_back(&args.name)).await
 }
 
 /// Takes a plugin out.
-pub(super) async fn retire(args: Named) -> anyhow::Result<ExitCode> {
+pub(super) async fn retire(args: &Named) -> anyhow::Result<ExitCode> {
     apply(&args.place, &args.options, |edits| edits.retire(&args.name)).await
 }
 
-fn read(component: &PathBuf) -> anyhow::Result<Vec<u8>> {
+fn read(component: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(component).with_context(|| format!("cannot read {}", component.display()))
 }
 
