@@ -99,7 +99,7 @@ pub enum PluginError {
         /// Its file.
         path: PathBuf,
         /// Why.
-        source: LoadError,
+        source: Box<LoadError>,
     },
 }
 
@@ -242,7 +242,10 @@ fn load_unless_known(
     if let Some(known) = known.iter().find(|known| known.digest() == actual) {
         return Ok(known.clone());
     }
-    sandbox.load(&component).map_err(|source| PluginError::Load { name, path, source })
+    sandbox.load(&component).map_err(|source| {
+        let source = Box::new(source);
+        PluginError::Load { name, path, source }
+    })
 }
 
 /// What a stage may ask for.
