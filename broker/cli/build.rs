@@ -1,5 +1,5 @@
-//! Compiles the four bundled plugins, so that the binary carries them wherever it goes, and gathers what a plugin is written
-//! with, so that it carries that too.
+//! Compiles the four bundled plugins and lists what is in them, so that the binary carries them wherever it goes, and gathers
+//! what a plugin is written with, so that it carries that too.
 
 use std::path::Path;
 use std::{env, fs};
@@ -21,9 +21,18 @@ fn main() {
     for (name, _) in PLUGINS {
         guests = guests.watch(&format!("plugins/{name}"));
     }
+    println!("cargo::rerun-if-changed=../../Cargo.lock");
     let packages = PLUGINS.map(|(_, package)| package);
     let components = guests.build(&packages).unwrap_or_else(|error| panic!("{error}"));
     let out = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");
+    for (name, package) in PLUGINS {
+        let sbom = hilum_plugin_build::sbom(Path::new("../../Cargo.toml"), Some(package));
+        let to = Path::new(&out).join(format!("{name}.cdx.json"));
+        let written = sbom.map_err(|error| error.to_string()).map(|sbom| fs::write(&to, sbom));
+        written
+            .unwrap_or_else(|error| panic!("{error}"))
+            .unwrap_or_else(|error| panic!("{}: {error}", to.display()));
+    }
     for ((name, _), component) in PLUGINS.iter().zip(components) {
         let to = Path::new(&out).join(format!("{name}.wasm"));
         fs::copy(&component, &to)

@@ -89,6 +89,9 @@ kind = "secret"
 file = "keys/research"
 "#;
 
+/// What holds where a test says nothing of trust: it may put components of its own beside those of the hospital.
+const UNSIGNED: &str = "\n[trust]\nunsigned = \"allow\"\n";
+
 /// A hospital directory that goes when the test ends.
 pub struct Hospital {
     directory: TempDir,
@@ -100,11 +103,12 @@ impl Hospital {
         Self::with("", flows)
     }
 
-    /// As `new`, with more in `hilum.toml`.
+    /// As `new`, with more in `hilum.toml`. Plugins need no signatures, unless there is a `[trust]` in it.
     pub fn with<F: Display>(more: &str, flows: &[F]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("flows")).unwrap();
-        std::fs::write(directory.path().join("hilum.toml"), format!("{MAIN}{more}")).unwrap();
+        let trust = if more.contains("[trust]") { "" } else { UNSIGNED };
+        std::fs::write(directory.path().join("hilum.toml"), format!("{MAIN}{more}{trust}")).unwrap();
         for (index, flow) in flows.iter().enumerate() {
             std::fs::write(directory.path().join(format!("flows/{index}.toml")), flow.to_string()).unwrap();
         }
@@ -131,7 +135,7 @@ impl Hospital {
 
     /// Makes what is missing.
     pub fn provision(&self) {
-        let bundled = hilum::bundled::PLUGINS;
+        let bundled = hilum::bundled::PACKED;
         hilum_server::provision::init(self.path(), None, bundled, SystemTime::now()).unwrap();
     }
 

@@ -25,7 +25,17 @@ fn allowed_edges() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("hilum-sandbox", &["hilum-core"]),
         ("hilum-client", &["hilum-core"]),
         ("hilum-server", &["hilum-core", "hilum-store", "hilum-sandbox"]),
-        ("hilum", &["hilum-core", "hilum-server", "hilum-client", "hilum-sandbox", "hilum-store"]),
+        (
+            "hilum",
+            &[
+                "hilum-core",
+                "hilum-server",
+                "hilum-client",
+                "hilum-sandbox",
+                "hilum-store",
+                "hilum-plugin-build",
+            ],
+        ),
         ("hilum-plugin", &[]),
         ("hilum-formats", &[]),
         ("hilum-access", &["hilum-plugin", "hilum-formats"]),

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use crate::registry;
 use crate::step::{binary, finish, output, program, root, target_directory};
 
 /// Packages of PyPI, installed together.
@@ -41,9 +42,12 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let places = Places { base: target_directory().join("interop") };
     fs::create_dir_all(&places.base).with_context(|| format!("cannot make {}", places.base.display()))?;
     let python = python()?;
-    ensure_dcmdump()?;
+    // DCMTK's `dcmdump` is one of the two readers that de-identified files must open in.
+    ensure_program("dcmdump", "dcmtk")?;
+    ensure_program(registry::PROGRAM, registry::PROGRAM)?;
     install(&places, &python)?;
     crate::build()?;
+    registry::run()?;
 
     program(&python, &["tests/interop/collect.py", &places.base.display().to_string()])?;
     let (files, delivered, outcomes) =
@@ -90,21 +94,23 @@ fn python() -> anyhow::Result<String> {
     found.map(str::to_owned).context("the interop run needs Python 3 with pip")
 }
 
-/// DCMTK's `dcmdump` is one of the two readers that de-identified files must open in.
-fn ensure_dcmdump() -> anyhow::Result<()> {
-    let is_here = || output("dcmdump", &["--version"]).is_some();
+/// Installs a package of Debian, if it is not there and we may.
+fn ensure_program(program_name: &str, package: &str) -> anyhow::Result<()> {
+    let is_here = || output(program_name, &["--version"]).is_some();
     if is_here() {
         return Ok(());
     }
     if output("id", &["-u"]).as_deref() == Some("0") && output("apt-get", &["--version"]).is_some() {
-        println!("installing dcmtk");
+        println!("installing {package}");
         program("apt-get", &["update", "--quiet"])?;
-        program("apt-get", &["install", "--yes", "--quiet", "--no-install-recommends", "dcmtk"])?;
+        program("apt-get", &["install", "--yes", "--quiet", "--no-install-recommends", package])?;
     }
     if is_here() {
         return Ok(());
     }
-    bail!("the interop run needs `dcmdump` of DCMTK: install the package dcmtk, e.g. `apt-get install dcmtk`")
+    bail!(
+        "the interop run needs `{program_name}`: install the package {package}, e.g. `apt-get install {package}`"
+    )
 }
 
 /// Installs the packages once; a stamp says which versions are there.

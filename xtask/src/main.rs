@@ -7,6 +7,7 @@ mod endurance;
 mod fuzz;
 mod interop;
 mod languages;
+mod registry;
 mod sim;
 mod step;
 mod target;
@@ -20,8 +21,8 @@ const USAGE: &str = "usage: cargo xtask <task>
 
   demo [ARGS]        build everything and run the example hospital
   test [ARGS]        build everything and run all tests; ARGS go to `cargo test`
-  interop [--accept] run third-party files through a live broker; --accept writes what happened down as what is expected.
-                     Then make, build and test plugins in Rust, Python and JavaScript as a stranger would
+  interop [--accept] run third-party files through a live broker, and packages through a registry; --accept writes what happened
+                     down as what is expected. Then make, build and test plugins in Rust, Python and JavaScript as a stranger would
   crash [--cycles N] kill a broker under load, N times; nothing acked may be lost, doubled or out of order
   power [--cuts N]   cut the power of a broker's disk under load, N times; nothing acked may be lost
   sim ARGS           run seeds of the simulation: --seeds N [--from S], or --seed S --events to see one

@@ -1,11 +1,30 @@
-//! The components that the binary carries.
+//! The plugins that the binary carries.
+
+use hilum_server::provision::Bundled;
 
 macro_rules! bundled {
-    ($($name:literal),+) => {
+    ($($name:literal: $description:literal),+ $(,)?) => {
         /// Name in configurations and component of each bundled plugin.
         pub const PLUGINS: &[(&str, &[u8])] =
             &[$(($name, include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".wasm")))),+];
+
+        /// What `hilum init` packs and signs.
+        pub const PACKED: &[Bundled] = &[$(Bundled {
+            name: $name,
+            description: $description,
+            component: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".wasm")),
+            sbom: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".cdx.json")),
+            end_of_support: END_OF_SUPPORT,
+        }),+];
     };
 }
 
-bundled!("access", "analytics", "deidentify", "encrypt");
+/// Until when the plugins of this release are supported: as long as the release itself.
+const END_OF_SUPPORT: &str = "2028-12-31";
+
+bundled!(
+    "access": "Lets records pass by rules on who, what, where and what for",
+    "analytics": "Watches a machine's readings and forecasts what it will need",
+    "deidentify": "Takes identifiers out of DICOM, HL7v2 and X12, with pseudonyms that agree",
+    "encrypt": "Encrypts bodies to their recipients (COSE_Encrypt, RFC 9052)",
+);

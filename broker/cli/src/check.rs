@@ -1,11 +1,15 @@
 //! `hilum check DIR`: whether a hospital's configuration is right, and what it lets every stakeholder see.
 
+mod plugins;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use hilum_core::Label;
-use hilum_server::chains::{Catalog, ChainsError, PluginError};
+use hilum_server::chains::{Admitted, Catalog, ChainsError};
+use hilum_server::clock::Clock;
 use hilum_server::config::{
     self, FlowConfig, Hospital, Problem, Problems, Received, StageConfig, SubscriptionConfig,
 };
@@ -17,7 +21,7 @@ use crate::output::{Exit, print, print_json};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Reads hilum.toml and flows/, looks whether the files that they name are there, loads every plugin, checks every stage's \
-configuration against its plugin's schema, and follows every label from its flow through the chains to each stakeholder. A \
+configuration against its plugin's schema, verifies every plugin's signatures by the rules of [trust], and follows every label from its flow through the chains to each stakeholder. A \
 configuration in which a stakeholder could receive a label that it is not cleared for is refused.
 
 Everything that is wrong is listed with file, line, column and key. Exit code 1 if anything is.
@@ -39,8 +43,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let checked = tokio::task::spawn_blocking(move || (check(&args.directory), args.json));
     let (checked, json) = checked.await.context("the check ended abnormally")?;
     match (checked?, json) {
-        (Ok((hospital, received)), true) => print_json(&summary_json(&hospital, &received))?,
-        (Ok((hospital, received)), false) => print(summary(&hospital, &received))?,
+        (Ok(checked), true) => {
+            let mut summary = summary_json(&checked.hospital, &checked.received);
+            summary["plugins"] = plugins::as_json(&checked.hospital, &checked.admitted);
+            print_json(&summary)?;
+        }
+        (Ok(checked), false) => {
+            print(summary(&checked.hospital, &checked.received))?;
+            print(plugins::as_text(&checked.hospital, &checked.admitted))?;
+        }
         (Err(problems), true) => {
             let problems: Vec<_> = problems.iter().map(problem_json).collect();
             print_json(&json!({"ok": false, "problems": problems}))?;
@@ -51,36 +62,30 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(Exit::Ok.into())
 }
 
-/// The hospital and the labels that its readers receive, or what is wrong; an error if it cannot be found out.
-fn check(directory: &Path) -> anyhow::Result<Result<(Hospital, Received), Problems>> {
+/// A hospital in which everything is right.
+struct Checked {
+    hospital: Hospital,
+    received: Received,
+    admitted: BTreeMap<String, Admitted>,
+}
+
+/// What was found out about a hospital, or what is wrong; an error if it cannot be found out.
+fn check(directory: &Path) -> anyhow::Result<Result<Checked, Problems>> {
     let hospital = match config::load(directory)
         .and_then(|hospital| config::check_files(&hospital).map(|()| hospital))
     {
         Ok(hospital) => hospital,
         Err(problems) => return Ok(Err(problems)),
     };
-    let catalog = match Catalog::load(&hospital) {
+    let catalog = match Catalog::load(&hospital, Clock::SYSTEM.now()) {
         Ok(catalog) => catalog,
         Err(ChainsError::Labels(problems)) => return Ok(Err(problems)),
-        Err(ChainsError::Plugin(error)) => return Ok(Err(plugin_problem(&hospital, &error).into())),
+        Err(ChainsError::Plugin(error)) => return Ok(Err(plugins::problem(&hospital, &error).into())),
+        Err(ChainsError::Trust(error)) => return Ok(Err(plugins::key_problem(&hospital, &error).into())),
         Err(error) => return Err(error.into()),
     };
-    Ok(config::received_labels(&hospital, &catalog).map(|received| (hospital, received)))
-}
-
-fn plugin_problem(hospital: &Hospital, error: &PluginError) -> Problem {
-    let (name, path, what) = match error {
-        PluginError::Read { name, path, source } => (name, path, source.to_string()),
-        PluginError::Load { name, path, source } => (name, path, source.to_string()),
-        PluginError::Pin { name, path, .. } | PluginError::TooLarge { name, path, .. } => {
-            (name, path, error.to_string())
-        }
-    };
-    let file = path.strip_prefix(hospital.directory.path()).unwrap_or(path).to_string_lossy();
-    let help = format!(
-        "put a component of the WIT package `hilum:plugin` there; if `{name}` comes with Hilum, remove the file and run `hilum init`"
-    );
-    Problem::of_file(&file, what, help)
+    let admitted = catalog.admitted().clone();
+    Ok(config::received_labels(&hospital, &catalog).map(|received| Checked { hospital, received, admitted }))
 }
 
 /// A problem for scripts.
@@ -194,7 +199,7 @@ mod tests {
 
     fn made() -> TempDir {
         let directory = TempDir::new().unwrap();
-        provision::init(directory.path(), None, crate::bundled::PLUGINS, SystemTime::now()).unwrap();
+        provision::init(directory.path(), None, crate::bundled::PACKED, SystemTime::now()).unwrap();
         directory
     }
 
@@ -206,13 +211,16 @@ mod tests {
     }
 
     fn said(directory: &TempDir) -> String {
-        check(directory.path()).unwrap().unwrap_err().to_string()
+        check(directory.path()).unwrap().map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
     fn the_example_hospital_is_right_and_does_not_leak() {
         let directory = made();
-        let (hospital, received) = check(directory.path()).unwrap().unwrap();
+        let Checked { hospital, received, admitted } = check(directory.path()).unwrap().unwrap();
+        let text = plugins::as_text(&hospital, &admitted);
+        assert!(text.contains("signed by `hospital`") && text.contains("supported until"), "{text}");
+        assert_eq!(plugins::as_json(&hospital, &admitted).as_array().unwrap().len(), 4);
         let receives = |flow: &str, subscription: &str| {
             let labels = &received[&(flow.parse().unwrap(), subscription.parse().unwrap())];
             labels.iter().map(Label::as_str).collect::<Vec<_>>()
@@ -252,18 +260,28 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_component_is_named() {
+    fn a_component_that_was_changed_is_named_with_what_it_was() {
         let directory = made();
-        fs::write(directory.path().join("plugins/encrypt.wasm"), "not WebAssembly").unwrap();
+        fs::write(directory.path().join("plugins/encrypt/plugin.wasm"), "not WebAssembly").unwrap();
         let said = said(&directory);
-        assert!(said.starts_with("error: plugins/encrypt.wasm: "), "{said}");
-        assert!(said.contains("run `hilum init`"), "{said}");
+        assert!(said.starts_with("error: plugins/encrypt: plugin.wasm has 15 octets with digest "), "{said}");
+        assert!(said.contains("was changed after the package was made"), "{said}");
     }
 
     #[test]
-    fn a_missing_component_is_named() {
+    fn a_component_that_nobody_signed_is_refused_and_what_to_do_is_said() {
         let directory = made();
-        fs::remove_file(directory.path().join("plugins/encrypt.wasm")).unwrap();
-        assert!(said(&directory).contains("plugins/encrypt.wasm: this file is missing"));
+        change(&directory, "hilum.toml", "path = \"plugins/encrypt\"", "path = \"plugins/bare.wasm\"");
+        fs::write(directory.path().join("plugins/bare.wasm"), crate::bundled::PLUGINS[3].1).unwrap();
+        let said = said(&directory);
+        assert!(said.starts_with("error: plugins/bare.wasm: nobody signed it"), "{said}");
+        assert!(said.contains("help: ") && said.contains("unsigned = \"allow\""), "{said}");
+    }
+
+    #[test]
+    fn a_missing_package_is_named() {
+        let directory = made();
+        fs::remove_dir_all(directory.path().join("plugins/encrypt")).unwrap();
+        assert!(said(&directory).contains("plugins/encrypt/manifest.json: this file is missing"));
     }
 }

@@ -36,7 +36,7 @@ pub struct Args {
 /// Makes what is missing and says what it made.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { directory, from, json } = &args;
-    let report = provision::init(directory, from.as_deref(), bundled::PLUGINS, SystemTime::now())?;
+    let report = provision::init(directory, from.as_deref(), bundled::PACKED, SystemTime::now())?;
     if *json {
         let made = report.made.iter().map(|made| serde_json::json!({"path": made.path, "what": made.what}));
         let made: Vec<_> = made.collect();

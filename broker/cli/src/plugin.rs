@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use hilum_sandbox::package::Package;
 use hilum_sandbox::{Plugin, Sandbox, Settings};
 
 use crate::bundled;
@@ -19,6 +20,7 @@ mod host;
 mod inspect;
 mod life;
 mod new;
+mod package;
 mod project;
 mod record;
 mod replay;
@@ -75,6 +77,18 @@ enum Command {
     /// Take out a plugin that no stage uses
     #[command(after_help = "Example:\n  hilum plugin retire st-marys deidentify --as operator")]
     Retire(life::Named),
+    /// Make a key to sign packages with
+    Keygen(package::keygen::Args),
+    /// Make a package of a component: with manifest and SBOM
+    Pack(package::pack::Args),
+    /// Sign a package
+    Sign(package::sign::Args),
+    /// Verify a package, and whether those signed who must
+    Verify(package::verify::Args),
+    /// Send a package to an OCI registry
+    Push(package::push::Args),
+    /// Get a package from an OCI registry
+    Pull(package::pull::Args),
 }
 
 /// Runs one of the commands.
@@ -94,6 +108,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Promote(args) => life::promote(&args).await,
         Command::Rollback(args) => life::roll_back(&args).await,
         Command::Retire(args) => life::retire(&args).await,
+        Command::Keygen(args) => blocking(move || package::keygen::run(&args)).await,
+        Command::Pack(args) => blocking(move || package::pack::run(&args)).await,
+        Command::Sign(args) => blocking(move || package::sign::run(&args)).await,
+        Command::Verify(args) => blocking(move || package::verify::run(&args)).await,
+        Command::Push(args) => package::push::run(args).await,
+        Command::Pull(args) => package::pull::run(args).await,
     }
 }
 
@@ -104,19 +124,38 @@ async fn blocking(
     tokio::task::spawn_blocking(command).await.context("the command ended abnormally")?
 }
 
-/// Compiles a component: a bundled one by its name, or a file. A name wins over a file of that name.
+/// Compiles a component: a bundled one by its name, that of a package, or a file. A name wins over a file of that name.
 fn load(component: &str) -> anyhow::Result<(Sandbox, Arc<Plugin>)> {
-    let octets = octets(component)?;
-    let sandbox = Sandbox::new(Settings { instances: 4, ..Settings::default() })?;
-    let plugin = sandbox.load(&octets).with_context(|| component.to_owned())?;
+    let (sandbox, plugin, _) = load_octets(component)?;
     Ok((sandbox, plugin))
+}
+
+/// As [`load`], with the component's octets.
+fn load_octets(component: &str) -> anyhow::Result<(Sandbox, Arc<Plugin>, Vec<u8>)> {
+    let octets = octets(component)?;
+    let sandbox = sandbox()?;
+    let plugin = sandbox.load(&octets).with_context(|| component.to_owned())?;
+    Ok((sandbox, plugin, octets))
+}
+
+/// Compiles octets that are known already.
+fn load_component(octets: &[u8]) -> anyhow::Result<Arc<Plugin>> {
+    Ok(sandbox()?.load(octets)?)
+}
+
+fn sandbox() -> anyhow::Result<Sandbox> {
+    Ok(Sandbox::new(Settings { instances: 4, ..Settings::default() })?)
 }
 
 /// The octets of a component.
 fn octets(component: &str) -> anyhow::Result<Vec<u8>> {
     match bundled::PLUGINS.iter().find(|(name, _)| *name == component) {
         Some((_, octets)) => Ok(octets.to_vec()),
-        None => Ok(fs::read(Path::new(component)).map_err(|error| not_read(component, &error))?),
+        None => {
+            let path = Path::new(component);
+            let file = if path.is_dir() { path.join(Package::COMPONENT) } else { path.to_owned() };
+            Ok(fs::read(file).map_err(|error| not_read(component, &error))?)
+        }
     }
 }
 

@@ -117,6 +117,10 @@ actions! {
     Reloaded = "reloaded";
     /// A plugin that was tried on a share of the records was taken back, or may be tried again.
     RolledBack = "rolled-back";
+    /// A plugin was loaded: who signed it, and until when it is supported, is in the reason.
+    PluginAdmitted = "plugin-admitted";
+    /// A plugin was not loaded, so that the broker did not start: why is in the reason.
+    PluginRefused = "plugin-refused";
 }
 
 impl fmt::Display for Action {

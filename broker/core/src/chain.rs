@@ -20,6 +20,18 @@ pub enum World {
     Observe,
 }
 
+impl World {
+    /// As the WIT package and configurations write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Authorize => "authorize",
+            Self::Observe => "observe",
+        }
+    }
+}
+
 /// One stage of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedStage {

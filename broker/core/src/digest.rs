@@ -17,6 +17,20 @@ impl Digest {
         hasher.update(octets);
         hasher.finish()
     }
+
+    /// Reads 64 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        let mut octets = [0; 32];
+        for (octet, pair) in octets.iter_mut().zip(digits.chunks(2)) {
+            *octet = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(octets))
+    }
 }
 
 impl fmt::Display for Digest {
@@ -75,5 +89,8 @@ mod tests {
     fn digests_abc() {
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").to_string(), known);
+        assert_eq!(Digest::from_hex(known), Some(Digest::of(b"abc")));
+        assert_eq!(Digest::from_hex(&known[1..]), None);
+        assert_eq!(Digest::from_hex(&known.replace('b', "+")), None);
     }
 }

@@ -8,6 +8,7 @@
 //! 4. [`trace`]: the spans of stages and plugins.
 //! 5. [`chain`]: [`Chain::load`] checks and links the stages of a chain, [`Chain::run`] runs a batch of records
 //!    through them and leaves receipts. [`run`] has the shapes that go in and come out.
+//! 6. [`package`] and [`trust`]: how a plugin travels with its manifest, SBOM and signatures, and whose signature is enough.
 //!
 //! A plugin gets no file system, no network, no environment and no clock: WASI is not linked. The few functions of it that
 //! the standard library of Rust touches exist and do nothing (see `wasi`); all others trap.
@@ -27,10 +28,12 @@ pub mod engine;
 pub mod grants;
 pub mod limits;
 pub mod memory;
+pub mod package;
 pub mod plugin;
 pub mod run;
 pub mod services;
 pub mod trace;
+pub mod trust;
 
 pub use chain::{Chain, ChainContext, ChainError, StageSpec};
 pub use contract::Lacking;

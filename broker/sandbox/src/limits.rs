@@ -37,7 +37,7 @@ pub(crate) const SCHEMA_OCTETS_MAX: usize = 256 * 1024;
 /// Octets of a stage's configuration as JSON.
 pub(crate) const CONFIG_OCTETS_MAX: usize = 256 * 1024;
 /// Octets of a component.
-pub(crate) const COMPONENT_OCTETS_MAX: usize = 64 << 20;
+pub const COMPONENT_OCTETS_MAX: usize = 64 << 20;
 /// Characters of a refusal's code.
 pub(crate) const CODE_CHARS_MAX: usize = 64;
 /// Obligations of one decision.

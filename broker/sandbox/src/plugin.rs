@@ -113,6 +113,7 @@ pub struct Plugin {
     description: Description,
     imports: Vec<Import>,
     exports: Vec<String>,
+    wit_version: String,
 }
 
 impl Plugin {
@@ -125,7 +126,9 @@ impl Plugin {
         let imports = imports(sandbox, &ty)?;
         let exports = ty.exports(sandbox.engine()).map(|(name, _)| name.to_owned()).collect();
         let (description, schema) = describe(sandbox, &component)?;
-        Ok(Self { digest: Digest::of(octets), component, schema, world, description, imports, exports })
+        let wit_version = wit_version(sandbox, &ty);
+        let digest = Digest::of(octets);
+        Ok(Self { digest, component, schema, world, description, imports, exports, wit_version })
     }
 
     /// SHA-256 of the component.
@@ -156,6 +159,12 @@ impl Plugin {
     #[must_use]
     pub fn exports(&self) -> &[String] {
         &self.exports
+    }
+
+    /// The version of the WIT package `hilum:plugin` that it needs: the highest one that it imports or exports.
+    #[must_use]
+    pub fn wit_version(&self) -> String {
+        self.wit_version.clone()
     }
 
     /// The first interface that it imports and that no grant opens, with how the grant is written.
@@ -200,6 +209,19 @@ fn lacking(lacking: Lacking) -> LoadError {
     } else {
         LoadError::Foreign(lacking)
     }
+}
+
+/// The highest version of the package among the names of what is imported and exported.
+fn wit_version(sandbox: &Sandbox, ty: &ComponentType) -> String {
+    let engine = sandbox.engine();
+    let names = ty.imports(engine).map(|(name, _)| name).chain(ty.exports(engine).map(|(name, _)| name));
+    let version = |name: &str| -> Option<[u64; 3]> {
+        let (_, version) = name.strip_prefix("hilum:plugin/")?.split_once('@')?;
+        let numbers: Vec<u64> = version.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+        numbers.try_into().ok()
+    };
+    let [major, minor, patch] = names.filter_map(version).max().unwrap_or([VERSION.0, VERSION.1, 0]);
+    format!("{major}.{minor}.{patch}")
 }
 
 fn world(sandbox: &Sandbox, ty: &ComponentType) -> Result<World, LoadError> {

@@ -1,7 +1,8 @@
-//! From stages in the configuration to chains that run: loads plugins, checks pins, configures, links.
+//! From stages in the configuration to chains that run: admits plugins, configures, links.
 //!
 //! The same code answers `hilum check`: [`Catalog`] asks plugins which labels they remove.
 
+mod admission;
 pub(crate) mod guarded;
 mod route;
 pub(crate) mod slot;
@@ -13,7 +14,9 @@ use std::sync::Arc;
 
 use hilum_core::canary::{Rules, StagePlace};
 use hilum_core::chain::{Plan, World};
-use hilum_core::{Digest, FlowName, Label, Principal, PrincipalId, SubscriptionName};
+use hilum_core::{Digest, FlowName, Label, Principal, PrincipalId, SubscriptionName, Timestamp};
+use hilum_sandbox::package::{COMPONENT_OCTETS_MAX, Disagreement};
+use hilum_sandbox::trust::Refusal;
 use hilum_sandbox::{
     Chain, ChainContext, ChainError, Grant, Grants, Limits, LoadError, Plugin, Sandbox, Settings, StageSpec,
 };
@@ -23,14 +26,13 @@ use crate::config::{
     FlowConfig, Hospital, HostGrant, Place, PluginCatalog, PluginFile, Problems, StageConfig, StageProblem,
     SubscriptionConfig, check_labels,
 };
+use crate::package::ReadError;
 use crate::services::{ChainServices, Host, NoServices};
-
+use admission::Admission;
+pub use admission::{Admitted, TrustError, policy, read_public_key};
 pub use route::Route;
 pub(crate) use route::{Tallies, Tally, Whose};
 pub(crate) use trial::{Drawn, Lots, Trial};
-
-/// Octets of a component's file.
-const COMPONENT_OCTETS_MAX: u64 = 64 << 20;
 
 /// Why chains do not load.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,9 @@ pub enum ChainsError {
     /// The sandbox cannot be set up on this machine.
     #[error("the sandbox cannot be set up: {0}")]
     Sandbox(String),
+    /// The keys that plugins are verified with cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A plugin does not load.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -91,6 +96,48 @@ pub enum PluginError {
         /// As it should be.
         pinned: Digest,
     },
+    /// Its package cannot be read, or its parts do not fit together.
+    #[error("plugin `{name}`: {path}: {source}")]
+    Package {
+        /// The plugin.
+        name: String,
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        source: ReadError,
+    },
+    /// Nobody signed it, or it is revoked, or its support has ended.
+    #[error("plugin `{name}`: {path}: {source}; {help}", help = source.help())]
+    Refused {
+        /// The plugin.
+        name: String,
+        /// Its file or directory.
+        path: PathBuf,
+        /// Why.
+        source: Refusal,
+    },
+    /// It is not signed by those who must sign what runs there.
+    #[error("{place}: plugin `{name}`: {path}: {source}; {help}", help = source.help())]
+    NotPermitted {
+        /// The plugin.
+        name: String,
+        /// Its file or directory.
+        path: PathBuf,
+        /// The stage.
+        place: Place,
+        /// Why.
+        source: Refusal,
+    },
+    /// Its manifest says something else than it says itself.
+    #[error("plugin `{name}`: {path}: {source}")]
+    Disagrees {
+        /// The plugin.
+        name: String,
+        /// Its directory.
+        path: PathBuf,
+        /// About what.
+        source: Disagreement,
+    },
     /// It is not a plugin.
     #[error("plugin `{name}`: {path}: {source}")]
     Load {
@@ -107,30 +154,52 @@ pub enum PluginError {
 pub struct Catalog {
     sandbox: Sandbox,
     plugins: BTreeMap<String, Arc<Plugin>>,
+    admitted: BTreeMap<String, Admitted>,
 }
 
 impl Catalog {
-    /// Loads all plugins that some stage uses.
-    pub fn load(hospital: &Hospital) -> Result<Self, ChainsError> {
+    /// Loads all plugins that some stage uses, and that the hospital admits at this time.
+    pub fn load(hospital: &Hospital, now: Timestamp) -> Result<Self, ChainsError> {
         let sandbox =
             Sandbox::new(Settings::default()).map_err(|error| ChainsError::Sandbox(error.to_string()))?;
-        Self::load_in(sandbox, hospital, &[])
+        Self::load_in(sandbox, hospital, now, &[])
     }
 
     /// Loads all plugins that some stage of another configuration uses, and compiles none again that is here.
-    pub(crate) fn reload(&self, hospital: &Hospital) -> Result<Self, ChainsError> {
+    pub(crate) fn reload(&self, hospital: &Hospital, now: Timestamp) -> Result<Self, ChainsError> {
         let known: Vec<_> = self.plugins.values().cloned().collect();
-        Self::load_in(self.sandbox.clone(), hospital, &known)
+        Self::load_in(self.sandbox.clone(), hospital, now, &known)
     }
 
-    fn load_in(sandbox: Sandbox, hospital: &Hospital, known: &[Arc<Plugin>]) -> Result<Self, ChainsError> {
-        let mut plugins = BTreeMap::new();
-        for name in hospital.stages().flat_map(|(_, stage)| stage.plugins()) {
-            if let (false, Some(file)) = (plugins.contains_key(name), hospital.plugins.get(name)) {
-                plugins.insert(name.clone(), load_unless_known(&sandbox, name, file, known)?);
+    fn load_in(
+        sandbox: Sandbox,
+        hospital: &Hospital,
+        now: Timestamp,
+        known: &[Arc<Plugin>],
+    ) -> Result<Self, ChainsError> {
+        let mut catalog = Self { sandbox, plugins: BTreeMap::new(), admitted: BTreeMap::new() };
+        if hospital.stages().next().is_none() {
+            return Ok(catalog); // so that a hospital without plugins needs no keys for them
+        }
+        let admission = Admission::of(hospital, now)?;
+        for (flow, stage) in hospital.stages() {
+            for name in stage.plugins() {
+                if let (false, Some(file)) = (catalog.plugins.contains_key(name), hospital.plugins.get(name)) {
+                    let (plugin, admitted) = admission.admit(&catalog.sandbox, name, file, known)?;
+                    catalog.plugins.insert(name.clone(), plugin);
+                    catalog.admitted.insert(name.clone(), admitted);
+                }
+                let (plugin, admitted) = (&catalog.plugins[name], &catalog.admitted[name]);
+                admission.permit(flow, stage, name, plugin, admitted)?;
             }
         }
-        Ok(Self { sandbox, plugins })
+        Ok(catalog)
+    }
+
+    /// The plugins that were loaded, and on what grounds.
+    #[must_use]
+    pub fn admitted(&self) -> &BTreeMap<String, Admitted> {
+        &self.admitted
     }
 
     /// The loaded plugins, by the names that stages use.
@@ -210,42 +279,19 @@ impl Catalog {
     }
 }
 
-/// Loads a plugin of a hospital, if its file is the one that is pinned.
+/// Loads a plugin of a hospital, if the hospital admits it at this time.
 ///
 /// # Errors
 ///
-/// [`PluginError`].
-pub fn load_plugin(sandbox: &Sandbox, name: &str, file: &PluginFile) -> Result<Arc<Plugin>, PluginError> {
-    load_unless_known(sandbox, name, file, &[])
-}
-
-/// As [`load_plugin`], but for the compiling, where one of those that are `known` has the same octets.
-fn load_unless_known(
+/// [`ChainsError`].
+pub fn load_plugin(
     sandbox: &Sandbox,
+    hospital: &Hospital,
     name: &str,
     file: &PluginFile,
-    known: &[Arc<Plugin>],
-) -> Result<Arc<Plugin>, PluginError> {
-    let (name, path) = (name.to_owned(), file.path.clone());
-    let read = std::fs::metadata(&path).and_then(|metadata| Ok((metadata.len(), std::fs::read(&path)?)));
-    let (octets, component) = match read {
-        Ok(read) => read,
-        Err(source) => return Err(PluginError::Read { name, path, source }),
-    };
-    if octets > COMPONENT_OCTETS_MAX {
-        return Err(PluginError::TooLarge { name, path, octets });
-    }
-    let actual = Digest::of(&component);
-    if let Some(pinned) = file.sha256.filter(|pinned| *pinned != actual) {
-        return Err(PluginError::Pin { name, path, actual, pinned });
-    }
-    if let Some(known) = known.iter().find(|known| known.digest() == actual) {
-        return Ok(known.clone());
-    }
-    sandbox.load(&component).map_err(|source| {
-        let source = Box::new(source);
-        PluginError::Load { name, path, source }
-    })
+    now: Timestamp,
+) -> Result<Arc<Plugin>, ChainsError> {
+    Ok(Admission::of(hospital, now)?.admit(sandbox, name, file, &[])?.0)
 }
 
 /// What a stage may ask for.
@@ -355,7 +401,10 @@ pub(crate) struct Material<'a> {
 }
 
 /// Chains of a hospital, by flow.
-pub(crate) struct LoadedChains(BTreeMap<FlowName, FlowChains>);
+pub(crate) struct LoadedChains {
+    by_flow: BTreeMap<FlowName, FlowChains>,
+    admitted: BTreeMap<String, Admitted>,
+}
 
 /// Chains of one flow; those that were wanted.
 #[derive(Default)]
@@ -386,12 +435,17 @@ impl LoadedChains {
             }
             chains.insert(flow.name.clone(), loaded);
         }
-        Ok(Self(chains))
+        Ok(Self { by_flow: chains, admitted: material.catalog.admitted.clone() })
+    }
+
+    /// The plugins that run in them, and on what grounds.
+    pub(crate) fn admitted(&self) -> &BTreeMap<String, Admitted> {
+        &self.admitted
     }
 
     /// Every plan, with the subscription it belongs to; none for ingress. Those of what is tried are among them.
     pub(crate) fn plans(&self) -> impl Iterator<Item = (&FlowName, Option<&SubscriptionName>, &Plan)> {
-        self.0.iter().flat_map(|(flow, chains)| {
+        self.by_flow.iter().flat_map(|(flow, chains)| {
             let ingress = chains.ingress.iter().flat_map(move |route| {
                 let plans = std::iter::once(route.plan()).chain(route.canary().map(|(plan, _)| plan));
                 plans.map(move |plan| (flow, None, plan))
@@ -406,7 +460,7 @@ impl LoadedChains {
 
     /// The chains of a flow.
     pub(crate) fn take(&mut self, flow: &FlowName) -> FlowChains {
-        self.0.remove(flow).unwrap_or_default()
+        self.by_flow.remove(flow).unwrap_or_default()
     }
 }
 

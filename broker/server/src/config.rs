@@ -25,12 +25,13 @@ mod stage;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod trust;
 pub mod units;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub use directory::{Directory, IdentityFiles};
+pub use directory::{Directory, IdentityFiles, SigningFiles};
 pub use labels::{PluginCatalog, Received, StageProblem, check_labels, received_labels};
 pub use model::{
     CanaryConfig, FlowConfig, Hospital, HostGrant, KeyFile, KeyKind, Limits, Place, PluginFile, StageConfig,
@@ -39,7 +40,9 @@ pub use model::{
 pub use outline::{Change, Outline};
 pub use problem::{Problem, Problems};
 pub use subscription::{DeadLetter, DeliveryConfig, Start};
+pub use trust::{Trust, TrustedKeyFile};
 
+use hilum_sandbox::package::Package;
 use reader::{Sink, Source};
 
 /// Octets of one configuration file.
@@ -99,7 +102,16 @@ pub fn check_files(hospital: &Hospital) -> Result<(), Problems> {
     }
     needed.extend(hospital.keys.values().map(|key| (key.path.clone(), init)));
     let plugin = "put the component there, or run `hilum init` on the directory if it is a bundled one";
-    needed.extend(hospital.plugins.values().map(|file| (file.path.clone(), plugin)));
+    let package =
+        "put the package's directory there (`hilum plugin pull`), or run `hilum init` if it is a bundled one";
+    needed.extend(hospital.plugins.values().map(|file| match file.is_package() {
+        true => (file.path.join(Package::MANIFEST), package),
+        false => (file.path.clone(), plugin),
+    }));
+    if !hospital.plugins.is_empty() {
+        let key = "put the public key there; if it is the hospital's own, `hilum init` makes it";
+        needed.extend(hospital.trust.keys.iter().map(|file| (file.path.clone(), key)));
+    }
     let missing = needed.into_iter().filter(|(path, _)| !path.is_file());
     let problem = |(path, help): (std::path::PathBuf, &str)| {
         let shown = path.strip_prefix(directory.path()).unwrap_or(&path);
@@ -154,12 +166,5 @@ fn flow_files(directory: &Directory, sink: &Sink) -> Vec<String> {
 
 /// 32 octets from 64 hexadecimal digits: how digests and secrets are written.
 pub(crate) fn octets_of_hex(hex: &str) -> Option<[u8; 32]> {
-    let mut octets = [0; 32];
-    if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (octet, digits) in octets.iter_mut().zip(hex.as_bytes().chunks(2)) {
-        *octet = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(octets)
+    hilum_core::Digest::from_hex(hex).map(|digest| digest.0)
 }

@@ -34,6 +34,13 @@ static COUNTER: LazyLock<Arc<Plugin>> = LazyLock::new(|| {
     SANDBOX.load(&std::fs::read(&paths[0]).unwrap()).unwrap()
 });
 
+/// The octets of a plugin that comes with Hilum.
+pub(crate) fn bundled_component(package: &str) -> &'static [u8] {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let built = Guests::new(&workspace, workspace.join("target/plugins")).build(&[package]);
+    std::fs::read(&built.unwrap_or_else(|error| panic!("{error}"))[0]).unwrap().leak()
+}
+
 pub(crate) fn sandbox() -> Sandbox {
     SANDBOX.clone()
 }

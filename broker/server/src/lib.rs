@@ -5,7 +5,7 @@
 //! 3. [`ingest`]: a record's way into a flow; [`deliver`]: its way out to each subscription.
 //!    [`memory`]: how much may be under way in all of them together.
 //! 4. [`endpoint`] and [`quic`]: connections and their streams, which feed the former and are fed by the latter.
-//! 5. [`chains`] and `services`: plugins from the configuration, and what they may ask of the broker.
+//! 5. [`package`], [`chains`] and `services`: plugins from the configuration, and what they may ask of the broker.
 //! 6. `reload`: another configuration while the broker runs.
 //! 7. [`telemetry`]: logs, traces, metrics.
 
@@ -24,6 +24,7 @@ pub mod holds;
 pub mod ingest;
 pub mod lifecycle;
 pub mod memory;
+pub mod package;
 pub mod provision;
 pub mod quarantine;
 pub mod quic;

@@ -185,7 +185,10 @@ impl Broker {
         } else {
             load()
         };
-        let Loaded { hospital, catalog, lots, chains } = loaded?;
+        let Loaded { hospital, catalog, lots, chains } = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => return Err(refused(&shared, error).await),
+        };
         announce(&shared, &chains).await?;
         recover_blobs(&shared).await?;
 
@@ -292,16 +295,26 @@ struct Loaded {
 
 /// Loads everything; blocks.
 fn load(mut hospital: Hospital, host: &Arc<Host>, lots: Option<Arc<Lots>>) -> Result<Loaded, ChainsError> {
-    let catalog = Catalog::load(&hospital)?;
+    let catalog = Catalog::load(&hospital, host.now())?;
     reload::describe_files(&mut hospital, &catalog);
     let material = Material { hospital: &hospital, catalog: &catalog, host, lots: lots.as_ref() };
     let chains = LoadedChains::load(&material, |_, _| true)?;
     Ok(Loaded { catalog: Arc::new(catalog), lots, chains, hospital })
 }
 
-/// Writes down the start and every plan, so that receipts can be resolved.
+/// Writes down that a plugin was refused, which is why the broker does not start.
+async fn refused(shared: &Shared, error: ChainsError) -> StartError {
+    if matches!(error, ChainsError::Plugin(_) | ChainsError::Trust(_)) {
+        let event = About::default().event(shared.now(), Action::PluginRefused, error.to_string());
+        shared.audit_refusal(event).await;
+    }
+    error.into()
+}
+
+/// Writes down the start, on what grounds each plugin was admitted, and every plan, so that receipts can be resolved.
 async fn announce(shared: &Shared, chains: &LoadedChains) -> Result<(), hilum_store::AppendError> {
     let mut events = vec![About::default().event(shared.now(), Action::Lifecycle, "started")];
+    events.extend(reload::admission_events(shared, chains));
     events.extend(reload::plan_events(shared, chains));
     shared.audit(events).await
 }

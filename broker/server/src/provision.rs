@@ -7,6 +7,7 @@
 mod authority;
 mod credentials;
 mod files;
+mod plugins;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,8 @@ pub use credentials::{
     CredentialError, PeerError, SECRET_OCTETS, read_certificates, read_private_key, read_roots, read_secret,
     spiffe_id,
 };
+
+pub use plugins::Bundled;
 
 use crate::config::{self, Directory, Hospital, IdentityFiles, Problems};
 use files::{Readable, make_file, make_folder_of};
@@ -55,6 +58,28 @@ pub enum InitError {
     /// A certificate cannot be made.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The hospital's private key for plugins is gone.
+    #[error("{missing} is missing, so plugins that come with Hilum cannot be signed")]
+    SigningKeyMissing {
+        /// The file that is needed.
+        missing: PathBuf,
+    },
+    /// The hospital's private key for plugins cannot be used.
+    #[error("{path}: {source}")]
+    SigningKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: hilum_sandbox::package::KeyError,
+    },
+    /// A plugin that comes with Hilum cannot be packed.
+    #[error("plugin `{name}` cannot be packed: {what}")]
+    Pack {
+        /// The plugin.
+        name: String,
+        /// Why.
+        what: String,
+    },
     /// No randomness.
     #[error("the system gives no random octets")]
     Random,
@@ -75,11 +100,18 @@ impl InitError {
         match self {
             Self::NotAHospital(_) => Some("name a directory that does not exist yet, or an empty one"),
             Self::HasConfiguration(_) => Some("leave out `--from`, or name a new directory"),
-            Self::AuthorityIncomplete { .. } => {
+            Self::AuthorityIncomplete { .. } | Self::SigningKeyMissing { .. } => {
                 Some("restore it from your backup, or from where you keep it offline, and run this again")
             }
             Self::File { .. } => Some("see that the directory can be written, and run this again"),
-            Self::Configuration(_) | Self::Credential(_) | Self::Authority(_) | Self::Random => None,
+            Self::SigningKey { .. } => {
+                Some("restore it from your backup, or make a new one with `hilum plugin keygen`")
+            }
+            Self::Configuration(_)
+            | Self::Credential(_)
+            | Self::Authority(_)
+            | Self::Pack { .. }
+            | Self::Random => None,
         }
     }
 }
@@ -105,11 +137,11 @@ pub struct Made {
 }
 
 /// Makes what is missing in a hospital directory. `template` names the configuration of a new one (none: the example);
-/// `bundled` are the components that the binary carries, by plugin name.
+/// `bundled` are the plugins that the binary carries: they are packed, and signed with the hospital's own key.
 pub fn init(
     directory: &Path,
     template: Option<&Path>,
-    bundled: &[(&str, &[u8])],
+    bundled: &[Bundled],
     now: SystemTime,
 ) -> Result<Report, InitError> {
     let mut making = Making { directory: Directory::new(directory), made: Vec::new(), now };
@@ -117,6 +149,7 @@ pub fn init(
     let hospital = config::load(directory)?;
     making.identities(&hospital)?;
     making.secrets(&hospital)?;
+    making.signing_key(&hospital)?;
     let plugins_missing = making.plugins(&hospital, bundled)?;
     Ok(Report { hospital, made: making.made, plugins_missing })
 }
@@ -192,20 +225,6 @@ impl Making {
             self.file(&path, text.as_bytes(), Readable::ByOwner, what)?;
         }
         Ok(())
-    }
-
-    /// Those that are neither there nor bundled.
-    fn plugins(&mut self, hospital: &Hospital, bundled: &[(&str, &[u8])]) -> Result<Vec<String>, InitError> {
-        let mut missing = Vec::new();
-        for (name, plugin) in hospital.plugins.iter().filter(|(_, plugin)| !plugin.path.exists()) {
-            match bundled.iter().find(|(bundled, _)| bundled == name) {
-                Some((_, component)) => {
-                    self.file(&plugin.path, component, Readable::ByAll, "plugin that comes with Hilum")?;
-                }
-                None => missing.push(name.clone()),
-            }
-        }
-        Ok(missing)
     }
 
     fn file(&mut self, path: &Path, octets: &[u8], readable: Readable, what: &str) -> Result<(), InitError> {

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::broker::{About, Shared};
-use crate::chains::{Catalog, ChainsError, FlowChains, LoadedChains, Lots, Material};
+use crate::chains::{Admitted, Catalog, ChainsError, FlowChains, LoadedChains, Lots, Material};
 use crate::config::{self, Change, Directory, Hospital, HostGrant, Outline, Problem, Problems, StageConfig};
 use crate::deliver::Setup;
 use crate::flows::{Flow, Flows, Rules};
@@ -119,7 +119,7 @@ fn prepare(running: &Running, known: &Catalog, shared: &Arc<Shared>) -> Result<P
     let main_file =
         |what: String| Problem::of_file(Directory::MAIN_FILE, what, "`hilum check DIR` says more");
     let host = Host::new(shared.clone(), &hospital).map_err(|error| main_file(error.to_string()))?;
-    let catalog = known.reload(&hospital).map_err(problems)?;
+    let catalog = known.reload(&hospital, shared.now()).map_err(problems)?;
     describe_files(&mut hospital, &catalog);
     let changes = running.hospital.outline.changes(&hospital.outline);
     let lots = match &running.lots {
@@ -292,6 +292,7 @@ async fn carry_out(
     let Prepared { hospital, catalog, lots, mut chains, changes, digest } = prepared;
     let shared = &flows.shared;
     let mut events = vec![event];
+    events.extend(admission_events(shared, &chains));
     events.extend(plan_events(shared, &chains));
     shared.audit(events).await?;
     // What the plans promise is announced: from here on nothing can fail.
@@ -343,6 +344,20 @@ async fn forget_rollbacks(flows: &Flows, by: &PrincipalId) {
             tracing::warn!(%place, %error, "a trial that was rolled back could not be forgotten yet");
         }
     }
+}
+
+/// On what grounds each plugin was admitted. Warns of those that need attention.
+pub(crate) fn admission_events(shared: &Shared, chains: &LoadedChains) -> Vec<Event> {
+    let admitted = chains.admitted().iter();
+    for (name, admitted) in admitted.clone() {
+        for warning in &admitted.examined.warnings {
+            tracing::warn!(plugin = name, version = admitted.version, %warning, "a plugin needs attention");
+        }
+    }
+    let event = |(name, admitted): (&String, &Admitted)| {
+        About::default().event(shared.now(), Action::PluginAdmitted, admitted.grounds(name))
+    };
+    admitted.map(event).collect()
 }
 
 /// Every plan, so that receipts can be resolved.

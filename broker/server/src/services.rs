@@ -61,6 +61,13 @@ impl Host {
     }
 }
 
+impl Host {
+    /// What time it is.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+}
+
 #[cfg(test)]
 impl Host {
     /// Without secrets and recipients.

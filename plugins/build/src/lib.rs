@@ -8,9 +8,13 @@
 //! The compilation is a cargo run of its own with a target directory of its own (`<target>/plugins`), so that it neither waits for
 //! the outer cargo's lock nor rebuilds because of the outer cargo's flags. All packages of one call are one run.
 
+mod sbom;
+
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+pub use sbom::{SbomError, sbom};
 
 /// What plugins are compiled for.
 pub const TARGET: &str = "wasm32-wasip2";
@@ -143,10 +147,7 @@ impl Guests {
         for package in packages {
             command.args(["--package", package]);
         }
-        for variable in LEAKING {
-            command.env_remove(variable);
-        }
-        command.envs(PROFILE);
+        without_leaks(&mut command).envs(PROFILE);
         command
     }
 
@@ -155,6 +156,11 @@ impl Guests {
         let path = self.target.join(TARGET).join("release").join(file);
         if path.is_file() { Ok(path) } else { Err(BuildError::NoComponent(path)) }
     }
+}
+
+/// Takes away what an outer cargo set.
+fn without_leaks(command: &mut Command) -> &mut Command {
+    LEAKING.iter().fold(command, |command, variable| command.env_remove(variable))
 }
 
 #[cfg(test)]

@@ -25,3 +25,4 @@ mod round_trip;
 mod subscriptions;
 mod support;
 mod telemetry;
+mod trust;

@@ -67,7 +67,7 @@ impl ThrowAway {
             });
             std::fs::write(path, text.to_owned() + &subscriptions.collect::<String>())?;
         }
-        let bundled = crate::bundled::PLUGINS;
+        let bundled = crate::bundled::PACKED;
         hilum_server::provision::init(directory.path(), None, bundled, SystemTime::now())?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg("serve")

@@ -1,22 +1,28 @@
 //! `hilum plugin inspect`: what a plugin is, what it imports and how it is configured.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use hilum_core::chain::World;
+use hilum_sandbox::package::Package;
 use hilum_sandbox::{Limits, Plugin, declared_memory};
 use serde_json::json;
 
-use super::{load, octets};
+use super::load_octets;
+use super::package::show;
 use crate::operate::size;
 use crate::output::{Exit, print, print_json};
 
 /// What `hilum plugin inspect` is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Of a package it shows manifest, SBOM and signatures, without verifying who signed: see `hilum plugin verify`.
+
+Examples:
+  hilum plugin inspect clean-1.2.0
   hilum plugin inspect encrypt --json | jq .config_schema")]
 pub(super) struct Args {
-    /// The path of a component, or the name of a bundled plugin
+    /// The path of a package or component, or the name of a bundled plugin
     component: String,
     /// Print everything as JSON, the schema of the configuration included
     #[arg(long)]
@@ -25,8 +31,12 @@ pub(super) struct Args {
 
 /// Compiles the component and shows what is known of it.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (_, plugin) = load(&args.component)?;
-    let octets = octets(&args.component)?;
+    let directory = Path::new(&args.component);
+    if directory.join(Package::MANIFEST).is_file() {
+        show::run(directory, args.json)?;
+        return Ok(Exit::Ok.into());
+    }
+    let (_, plugin, octets) = load_octets(&args.component)?;
     if args.json {
         print_json(&as_json(&plugin, &octets))?;
     } else {

@@ -15,6 +15,15 @@ pub struct IdentityFiles {
     pub key: PathBuf,
 }
 
+/// The two files of a key that signs plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningFiles {
+    /// SubjectPublicKeyInfo, PEM.
+    pub public: PathBuf,
+    /// Private key, PKCS #8, PEM.
+    pub key: PathBuf,
+}
+
 impl Directory {
     /// The main file of the configuration.
     pub const MAIN_FILE: &'static str = "hilum.toml";
@@ -55,6 +64,15 @@ impl Directory {
     #[must_use]
     pub fn authority(&self) -> IdentityFiles {
         IdentityFiles { certificate: self.join("authority/ca.pem"), key: self.join("authority/ca-key.pem") }
+    }
+
+    /// The hospital's own key to sign plugins with. As the authority's, the private one may be kept elsewhere.
+    #[must_use]
+    pub fn plugin_signing(&self) -> SigningFiles {
+        SigningFiles {
+            public: self.join("authority/plugins.pem"),
+            key: self.join("authority/plugins-key.pem"),
+        }
     }
 
     /// Certificate and key of an identity.

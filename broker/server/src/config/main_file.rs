@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use hilum_core::{Digest, Label, Principal, PrincipalId, StakeholderName, ZoneName, limits};
+use hilum_core::{Label, Principal, PrincipalId, StakeholderName, ZoneName, limits};
 
 use super::directory::Directory;
 use super::model::{Hospital, KeyFile, KeyKind, Limits, PluginFile, Stakeholder};
 use super::octets_of_hex;
 use super::outline::Outline;
 use super::reader::{At, PlainName, Sink, Table, known};
+use super::trust::{self, Trust};
 use super::{memory, operators, retention};
 
 /// Connections that a hospital may allow at a time.
@@ -41,6 +42,8 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
     let audit_max_age = table.table_if("audit").and_then(retention::read_audit);
     let plugins = table.named("plugins").into_iter();
     let plugins = plugins.map(|(name, plugin)| read_plugin(name, plugin, directory)).collect();
+    let trust = table.table_if("trust").map(|table| trust::read(table, directory, &zones));
+    let trust = trust.unwrap_or_else(|| Trust::of_the_hospital(directory));
     let keys = table.named("keys").into_iter();
     let keys = keys.map(|(name, key)| read_key(name, key, directory)).collect();
     Hospital {
@@ -59,6 +62,7 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
         quarantine_max_age,
         audit_max_age,
         plugins,
+        trust,
         keys,
         flows: BTreeMap::new(),
         outline: Outline::default(),
@@ -211,18 +215,11 @@ fn read_principal(
 // Plugins and keys are there even if what is said of them is wrong: stages that name them are not to blame.
 
 fn read_plugin(name: At<PlainName>, mut table: Table<'_>, directory: &Directory) -> (String, PluginFile) {
-    let path = table.text("path", "the component, e.g. \"plugins/deidentify.wasm\"");
+    let path = table.text("path", "the plugin's package, e.g. \"plugins/deidentify\"");
     let sha256 = table.text_if("sha256");
     let sink = table.sink();
     table.finish();
-    let sha256 = sha256.and_then(|text| {
-        let digest = octets_of_hex(&text.value).map(Digest);
-        if digest.is_none() {
-            let help = "write the 64 hexadecimal digits that `sha256sum` prints for the file";
-            sink.report(text.problem("this is not a SHA-256 digest", help));
-        }
-        digest
-    });
+    let sha256 = sha256.and_then(|text| trust::read_digest(&text, sink));
     let path = path.map(|path| inside(&path, directory, sink)).unwrap_or_default();
     (name.value.0, PluginFile { path, sha256 })
 }
@@ -245,7 +242,7 @@ fn read_key(name: At<PlainName>, mut table: Table<'_>, directory: &Directory) ->
 }
 
 /// A path that stays within the hospital directory, so that the directory can be moved and copied as a whole.
-fn inside(path: &At<String>, directory: &Directory, sink: &Sink) -> PathBuf {
+pub(super) fn inside(path: &At<String>, directory: &Directory, sink: &Sink) -> PathBuf {
     let relative = Path::new(&path.value);
     let stays = relative.components().all(|part| matches!(part, Component::Normal(_)));
     if path.value.is_empty() || !stays {

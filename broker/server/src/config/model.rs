@@ -22,6 +22,7 @@ use hilum_store::Durability;
 use super::directory::Directory;
 use super::outline::Outline;
 use super::subscription::DeliveryConfig;
+use super::trust::Trust;
 
 /// A hospital: one directory, one trust domain, one broker.
 #[derive(Debug, Clone)]
@@ -56,6 +57,8 @@ pub struct Hospital {
     pub audit_max_age: Option<Duration>,
     /// Plugins, by the name that stages use.
     pub plugins: BTreeMap<String, PluginFile>,
+    /// Whose signatures are enough for which of them.
+    pub trust: Trust,
     /// Secrets that stages may be granted, by name.
     pub keys: BTreeMap<String, KeyFile>,
     /// Flows, by name.
@@ -91,10 +94,18 @@ pub struct Stakeholder {
 /// A plugin's component (`[plugins.NAME]`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginFile {
-    /// The component's file.
+    /// The directory of its package; or, where it ends in `.wasm`, a component that nobody signed.
     pub path: PathBuf,
-    /// What the file must digest to, where the hospital pins it.
+    /// What the component or the package's manifest must digest to, where the hospital pins it.
     pub sha256: Option<Digest>,
+}
+
+impl PluginFile {
+    /// Whether it is a package, which has a manifest and may have signatures.
+    #[must_use]
+    pub fn is_package(&self) -> bool {
+        self.path.extension().is_none_or(|extension| extension != "wasm")
+    }
 }
 
 /// A named key (`[keys.NAME]`).

@@ -12,6 +12,7 @@ mod canary;
 mod memory;
 mod paths;
 mod retention;
+mod trust;
 
 /// A hospital in which everything is right.
 const MAIN: &str = r#"[hospital]
@@ -394,7 +395,7 @@ fn wants_names_that_are_names() {
         "\"plugins/analytics.wasm\"\nsha256 = \"abc\"",
         expect![[r#"
         error: hilum.toml:57:10: `plugins.analytics.sha256`: this is not a SHA-256 digest
-        help: write the 64 hexadecimal digits that `sha256sum` prints for the file"#]],
+        help: write the 64 hexadecimal digits that `hilum plugin verify` prints for a package, or `sha256sum` for a file"#]],
     );
     check_imaging(
         "\"TREAT\"",
@@ -617,6 +618,7 @@ fn files_that_are_missing_are_named() {
     expect![[r#"
         [
             "authority/ca.pem",
+            "authority/plugins.pem",
             "identities/broker/cert.pem",
             "identities/broker/key.pem",
             "identities/manufacturer-1/cert.pem",

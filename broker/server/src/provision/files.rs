@@ -13,7 +13,7 @@ pub(super) enum Readable {
 }
 
 /// Makes a folder for the owner alone, with its parents.
-fn make_folder(path: &Path) -> io::Result<()> {
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

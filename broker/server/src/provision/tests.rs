@@ -14,12 +14,16 @@ use tempfile::TempDir;
 
 use super::*;
 
-const BUNDLED: &[(&str, &[u8])] = &[
-    ("access", b"access component"),
-    ("analytics", b"analytics component"),
-    ("deidentify", b"deidentify component"),
-    ("encrypt", b"encrypt component"),
-];
+const fn bundled(name: &'static str) -> Bundled {
+    let component = name.as_bytes();
+    Bundled { name, description: "none", component, sbom: b"", end_of_support: "2028-12-31" }
+}
+
+/// They are no components, so that they cannot be packed.
+const BUNDLED: &[Bundled] =
+    &[bundled("access"), bundled("analytics"), bundled("deidentify"), bundled("encrypt")];
+
+const SBOM: &[u8] = br#"{"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1}"#;
 
 /// Some day in 2026.
 fn now() -> SystemTime {
@@ -31,8 +35,21 @@ fn unix(time: SystemTime) -> UnixTime {
 }
 
 fn made() -> (TempDir, Report) {
+    made_with(BUNDLED)
+}
+
+/// The example, whose plugins are bare components here.
+fn made_with(bundled: &[Bundled]) -> (TempDir, Report) {
     let place = TempDir::new().unwrap();
-    let report = init(&place.path().join("st-marys"), None, BUNDLED, now()).unwrap();
+    let from = place.path().join("example");
+    fs::create_dir_all(from.join("flows")).unwrap();
+    for (path, text) in Template::Example.files().unwrap() {
+        let bare = |text: String, of: &Bundled| {
+            text.replace(&format!("\"plugins/{}\"", of.name), &format!("\"plugins/{}.wasm\"", of.name))
+        };
+        fs::write(from.join(path), BUNDLED.iter().fold(text, bare)).unwrap();
+    }
+    let report = init(&place.path().join("st-marys"), Some(&from), bundled, now()).unwrap();
     (place, report)
 }
 
@@ -76,7 +93,8 @@ fn private_files_are_for_their_owner_alone() {
     let (_place, report) = made();
     let directory = &report.hospital.directory;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    let mut private = vec![directory.authority().key, directory.key_encryption_key()];
+    let mut private =
+        vec![directory.authority().key, directory.key_encryption_key(), directory.plugin_signing().key];
     private.extend(report.hospital.identities.keys().map(|name| directory.identity(name).key));
     private.extend(report.hospital.keys.values().map(|key| key.path.clone()));
     for path in &private {
@@ -176,6 +194,32 @@ fn a_private_key_may_be_moved_away_and_the_authority_kept_offline() {
 }
 
 #[test]
+fn what_comes_with_hilum_is_packed_and_signed_with_a_key_that_may_then_go_offline() {
+    let (_place, report) = made();
+    let directory = &report.hospital.directory;
+    let components = crate::fixture::bundled_component("hilum-encrypt");
+    let real = Bundled { component: components, sbom: SBOM, ..bundled("encrypt") };
+    let main = fs::read_to_string(directory.main_file()).unwrap();
+    fs::write(directory.main_file(), main.replace("plugins/encrypt.wasm", "plugins/encrypt")).unwrap();
+    let hospital = init(directory.path(), None, &[real], now()).unwrap().hospital;
+    let package = crate::package::read(&directory.join("plugins/encrypt")).unwrap();
+    let policy = crate::chains::policy(&hospital).unwrap();
+    let at = |days: u64| hilum_core::Timestamp((1_790_000_000 + days * 86_400) * 1000);
+    let examined = policy.examine(&package, at(0)).unwrap();
+    assert_eq!(examined.signers[0].name.as_deref(), Some("hospital"));
+    assert_eq!((package.manifest().name.as_str(), examined.warnings.len()), ("encrypt", 0));
+    assert_eq!(policy.examine(&package, at(3650)).unwrap().warnings.len(), 1, "its support has ended");
+
+    fs::remove_file(directory.plugin_signing().key).unwrap();
+    assert_eq!(init(directory.path(), None, &[real], now()).unwrap().made, []);
+    fs::remove_dir_all(directory.join("plugins/encrypt")).unwrap();
+    let error = init(directory.path(), None, &[real], now()).unwrap_err();
+    assert!(
+        matches!(&error, InitError::SigningKeyMissing { missing } if missing.ends_with("plugins-key.pem"))
+    );
+}
+
+#[test]
 fn touches_no_directory_that_is_something_else() {
     let place = TempDir::new().unwrap();
     fs::write(place.path().join("thesis.txt"), "years of work").unwrap();
@@ -209,8 +253,7 @@ fn a_wrong_template_makes_nothing() {
 
 #[test]
 fn plugins_that_are_nowhere_are_named() {
-    let place = TempDir::new().unwrap();
-    let report = init(&place.path().join("h"), None, &BUNDLED[..3], now()).unwrap();
+    let (_place, report) = made_with(&BUNDLED[..3]);
     assert_eq!(report.plugins_missing, ["encrypt"]);
 }
 

@@ -10,6 +10,7 @@ use hilum_core::chain::World;
 use hilum_core::{Principal, SubscriptionName};
 use hilum_sandbox::{ChainContext, Plugin, Sandbox, Settings};
 use hilum_server::chains::{grants, limits, load_plugin};
+use hilum_server::clock::Clock;
 use hilum_server::config::{FlowConfig, Hospital, StageConfig, SubscriptionConfig};
 
 use super::super::slice::Slice;
@@ -131,7 +132,7 @@ fn plugin(hospital: &Hospital, sandbox: &Sandbox, stage: &StageConfig) -> anyhow
         .plugins
         .get(&stage.plugin)
         .with_context(|| format!("there is no plugin `{}`", stage.plugin))?;
-    Ok(load_plugin(sandbox, &stage.plugin, file)?)
+    Ok(load_plugin(sandbox, hospital, &stage.plugin, file, Clock::SYSTEM.now())?)
 }
 
 /// A subscription that changes records does not deliver what is stored.
