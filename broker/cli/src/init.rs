@@ -13,7 +13,8 @@ use crate::output::{Exit, print, print_json};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A new directory gets the configuration of the example hospital (one MRI machine and its stakeholders), a certificate \
-authority, an identity for the broker and for each principal, a key-encryption key, and the plugins that come with Hilum.
+authority, an identity for the broker and for each principal, a key-encryption key, a key to sign plugins with, and the plugins \
+that come with Hilum, packed and signed with it. The private keys in authority/ may be kept offline afterwards.
 
 In an existing hospital directory it makes only what is missing, e.g. the identity of a principal that was added to \
 hilum.toml. It never overwrites.

@@ -231,7 +231,7 @@ pub enum Refusal {
     },
     /// Those who signed are not those who must.
     #[error(
-        "for world `{world}` in zone `{zone}` rule {rule} wants signatures of {needs}, and it is signed by {signers}",
+        "for world `{world}` in zone `{zone}` `trust.rules[{rule}]` wants signatures of {needs}, and it is signed by {signers}",
         world = world.as_str()
     )]
     Rule {

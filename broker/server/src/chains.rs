@@ -104,7 +104,7 @@ pub enum PluginError {
         /// Its directory.
         path: PathBuf,
         /// Why.
-        source: ReadError,
+        source: Box<ReadError>,
     },
     /// Nobody signed it, or it is revoked, or its support has ended.
     #[error("plugin `{name}`: {path}: {source}; {help}", help = source.help())]
@@ -114,7 +114,7 @@ pub enum PluginError {
         /// Its file or directory.
         path: PathBuf,
         /// Why.
-        source: Refusal,
+        source: Box<Refusal>,
     },
     /// It is not signed by those who must sign what runs there.
     #[error("{place}: plugin `{name}`: {path}: {source}; {help}", help = source.help())]
@@ -126,7 +126,7 @@ pub enum PluginError {
         /// The stage.
         place: Place,
         /// Why.
-        source: Refusal,
+        source: Box<Refusal>,
     },
     /// Its manifest says something else than it says itself.
     #[error("plugin `{name}`: {path}: {source}")]
@@ -136,7 +136,7 @@ pub enum PluginError {
         /// Its directory.
         path: PathBuf,
         /// About what.
-        source: Disagreement,
+        source: Box<Disagreement>,
     },
     /// It is not a plugin.
     #[error("plugin `{name}`: {path}: {source}")]

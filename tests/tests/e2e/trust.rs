@@ -171,10 +171,10 @@ fn a_rule_is_about_worlds_and_zones() {
     admitted(&hospital, &["signed by `ann`"]);
     let stricter = "zones = [\"clinic\"]\nall_of = [\"ann\", \"ben\"]\n[[trust.rules]]\nany_of = [\"ann\"]";
     change(&hospital, "hilum.toml", "zones = [\"clinic\"]\nany_of = [\"ann\"]", stricter);
-    refused(&hospital, &["rule 0 wants signatures of all of `ann`, `ben`"]);
+    refused(&hospital, &["`trust.rules[0]` wants signatures of all of `ann`, `ben`"]);
     let general = "[[trust.rules]]\nany_of = [\"ben\"]\n[[trust.rules]]\nzones =";
     change(&hospital, "hilum.toml", "[[trust.rules]]\nzones =", general);
-    refused(&hospital, &["rule 0 is about everything that this one is about"]);
+    refused(&hospital, &["`trust.rules[0]` is about everything that this one is about"]);
 }
 
 #[test]

@@ -98,7 +98,12 @@ impl<'h> Admission<'h> {
         self.policy.permits(&admitted.examined, plugin.world(), &flow.zone).map_err(|source| {
             let path =
                 self.hospital.plugins.get(name).map(|file| file.path.clone()).unwrap_or_default();
-            PluginError::NotPermitted { name: name.to_owned(), path, place: stage.place.clone(), source }
+            PluginError::NotPermitted {
+                name: name.to_owned(),
+                path,
+                place: stage.place.clone(),
+                source: source.into(),
+            }
         })
     }
 
@@ -112,7 +117,7 @@ impl<'h> Admission<'h> {
         let (name, path) = (name.to_owned(), file.path.clone());
         let package = match package::read(&path) {
             Ok(package) => package,
-            Err(source) => return Err(PluginError::Package { name, path, source }),
+            Err(source) => return Err(PluginError::Package { name, path, source: source.into() }),
         };
         let (digest, manifest) = (package.digest(), package.manifest().clone());
         if let Some(pinned) =
@@ -122,14 +127,14 @@ impl<'h> Admission<'h> {
         }
         let examined = match self.policy.examine(&package, self.now) {
             Ok(examined) => examined,
-            Err(source) => return Err(PluginError::Refused { name, path, source }),
+            Err(source) => return Err(PluginError::Refused { name, path, source: source.into() }),
         };
         let plugin = match compile(sandbox, manifest.component.sha256, package.component(), known) {
             Ok(plugin) => plugin,
-            Err(source) => return Err(PluginError::Load { name, path, source: Box::new(source) }),
+            Err(source) => return Err(PluginError::Load { name, path, source: source.into() }),
         };
         if let Err(source) = manifest.agrees_with(&plugin) {
-            return Err(PluginError::Disagrees { name, path, source });
+            return Err(PluginError::Disagrees { name, path, source: source.into() });
         }
         let (version, component) = (manifest.version.clone(), manifest.component.sha256);
         Ok((plugin, Admitted { version, component, package: Some((digest, manifest)), examined }))
@@ -160,11 +165,11 @@ impl<'h> Admission<'h> {
         }
         let examined = match self.policy.examine_bare(actual) {
             Ok(examined) => examined,
-            Err(source) => return Err(PluginError::Refused { name, path, source }),
+            Err(source) => return Err(PluginError::Refused { name, path, source: source.into() }),
         };
         let plugin = match compile(sandbox, actual, &component, known) {
             Ok(plugin) => plugin,
-            Err(source) => return Err(PluginError::Load { name, path, source: Box::new(source) }),
+            Err(source) => return Err(PluginError::Load { name, path, source: source.into() }),
         };
         let version = plugin.description().version.clone();
         Ok((plugin, Admitted { version, component: actual, package: None, examined }))

@@ -217,7 +217,7 @@ fn read_rule(mut table: Table<'_>, keys: &[TrustedKeyFile], zones: &BTreeMap<Zon
     let (all_of, any_of) = (distinct(all_of), distinct(any_of));
     if all_of.is_empty() && any_of.is_empty() {
         let help = "add `any_of = [\"KEY\", ...]`, `all_of = [\"KEY\", ...]` or both";
-        sink.report(here.clone().problem("the rule asks for nobody's signature", help));
+        sink.report(here.problem("the rule asks for nobody's signature", help));
     }
     let minimum = minimum.and_then(|minimum| usize::try_from(minimum).ok());
     if minimum.is_some_and(|minimum| minimum > any_of.len()) {

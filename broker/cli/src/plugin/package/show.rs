@@ -13,9 +13,9 @@ use crate::output::{print, print_json};
 pub(in crate::plugin) fn run(directory: &Path, in_json: bool) -> anyhow::Result<()> {
     let package = read(directory)?;
     if in_json {
-        print_json(&as_json(&package))?
+        print_json(&as_json(&package))?;
     } else {
-        print(as_text(&package))?
+        print(as_text(&package))?;
     }
     Ok(())
 }
