@@ -7,8 +7,9 @@
 //! 4. `publisher` and `reader`: clients on `hilum-client`.
 //! 5. `world`: the broker's lives, and what befalls it. After a time everything is mended, and everything has to come to rest.
 //! 6. `records`: what is published. `ledger`: what must hold. `history`: what happened, and its digest.
+//! 7. `tally`: a plugin that observes, in some runs, and what it must have made of the records.
 //!
-//! A run has no plugins: chains run on other threads, whose order no seed decides. What a run cannot decide otherwise, the hash
+//! Chains run in the run's one thread, or no seed would decide their order. What a run cannot decide otherwise, the hash
 //! keys of the standard library and tokio's choice among branches of a `select!`, comes from the operating system's random
 //! octets, which the binary `hilum-sim` replaces, one process for each seed.
 
@@ -21,6 +22,7 @@ mod publisher;
 mod random;
 mod reader;
 mod records;
+mod tally;
 mod world;
 
 use std::fmt;
@@ -48,16 +50,19 @@ pub enum Plant {
     ForgetDelay,
     /// The broker does not know which records have the same key.
     ForgetKeys,
+    /// What plugins keep counts, whether or not the records are stored that it was made of.
+    ForgetPosition,
 }
 
 impl Plant {
     /// All of them, with the names that they have on the command line.
-    pub const ALL: [(&str, Self); 5] = [
+    pub const ALL: [(&str, Self); 6] = [
         ("ack-before-fsync", Self::AckBeforeFsync),
         ("forget-producers", Self::ForgetProducers),
         ("cursor-before-delivery", Self::CursorBeforeDelivery),
         ("forget-delay", Self::ForgetDelay),
         ("forget-keys", Self::ForgetKeys),
+        ("forget-position", Self::ForgetPosition),
     ];
 
     /// What the check says that is there for it.
@@ -69,6 +74,7 @@ impl Plant {
             Self::CursorBeforeDelivery => "which was not settled",
             Self::ForgetDelay => "too early",
             Self::ForgetKeys => "of its key",
+            Self::ForgetPosition => "has counted",
         }
     }
 }
@@ -87,6 +93,15 @@ impl FromStr for Plant {
         let found = Self::ALL.into_iter().find(|(other, _)| *other == name);
         found.map(|(_, plant)| plant).ok_or_else(|| format!("there is no bug `{name}` to plant"))
     }
+}
+
+/// Compiles what runs need and do not compile themselves.
+///
+/// # Panics
+///
+/// Where it does not compile.
+pub fn prepare() {
+    tally::build();
 }
 
 /// How a run went.

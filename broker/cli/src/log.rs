@@ -37,7 +37,7 @@ Examples:
         /// The hospital directory
         #[arg(value_name = "DIR")]
         directory: PathBuf,
-        /// Only this flow's log and its quarantine
+        /// Only this flow's log, its quarantine and its plugins' state
         #[arg(long)]
         flow: Option<FlowName>,
         /// Print the result as JSON
@@ -59,7 +59,7 @@ Examples:
         /// The hospital directory
         #[arg(value_name = "DIR")]
         directory: PathBuf,
-        /// The flow, whose log and quarantine are repaired
+        /// The flow, whose log, quarantine and plugins' state are repaired
         #[arg(long, required_unless_present = "log", conflicts_with = "log")]
         flow: Option<FlowName>,
         /// One log, by the name that `hilum log verify` shows, e.g. `audit`
@@ -75,7 +75,8 @@ Examples:
 }
 
 fn log_name(text: &str) -> Result<LogName, String> {
-    embedded::log_name(text).ok_or_else(|| "a log is `audit`, `flow.NAME` or `quarantine.NAME`".into())
+    embedded::log_name(text)
+        .ok_or_else(|| "a log is `audit`, `control`, `flow.NAME`, `quarantine.NAME` or `state.NAME`".into())
 }
 
 /// Does what was asked.
@@ -91,7 +92,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn logs_of(flow: FlowName) -> Vec<LogName> {
-    vec![LogName::Flow(flow.clone()), LogName::Quarantine(flow)]
+    vec![LogName::Flow(flow.clone()), LogName::Quarantine(flow.clone()), LogName::State(flow)]
 }
 
 /// Where a hospital's store is, and its key.
@@ -271,7 +272,7 @@ fn audit(
         time,
         principal: None,
         flow: match &lost.log {
-            LogName::Flow(flow) | LogName::Quarantine(flow) => Some(flow.clone()),
+            LogName::Flow(flow) | LogName::Quarantine(flow) | LogName::State(flow) => Some(flow.clone()),
             _ => None,
         },
         subscription: None,

@@ -1,6 +1,6 @@
 //! What a log takes. An [`Entry`] has no public constructor: it is made of a [`Sealed`](crate::record::Sealed) record, of a
-//! [`Quarantined`](crate::quarantine::Quarantined) one, of an audit [`Event`](crate::audit::Event) or of an operator's
-//! [`Decision`](crate::control::Decision), and nothing else.
+//! [`Quarantined`](crate::quarantine::Quarantined) one, of an audit [`Event`](crate::audit::Event), of an operator's
+//! [`Decision`](crate::control::Decision) or of what plugins keep ([`crate::state`]), and nothing else.
 
 use std::fmt;
 
@@ -21,6 +21,8 @@ pub enum LogName {
     Audit,
     /// What operators decided: see [`crate::control`].
     Control,
+    /// What the observing stages of a flow keep: see [`crate::state`].
+    State(FlowName),
 }
 
 impl fmt::Display for LogName {
@@ -30,6 +32,7 @@ impl fmt::Display for LogName {
             Self::Quarantine(flow) => write!(f, "quarantine.{flow}"),
             Self::Audit => f.write_str("audit"),
             Self::Control => f.write_str("control"),
+            Self::State(flow) => write!(f, "state.{flow}"),
         }
     }
 }

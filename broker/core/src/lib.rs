@@ -7,7 +7,8 @@
 //! 2. [`record`]: a record's way from [`record::Draft`] to [`record::Stored`]; each step consumes the one before.
 //! 3. [`entry`] and [`quarantine`]: what a log takes, and where refused records go.
 //! 4. [`policy`]: who may publish and read; the only source of a [`policy::Permit`]. [`filter`]: what a reader wants to have.
-//! 5. [`chain`]: plans of plugin stages and the receipts that their runs leave; [`canary`]: trying a plugin on a share of the records.
+//! 5. [`chain`]: plans of plugin stages and the receipts that their runs leave; [`state`]: what observing stages keep;
+//!    [`canary`]: trying a plugin on a share of the records.
 //! 6. [`audit`]: what is written down about decisions; [`control`]: operators' decisions that outlive the process;
 //!    [`retention`]: what may be deleted, and when.
 //! 7. [`cose`]: end-to-end encryption to named recipients.
@@ -33,6 +34,7 @@ pub mod quarantine;
 pub mod record;
 pub mod retention;
 pub mod session;
+pub mod state;
 pub mod wire;
 
 pub use digest::Digest;

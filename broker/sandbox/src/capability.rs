@@ -93,6 +93,8 @@ pub(crate) struct Call {
     pub(crate) emitted: Vec<Emission>,
     /// Keyed state as the call sees it.
     pub(crate) state: BTreeMap<String, Overlay>,
+    /// How much of it there is, and how much of that the call has set; none before the call changes any.
+    state_usage: Option<state::Counted>,
     /// Large bodies that were finished.
     pub(crate) made: Vec<BlobRef>,
     /// Key agreements with groups of recipients, by their names: a batch needs one for each, and the next batch new ones.
@@ -114,6 +116,7 @@ impl Call {
             emitted_octets: 0,
             emitted: Vec::new(),
             state: BTreeMap::new(),
+            state_usage: None,
             made: Vec::new(),
             sealers: Vec::new(),
             panic: None,

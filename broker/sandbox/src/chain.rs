@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hilum_core::chain::Plan;
+use hilum_core::chain::{Plan, World};
 use hilum_core::limits::CHAIN_STAGES_MAX;
 use hilum_core::{FlowName, Principal, StageName, SubscriptionName};
 
@@ -11,7 +11,7 @@ use crate::engine::Sandbox;
 use crate::grants::Grants;
 use crate::limits::Limits;
 use crate::plugin::Plugin;
-use crate::run::{BatchRun, Emission, Failure, Input};
+use crate::run::{BatchRun, Emission, Failure, Input, Observation};
 use crate::services::Services;
 use crate::stage::{Effects, Stage};
 
@@ -147,10 +147,39 @@ impl Chain {
     /// again. Emissions are not published: that is left to the caller, once the batch is durable.
     #[must_use]
     pub fn run(&self, inputs: Vec<Input>) -> BatchRun {
-        batch::run(self, inputs)
+        batch::run(self, inputs, false)
+    }
+
+    /// As [`Chain::run`], but leaves out the `observe` stages: what they would have seen is in [`crate::Ran::observations`], for
+    /// [`Chain::observe`], once it is known what is going to be stored. They change nothing, so that the receipts are the same.
+    #[must_use]
+    pub fn run_deferring(&self, inputs: Vec<Input>) -> BatchRun {
+        batch::run(self, inputs, true)
+    }
+
+    /// Runs the `observe` stages on records, in order; blocks. Gives what they emitted. After a failure of any of them, what
+    /// they have committed to keyed state since has to be taken back by the caller, who may try the records one by one.
+    ///
+    /// # Errors
+    ///
+    /// The first failure.
+    pub fn observe(&self, records: &[&[Observation]]) -> Result<Vec<Emission>, Failure> {
+        batch::observe(self, records)
+    }
+
+    /// What the `observe` stages did last was taken back: their instances, which may remember it, are not used again.
+    pub fn forget_observers(&self) {
+        self.stages.iter().filter(|stage| stage.planned.world == World::Observe).for_each(Stage::forget);
+    }
+
+    /// Whether some stage observes.
+    #[must_use]
+    pub fn observes(&self) -> bool {
+        self.stages.iter().any(|stage| stage.planned.world == World::Observe)
     }
 
     /// Tells the `observe` stages the time, about once a second; gives what they emitted, and the failures of stages.
+    /// A stage that fails has done nothing.
     #[must_use]
     pub fn tick(&self) -> (Vec<Emission>, Vec<Failure>) {
         let (mut effects, mut failures) = (Effects::default(), Vec::new());

@@ -1,11 +1,14 @@
 //! The one wasmtime engine of a broker: what code may do at all, and the clock that interrupts it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
+use hilum_core::Digest;
+use parking_lot::Mutex;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::plugin::{LoadError, Plugin};
@@ -53,6 +56,8 @@ pub struct Sandbox {
     engine: Engine,
     settings: Arc<Settings>,
     hash_seed: (u64, u64),
+    /// What was compiled and is still used, by digest.
+    compiled: Arc<Mutex<HashMap<Digest, Weak<Plugin>>>>,
     _ticker: Arc<Ticker>,
 }
 
@@ -69,16 +74,25 @@ impl Sandbox {
             Some(seed) => seed,
             None => drawn()?,
         };
-        Ok(Self { engine, settings: Arc::new(settings), hash_seed, _ticker: Arc::new(ticker) })
+        let (settings, compiled) = (Arc::new(settings), Arc::default());
+        Ok(Self { engine, settings, hash_seed, compiled, _ticker: Arc::new(ticker) })
     }
 
-    /// Compiles a component and finds out what it is. Takes seconds for a large one.
+    /// Compiles a component and finds out what it is. Takes seconds for a large one, and no time for one that is in use.
     ///
     /// # Errors
     ///
     /// [`LoadError`], which says what about the component is wrong.
     pub fn load(&self, component: &[u8]) -> Result<Arc<Plugin>, LoadError> {
-        Plugin::load(self, component).map(Arc::new)
+        let digest = Digest::of(component);
+        if let Some(plugin) = self.compiled.lock().get(&digest).and_then(Weak::upgrade) {
+            return Ok(plugin);
+        }
+        let plugin = Arc::new(Plugin::load(self, component)?);
+        let mut compiled = self.compiled.lock();
+        compiled.retain(|_, plugin| plugin.strong_count() > 0);
+        compiled.insert(digest, Arc::downgrade(&plugin));
+        Ok(plugin)
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -42,6 +42,6 @@ pub use grants::{Grant, GrantError, Grants};
 pub use limits::Limits;
 pub use memory::{DeclaredMemory, declared_memory};
 pub use plugin::{Description, LoadError, Plugin};
-pub use run::{BatchRun, Emission, Failure, FailureKind, Input, Obligation, Ran};
-pub use services::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
+pub use run::{BatchRun, Emission, Failure, FailureKind, Input, Obligation, Observation, Ran};
+pub use services::{BlobSink, ServiceError, Services, StateChange, StateError, StateUsage, Versioned};
 pub use trace::{Span, SpanStart, SpanValue};

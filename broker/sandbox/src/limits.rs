@@ -24,6 +24,8 @@ pub(crate) const SPANS_MAX: u64 = 64;
 pub(crate) const SPAN_VALUES_MAX: usize = 16;
 /// Octets of a key of keyed state.
 pub(crate) const STATE_KEY_OCTETS_MAX: usize = 256;
+/// Octets of keys and values that one call may set.
+pub(crate) const STATE_CHANGED_OCTETS_MAX: u64 = 4 << 20;
 /// Octets of a value of keyed state.
 pub(crate) const STATE_VALUE_OCTETS_MAX: usize = 64 * 1024;
 /// Changes of keyed state of one call.
@@ -66,6 +68,10 @@ pub struct Limits {
     pub emitted_records: usize,
     /// Octets that a call may emit; by default 1 MiB.
     pub emitted_octets: usize,
+    /// Keys of keyed state; by default 4096.
+    pub state_keys: u64,
+    /// Octets of keyed state, keys and values; by default 16 MiB.
+    pub state_octets: u64,
     /// Resources (readers, writers and spans) that an instance may hold at once; by default 1024.
     pub handles: usize,
     /// Configured instances that wait for the next batch; by default 2.
@@ -85,6 +91,8 @@ impl Default for Limits {
             split_records: SPLIT_RECORDS_MAX,
             emitted_records: 256,
             emitted_octets: BATCH_OCTETS_MAX,
+            state_keys: 4096,
+            state_octets: 16 << 20,
             handles: 1024,
             idle_instances: 2,
         }

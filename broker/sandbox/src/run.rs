@@ -6,6 +6,8 @@ use bytes::Bytes;
 use hilum_core::record::{ChainRun, Measured};
 use hilum_core::{Attribute, FlowName, Head, Offset, Principal, StageName};
 
+use crate::stage::Item;
+
 /// One record on its way into a chain.
 #[derive(Debug, Clone)]
 pub struct Input {
@@ -36,6 +38,16 @@ pub struct Ran {
     pub run: ChainRun,
     /// What has to be done because of a permission; to be audited.
     pub obligations: Vec<Obligation>,
+    /// What `observe` stages have still to see, where they were put off.
+    pub observations: Vec<Observation>,
+}
+
+/// Records as they stood before an `observe` stage that was put off: see [`crate::Chain::run_deferring`].
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// The stage, by its place in the chain.
+    pub(crate) stage: usize,
+    pub(crate) items: Vec<Item>,
 }
 
 /// Something that an `authorize` stage demands in return for its permission.

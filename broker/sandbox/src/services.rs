@@ -38,6 +38,15 @@ pub struct StateChange {
     pub to: Option<Versioned>,
 }
 
+/// How much keyed state a stage has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StateUsage {
+    /// Keys.
+    pub keys: u64,
+    /// Octets of keys and values.
+    pub octets: u64,
+}
+
 /// Why keyed state was not read or changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
@@ -83,6 +92,8 @@ pub trait Services: Send + Sync {
         stage: &StageName,
         key: &str,
     ) -> Result<Option<Versioned>, StateError>;
+    /// How much keyed state a stage has: asked once in each call that changes it, to hold it to its limits.
+    fn state_usage(&self, flow: &FlowName, stage: &StageName) -> Result<StateUsage, StateError>;
     /// Changes keyed state of a stage, all or nothing. Called once after each call that ended well.
     fn state_commit(
         &self,

@@ -217,6 +217,11 @@ impl Stage {
         }
     }
 
+    /// Uses none of the instances again that there are.
+    pub(crate) fn forget(&self) {
+        self.idle.lock().clear();
+    }
+
     fn commit(&self, instance: &mut Instance) -> Result<(), Fault> {
         let state = std::mem::take(&mut instance.host_mut().call.state);
         if state.is_empty() {

@@ -6,11 +6,13 @@ use hilum_core::audit::{Action, Event};
 use hilum_core::{FlowName, LogName, Offset, PrincipalId, SubscriptionName, Timestamp};
 use hilum_store::{AppendError, Blobs, Durability, Log, Meta};
 
+use crate::chains::Slots;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::memory::Memory;
 use crate::quarantine::Quarantines;
 use crate::retention::Ledgers;
+use crate::state::States;
 use crate::telemetry::Instruments;
 
 /// Handed to every part of a running broker.
@@ -19,14 +21,14 @@ pub struct Shared {
     pub log: Arc<dyn Log>,
     /// Large bodies.
     pub blobs: Arc<dyn Blobs>,
-    /// Cursors and plugin state.
+    /// Cursors, and what is known of publishers.
     pub meta: Arc<dyn Meta>,
     /// Counters and histograms.
     pub instruments: Instruments,
     /// `spiffe://<hospital>/broker`.
     pub identity: PrincipalId,
     /// Chains that run at the same time: as many as there are processors, and those that take long.
-    pub chain_slots: Arc<tokio::sync::Semaphore>,
+    pub chain_slots: Slots,
     /// What time it is.
     pub clock: Clock,
     /// How much may be under way.
@@ -37,6 +39,8 @@ pub struct Shared {
     pub quarantine: Quarantines,
     /// How much is in each flow.
     pub ledgers: Ledgers,
+    /// What the observing stages of each flow keep.
+    pub states: States,
 }
 
 /// An audit event under construction: who and where, before what.

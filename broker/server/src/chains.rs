@@ -8,6 +8,8 @@ mod route;
 pub(crate) mod slot;
 mod trial;
 
+pub use slot::Slots;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -160,23 +162,21 @@ pub struct Catalog {
 impl Catalog {
     /// Loads all plugins that some stage uses, and that the hospital admits at this time.
     pub fn load(hospital: &Hospital, now: Timestamp) -> Result<Self, ChainsError> {
-        let sandbox =
-            Sandbox::new(Settings::default()).map_err(|error| ChainsError::Sandbox(error.to_string()))?;
-        Self::load_in(sandbox, hospital, now, &[])
+        Self::load_into(None, hospital, now)
     }
 
     /// Loads all plugins that some stage of another configuration uses, and compiles none again that is here.
     pub(crate) fn reload(&self, hospital: &Hospital, now: Timestamp) -> Result<Self, ChainsError> {
-        let known: Vec<_> = self.plugins.values().cloned().collect();
-        Self::load_in(self.sandbox.clone(), hospital, now, &known)
+        Self::load_into(Some(self.sandbox.clone()), hospital, now)
     }
 
-    fn load_in(
-        sandbox: Sandbox,
+    /// In a sandbox of their own, if there is none.
+    pub(crate) fn load_into(
+        sandbox: Option<Sandbox>,
         hospital: &Hospital,
         now: Timestamp,
-        known: &[Arc<Plugin>],
     ) -> Result<Self, ChainsError> {
+        let sandbox = sandbox.map_or_else(own_sandbox, Ok)?;
         let mut catalog = Self { sandbox, plugins: BTreeMap::new(), admitted: BTreeMap::new() };
         if hospital.stages().next().is_none() {
             return Ok(catalog); // so that a hospital without plugins needs no keys for them
@@ -185,7 +185,7 @@ impl Catalog {
         for (flow, stage) in hospital.stages() {
             for name in stage.plugins() {
                 if let (false, Some(file)) = (catalog.plugins.contains_key(name), hospital.plugins.get(name)) {
-                    let (plugin, admitted) = admission.admit(&catalog.sandbox, name, file, known)?;
+                    let (plugin, admitted) = admission.admit(&catalog.sandbox, name, file)?;
                     catalog.plugins.insert(name.clone(), plugin);
                     catalog.admitted.insert(name.clone(), admitted);
                 }
@@ -221,6 +221,10 @@ impl Catalog {
             limits: limits(stage),
         }
     }
+}
+
+fn own_sandbox() -> Result<Sandbox, ChainsError> {
+    Sandbox::new(Settings::default()).map_err(|error| ChainsError::Sandbox(error.to_string()))
 }
 
 impl PluginCatalog for Catalog {
@@ -291,7 +295,7 @@ pub fn load_plugin(
     file: &PluginFile,
     now: Timestamp,
 ) -> Result<Arc<Plugin>, ChainsError> {
-    Ok(Admission::of(hospital, now)?.admit(sandbox, name, file, &[])?.0)
+    Ok(Admission::of(hospital, now)?.admit(sandbox, name, file)?.0)
 }
 
 /// What a stage may ask for.
@@ -321,6 +325,12 @@ pub fn limits(stage: &StageConfig) -> Limits {
     }
     if let Some(output) = stage.limits.output_octets {
         limits.output_octets = octets(output);
+    }
+    if let Some(keys) = stage.limits.state_keys {
+        limits.state_keys = keys;
+    }
+    if let Some(state) = stage.limits.state_octets {
+        limits.state_octets = state;
     }
     if let Some(call) = stage.limits.call_ms {
         limits.time = std::time::Duration::from_millis(call);
@@ -547,7 +557,7 @@ impl Loading<'_> {
     }
 
     fn services(&self, subscription: Option<&SubscriptionConfig>) -> Arc<ChainServices> {
-        let subscription = subscription.map(|subscription| subscription.name.clone());
+        let subscription = subscription.map(|subscription| &subscription.name);
         Arc::new(ChainServices::new(self.material.host.clone(), self.flow.name.clone(), subscription))
     }
 }

@@ -682,6 +682,7 @@ fn untouched(route: &Route, stored: &Stored) -> Ran {
     Ran {
         run: ChainRun::unprocessed(&stored.envelope().head, &stored.measured(), route.plan()),
         obligations: Vec::new(),
+        observations: Vec::new(),
     }
 }
 

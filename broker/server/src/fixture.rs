@@ -13,6 +13,7 @@ use hilum_sandbox::{Chain, ChainContext, Grants, Limits, Plugin, Sandbox, Settin
 use hilum_store::memory;
 
 use crate::broker::Shared;
+use crate::chains::Slots;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::ingest::Item;
@@ -20,6 +21,7 @@ use crate::memory::Memory;
 use crate::quarantine::Quarantines;
 use crate::retention::Ledgers;
 use crate::services::{ChainServices, Host};
+use crate::state::States;
 use crate::telemetry::Instruments;
 
 static SANDBOX: LazyLock<Sandbox> =
@@ -75,7 +77,7 @@ pub(crate) fn policy() -> Policy {
         .into(),
     };
     Policy {
-        flows: [(flow(), rules)].into(),
+        flows: [(flow(), rules.clone()), ("counts".parse().unwrap(), rules)].into(),
         conduits: std::iter::empty().collect(),
         clearances: [("radiology".parse().unwrap(), ["phi".parse().unwrap()].into())].into(),
         operators: Vec::new(),
@@ -89,12 +91,13 @@ pub(crate) fn shared(store: &memory::Store) -> Arc<Shared> {
         meta: store.meta(),
         instruments: Instruments::default(),
         identity: PrincipalId::new("spiffe://st-marys/broker").unwrap(),
-        chain_slots: Arc::new(tokio::sync::Semaphore::new(2)),
+        chain_slots: Slots::new(2),
         clock: Clock::SYSTEM,
         memory: Memory::new(256 << 20),
         control: Control::default(),
         quarantine: Quarantines::new(u64::MAX),
         ledgers: Ledgers::default(),
+        states: States::default(),
     })
 }
 

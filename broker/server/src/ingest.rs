@@ -2,9 +2,10 @@
 //!
 //! Each flow has one [`Lane`]. Sessions hand it admitted records, a frame at a time; two tasks carry them on:
 //!
-//! 1. *process* gathers what is queued, runs the flow's ingress chain on it and seals what came out ([`process`]);
-//! 2. *append* gathers what is processed, leaves out retries, appends one batch, waits until it is durable, and answers
-//!    ([`append`]).
+//! 1. *process* gathers what is queued, runs the flow's ingress chain on it, but for the stages that observe, and seals what
+//!    came out ([`process`]);
+//! 2. *append* gathers what is processed, leaves out retries, lets the stages observe that do ([`grouping`]), appends one batch,
+//!    waits until it is durable, and answers ([`append`]).
 //!
 //! There is one append under way for each flow. While it waits for the disk the next one gathers, so the size of a
 //! group follows the load; and when it fails, everything queued behind it is in view and can be refused in order.
@@ -12,6 +13,7 @@
 mod append;
 mod checkpoint;
 mod group;
+mod grouping;
 mod process;
 mod recover;
 mod written;
@@ -21,7 +23,6 @@ use std::sync::Arc;
 use hilum_core::producers::ProducerError;
 use hilum_core::record::{Admitted, ProducerId};
 use hilum_core::{FlowName, Offset, Timestamp, limits};
-use hilum_sandbox::Emission;
 use hilum_store::Durability;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,8 +30,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::broker::Shared;
 use crate::chains::Route;
 use crate::memory::{Account, Lease};
+use crate::state::Keeper;
 use crate::telemetry::RecordSpan;
 use checkpoint::{Checkpoints, Known};
+use grouping::Grouping;
 use written::Written;
 
 pub(crate) use recover::recover_blobs;
@@ -127,11 +130,6 @@ impl Reply {
         let _ = self.settled.send(settled);
         drop(self.lease);
     }
-
-    /// For what nobody waits for.
-    fn nowhere() -> Self {
-        Self { settled: oneshot::channel().0, lease: None }
-    }
 }
 
 /// What the records of one flow have for themselves of what may be under way: two frames of any size.
@@ -198,24 +196,34 @@ impl LaneTasks {
 
 impl Lane {
     /// Opens the way into a flow: finds its end and its publishers' positions in the log, then starts its tasks.
-    /// What its plugins emit goes to `emissions`; publishers are answered when their records are as durable as `durability` says.
+    /// What its plugins keep and emit is in [`Shared::states`]; publishers are answered when their records are as durable as
+    /// `durability` says.
     pub async fn open(
         shared: Arc<Shared>,
         flow: FlowName,
         route: impl Into<Route>,
-        emissions: mpsc::Sender<Emission>,
         durability: Durability,
     ) -> Result<(Self, LaneTasks), RecoverError> {
         let recovered = recover::recover(&shared, &flow).await?;
-        let recover::Found { producers, through, next_slot, since, is_damaged } = recovered;
+        let recover::Found { producers, through, next_slot, since, damage } = recovered;
+        let is_damaged = damage.is_some();
         let known = Arc::new(Mutex::new(Known { producers, through }));
         let checkpoints = Checkpoints::new(shared.clone(), flow.clone(), known.clone(), next_slot, since);
         let (tail_sender, tail) = watch::channel(through);
+        let keeper = Keeper::open(shared.clone(), flow.clone(), tail.clone(), damage)
+            .await
+            .map_err(|source| RecoverError::State { flow: flow.clone(), source })?;
         let written = Written::new(shared.clone(), &flow, durability, tail_sender);
         let (submissions, submitted) = mpsc::channel(limits::LANE_SUBMISSIONS_MAX);
         let (processed_sender, processed) = mpsc::channel(limits::LANE_SUBMISSIONS_MAX);
         let (route, routed) = watch::channel(Arc::new(route.into()));
-        let process = process::Task { shared: shared.clone(), route: routed, flow: flow.clone() };
+        let process = process::Task { shared: shared.clone(), route: routed.clone(), flow: flow.clone() };
+        let grouping = Grouping {
+            shared: shared.clone(),
+            flow: flow.clone(),
+            known: known.clone(),
+            state: shared.states.of(&flow),
+        };
         let append = append::Task {
             shared: shared.clone(),
             flow: flow.clone(),
@@ -223,7 +231,9 @@ impl Lane {
             checkpoints: Arc::new(checkpoints),
             written,
             durability,
-            emissions,
+            route: routed,
+            grouping,
+            keeper,
         };
         let (close, closing) = oneshot::channel();
         let tasks = LaneTasks {

@@ -5,7 +5,8 @@
 //! 3. [`ingest`]: a record's way into a flow; [`deliver`]: its way out to each subscription.
 //!    [`memory`]: how much may be under way in all of them together.
 //! 4. [`endpoint`] and [`quic`]: connections and their streams, which feed the former and are fed by the latter.
-//! 5. [`package`], [`chains`] and `services`: plugins from the configuration, and what they may ask of the broker.
+//! 5. [`package`], [`chains`] and `services`: plugins from the configuration, and what they may ask of the broker; [`state`]: what
+//!    those that observe keep.
 //! 6. `reload`: another configuration while the broker runs.
 //! 7. [`telemetry`]: logs, traces, metrics.
 
@@ -31,6 +32,7 @@ pub mod quic;
 mod reload;
 pub mod retention;
 mod services;
+pub mod state;
 pub mod telemetry;
 
 /// Measures the disk below a store, for comparison.

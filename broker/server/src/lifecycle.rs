@@ -8,14 +8,14 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt};
 use hilum_core::audit::Action;
 use hilum_core::{FlowName, SubscriptionName};
-use hilum_sandbox::Emission;
+use hilum_sandbox::Sandbox;
 use hilum_store::{Blobs, Durability, Log, MasterKey, Meta, embedded};
 use quinn::{Endpoint, ServerConfig};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::broker::{About, Shared};
-use crate::chains::{Catalog, ChainsError, EgressChain, FlowChains, LoadedChains, Lots, Material};
+use crate::chains::{Catalog, ChainsError, EgressChain, FlowChains, LoadedChains, Lots, Material, Slots, slot};
 use crate::clock::Clock;
 use crate::config::{Hospital, Problems};
 use crate::control::{Control, ControlError};
@@ -31,10 +31,8 @@ use crate::quic;
 use crate::reload::{self, Reloader, Running};
 use crate::retention::{Ledgers, Retention};
 use crate::services::Host;
+use crate::state::States;
 use crate::telemetry::Instruments;
-
-/// Records that plugins emitted and that wait for their flow.
-const EMISSIONS_MAX: usize = 64;
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +89,10 @@ pub struct Parts {
     pub store: OpenStore,
     /// What time it is.
     pub clock: Clock,
+    /// On which threads plugins run.
+    pub chain_slots: Slots,
+    /// In which sandbox they run; in one of their own where there is none.
+    pub sandbox: Option<Sandbox>,
     /// Called once, when everything else is there.
     pub listen: Listen,
 }
@@ -104,7 +106,7 @@ pub struct OpenStore {
     pub log: Arc<dyn Log>,
     /// Large bodies.
     pub blobs: Arc<dyn Blobs>,
-    /// Cursors and plugin state.
+    /// Cursors, and what is known of publishers.
     pub meta: Arc<dyn Meta>,
     /// Awaited when nothing uses the store any more.
     pub close: BoxFuture<'static, ()>,
@@ -150,12 +152,13 @@ impl Broker {
         let store = open_store(&hospital)?.into();
         let address = hospital.listen;
         let listen: Listen = Box::new(move |config| endpoint::bind(address, config));
-        Self::assemble(Parts { hospital, identity, store, clock: Clock::SYSTEM, listen }).await
+        let (clock, chain_slots) = (Clock::SYSTEM, Slots::on_threads());
+        Self::assemble(Parts { hospital, identity, store, clock, chain_slots, sandbox: None, listen }).await
     }
 
     /// Starts a broker from its parts. When this comes back, it listens.
     pub async fn assemble(parts: Parts) -> Result<Self, StartError> {
-        let Parts { hospital, identity, store, clock, listen } = parts;
+        let Parts { hospital, identity, store, clock, chain_slots, sandbox, listen } = parts;
         let OpenStore { log, blobs, meta, close } = store;
         let control = Control::load(&*log).await?;
         let quarantine =
@@ -166,22 +169,21 @@ impl Broker {
             meta,
             instruments: Instruments::default(),
             identity: hospital.broker_id(),
-            chain_slots: Arc::new(tokio::sync::Semaphore::new(
-                std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            )),
+            chain_slots,
             clock,
             memory: Memory::new(hospital.under_way_octets()),
             control,
             quarantine,
             ledgers: Ledgers::default(),
+            states: States::default(),
         });
         let host = Arc::new(Host::new(shared.clone(), &hospital)?);
         let lots = reload::lots_for(&hospital, &shared).await?;
-        // Plugins are compiled and configured, and may ask for their state: that blocks.
+        // Plugins are compiled and configured: that blocks.
         let has_plugins = hospital.stages().next().is_some();
-        let load = move || load(hospital, &host, lots);
+        let load = move || load(hospital, &host, lots, sandbox);
         let loaded = if has_plugins {
-            tokio::task::spawn_blocking(load).await.map_err(StartError::Loading)?
+            slot::run(&shared.chain_slots, load).await.map_err(StartError::Loading)?
         } else {
             load()
         };
@@ -196,7 +198,8 @@ impl Broker {
         let (rules, octets_max) = (Rules::of(&hospital), hospital.limits.body_octets_max);
         let flows = Arc::new(Flows::new(shared.clone(), by_name, octets_max, rules, Reloader::default()));
         let emit = |opened: Opened| {
-            let emitter = tokio::spawn(Emitter::new(&opened.flow, flows.clone()).run(opened.emissions));
+            let tail = flows.by_name[&opened.flow].lane.tail();
+            let emitter = tokio::spawn(Emitter::new(&opened.flow, flows.clone()).run(tail));
             (opened.flow, RunningFlow { lane: opened.lane, emitter })
         };
         let running = opened.into_iter().map(emit).collect();
@@ -294,8 +297,13 @@ struct Loaded {
 }
 
 /// Loads everything; blocks.
-fn load(mut hospital: Hospital, host: &Arc<Host>, lots: Option<Arc<Lots>>) -> Result<Loaded, ChainsError> {
-    let catalog = Catalog::load(&hospital, host.now())?;
+fn load(
+    mut hospital: Hospital,
+    host: &Arc<Host>,
+    lots: Option<Arc<Lots>>,
+    sandbox: Option<Sandbox>,
+) -> Result<Loaded, ChainsError> {
+    let catalog = Catalog::load_into(sandbox, &hospital, host.now())?;
     reload::describe_files(&mut hospital, &catalog);
     let material = Material { hospital: &hospital, catalog: &catalog, host, lots: lots.as_ref() };
     let chains = LoadedChains::load(&material, |_, _| true)?;
@@ -322,7 +330,6 @@ async fn announce(shared: &Shared, chains: &LoadedChains) -> Result<(), hilum_st
 struct Opened {
     flow: FlowName,
     lane: LaneTasks,
-    emissions: mpsc::Receiver<Emission>,
 }
 
 async fn open_flows(
@@ -335,9 +342,8 @@ async fn open_flows(
     for flow in emission_order(hospital) {
         let FlowChains { ingress, egress } = chains.take(&flow);
         let ingress = ingress.expect("all chains are loaded at the start");
-        let (emitted, emissions) = mpsc::channel(EMISSIONS_MAX);
         let durability = hospital.flows.get(&flow).map_or_else(Durability::default, |flow| flow.ack);
-        let (lane, tasks) = Lane::open(shared.clone(), flow.clone(), ingress, emitted, durability).await?;
+        let (lane, tasks) = Lane::open(shared.clone(), flow.clone(), ingress, durability).await?;
         let subscriptions = hospital.flows.get(&flow).into_iter().flat_map(|flow| &flow.subscriptions);
         let settings: BTreeMap<_, _> = subscriptions.map(|s| (s.name.clone(), s.delivery.clone())).collect();
         let seat = |(name, chain): (SubscriptionName, EgressChain)| {
@@ -347,7 +353,7 @@ async fn open_flows(
         };
         let outlets = egress.into_iter().map(seat).collect();
         by_name.insert(flow.clone(), Flow { lane, outlets });
-        opened.push(Opened { flow, lane: tasks, emissions });
+        opened.push(Opened { flow, lane: tasks });
     }
     Ok((by_name, opened))
 }

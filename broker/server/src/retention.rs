@@ -176,7 +176,7 @@ impl Keeper {
     /// The flow concerned; none for the audit log.
     fn flow(&self) -> Option<&FlowName> {
         match &self.log {
-            LogName::Flow(flow) | LogName::Quarantine(flow) => Some(flow),
+            LogName::Flow(flow) | LogName::Quarantine(flow) | LogName::State(flow) => Some(flow),
             LogName::Audit | LogName::Control => None,
         }
     }

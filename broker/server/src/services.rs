@@ -10,9 +10,11 @@ use aws_lc_rs::rand;
 use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::record::{BlobRef, Timestamp};
-use hilum_core::{Digest, FlowName, LogName, PrincipalId, StageName, SubscriptionName};
-use hilum_sandbox::{BlobSink, ServiceError, Services, Span, SpanStart, StateChange, StateError, Versioned};
-use hilum_store::{BlobWriter, MetaError};
+use hilum_core::{FlowName, LogName, PrincipalId, StageName, SubscriptionName};
+use hilum_sandbox::{
+    BlobSink, ServiceError, Services, Span, SpanStart, StateChange, StateError, StateUsage, Versioned,
+};
+use hilum_store::BlobWriter;
 use parking_lot::Mutex;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -20,10 +22,9 @@ use crate::broker::Shared;
 use crate::clock::Clock;
 use crate::config::{Hospital, HostGrant};
 use crate::provision::{CredentialError, read_certificates, read_secret};
+use crate::state::FlowState;
 use crate::telemetry;
 
-/// Keys of state that one stage may have.
-const STATE_KEYS_MAX: usize = 4096;
 /// Metrics that one stage may name; further ones are dropped. A name that is made of what a plugin read would otherwise give
 /// every patient a time series.
 const METRIC_NAMES_MAX: usize = 32;
@@ -95,8 +96,8 @@ fn recipient_key(hospital: &Hospital, identity: &str) -> Result<Option<Recipient
 pub(crate) struct ChainServices {
     pub(crate) host: Arc<Host>,
     pub(crate) flow: FlowName,
-    /// None for the ingress chain.
-    pub(crate) subscription: Option<SubscriptionName>,
+    /// None for a chain before delivery.
+    state: Option<Arc<FlowState>>,
     metric_names: Mutex<BTreeMap<StageName, BTreeSet<String>>>,
 }
 
@@ -120,8 +121,10 @@ fn service(error: impl std::fmt::Display) -> ServiceError {
 }
 
 impl ChainServices {
-    pub(crate) fn new(host: Arc<Host>, flow: FlowName, subscription: Option<SubscriptionName>) -> Self {
-        Self { host, flow, subscription, metric_names: Mutex::default() }
+    /// Of the flow's ingress chain, or of one of a subscription.
+    pub(crate) fn new(host: Arc<Host>, flow: FlowName, subscription: Option<&SubscriptionName>) -> Self {
+        let state = subscription.is_none().then(|| host.shared.states.of(&flow));
+        Self { host, flow, state, metric_names: Mutex::default() }
     }
 
     /// Whether a stage may use a metric of this name: one of the first few that it named.
@@ -145,35 +148,10 @@ impl ChainServices {
         &self.host.shared
     }
 
-    /// `state/<flow>/<subscription, or nothing>/<stage>/`, then the digest of the plugin's own key: keys lie on the disk in
-    /// clear, and a plugin's may be made of what it read.
-    fn state_prefix(&self, stage: &StageName) -> String {
-        let subscription = self.subscription.as_ref().map_or("", SubscriptionName::as_str);
-        format!("state/{}/{subscription}/{stage}/", self.flow)
-    }
-
-    fn read_state(&self, key: &str) -> Result<Option<(Bytes, Versioned)>, StateError> {
-        let stored =
-            self.host.runtime.block_on(self.shared().meta.get(key.as_bytes())).map_err(state_service)?;
-        Ok(stored.and_then(|octets| {
-            let (version, value) = octets.split_first_chunk::<8>()?;
-            let versioned = Versioned { version: u64::from_be_bytes(*version), value: value.to_vec() };
-            Some((octets.clone(), versioned))
-        }))
-    }
-
-    /// Whether `more` keys fit.
-    fn check_room(&self, prefix: &str, more: usize) -> Result<(), StateError> {
-        let keys = self.shared().meta.scan(prefix.as_bytes(), None, STATE_KEYS_MAX);
-        let keys = self.host.runtime.block_on(keys).map_err(state_service)?;
-        if keys.len() + more <= STATE_KEYS_MAX { Ok(()) } else { Err(StateError::Full) }
-    }
-}
-
-fn state_service(error: MetaError) -> StateError {
-    match error {
-        MetaError::TooLarge { .. } => StateError::Full,
-        other => StateError::Service(service(other)),
+    /// What the stages of the flow keep. Those before delivery keep nothing: a configuration that grants it is refused.
+    fn state(&self) -> Result<&FlowState, StateError> {
+        let error = || ServiceError("only stages of an ingress chain keep state".into());
+        self.state.as_deref().ok_or_else(|| error().into())
     }
 }
 
@@ -214,43 +192,21 @@ impl Services for ChainServices {
         stage: &StageName,
         key: &str,
     ) -> Result<Option<Versioned>, StateError> {
-        let key = self.state_prefix(stage) + &Digest::of(key.as_bytes()).to_string();
-        Ok(self.read_state(&key)?.map(|(_, versioned)| versioned))
+        self.state()?.find(stage, key)
     }
 
-    /// One chain has one caller at a time, so that between the look and the change nobody else changes anything.
+    fn state_usage(&self, _flow: &FlowName, stage: &StageName) -> Result<StateUsage, StateError> {
+        self.state()?.usage(stage)
+    }
+
+    /// It becomes durable with the records that the call was about.
     fn state_commit(
         &self,
         _flow: &FlowName,
         stage: &StageName,
         changes: Vec<StateChange>,
     ) -> Result<(), StateError> {
-        let prefix = self.state_prefix(stage);
-        let (mut writes, mut added) = (Vec::with_capacity(changes.len()), 0);
-        for change in changes {
-            let key = prefix.clone() + &Digest::of(change.key.as_bytes()).to_string();
-            let present = self.read_state(&key)?;
-            let version = present.as_ref().map_or(0, |(_, versioned)| versioned.version);
-            if version != change.expected {
-                return Err(StateError::Conflict);
-            }
-            if version == 0 && change.to.is_some() {
-                added += 1;
-            }
-            writes.push((key, present.map(|(octets, _)| octets), change.to));
-        }
-        if added > 0 {
-            self.check_room(&prefix, added)?;
-        }
-        for (key, present, to) in writes {
-            let to = to.map(|to| [&to.version.to_be_bytes(), to.value.as_slice()].concat());
-            let change =
-                self.shared().meta.compare_and_set(key.as_bytes(), present.as_deref(), to.as_deref());
-            if !self.host.runtime.block_on(change).map_err(state_service)? {
-                return Err(StateError::Conflict);
-            }
-        }
-        Ok(())
+        self.state()?.change(stage, changes)
     }
 
     fn count(&self, flow: &FlowName, stage: &StageName, counter: &str, value: u64) {
@@ -310,6 +266,10 @@ impl Services for NoServices {
     }
 
     fn state_get(&self, _: &FlowName, _: &StageName, _: &str) -> Result<Option<Versioned>, StateError> {
+        Err(nothing().into())
+    }
+
+    fn state_usage(&self, _: &FlowName, _: &StageName) -> Result<StateUsage, StateError> {
         Err(nothing().into())
     }
 

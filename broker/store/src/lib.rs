@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`Log`] | entries of named logs, in order, from offset 0 | yes |
 //! | [`Blobs`] | large bodies, in chunks | yes, once a log entry names them |
-//! | [`Meta`] | cursors, plugin state and the like: small values | no: it may be lost and costs a rebuild or a redelivery |
+//! | [`Meta`] | cursors, checkpoints and the like: small values | no: it may be lost and costs a rebuild or a redelivery |
 //!
 //! Nothing in a trait leaks a file: the next backend is a cluster. There are two: [`embedded::Store`] on local disk, and
 //! [`memory::Store`] for tests, which can be made to fail. Both pass the same conformance tests. [`probe`] measures the

@@ -84,11 +84,15 @@ fn main() -> ExitCode {
     match arguments.seed {
         Some(seed) if std::env::var_os(SEED_VARIABLE).is_some() => one(seed, &arguments),
         Some(seed) => {
+            sim::prepare();
             let (passed, output) = child(seed, &arguments);
             print!("{output}");
             if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        None => many(&arguments),
+        None => {
+            sim::prepare();
+            many(&arguments)
+        }
     }
 }
 

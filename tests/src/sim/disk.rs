@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hilum_core::delivery::Progress;
 use hilum_core::record::Stored;
+use hilum_core::state::{State as Kept, Survey};
 use hilum_core::{Entry, FlowName, LogName, Offset};
 use hilum_server::lifecycle::OpenStore;
 use hilum_store::memory::{Faults, Loss, Store};
@@ -137,6 +138,38 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// What the stages of a flow keep, as a start would find it.
+    pub(super) async fn kept(&self, flow: &FlowName) -> Kept {
+        let (log, name) = (self.state().store.log(), LogName::State(flow.clone()));
+        let end = log.bounds(&LogName::Flow(flow.clone())).await.expect("the simulated disk reads").end;
+        let entries = log.read(&name, Offset(0), usize::MAX).await.expect("the simulated disk reads");
+        let entries = self.misread(&name, entries);
+        let mut survey = Survey::new(Offset(end));
+        for entry in &entries {
+            survey.note(entry.offset, &entry.octets).expect("the broker reads what it wrote");
+        }
+        let (_, mut replay) = survey.finish();
+        for entry in &entries {
+            replay.fold(entry.offset, &entry.octets).expect("the broker reads what it wrote");
+        }
+        replay.finish()
+    }
+
+    /// What the broker reads of a log, with the bug that is planted there.
+    fn misread(&self, log: &LogName, mut entries: Vec<LogEntry>) -> Vec<LogEntry> {
+        // An entry of such a log begins with the format's version and the number of the variant: 0 is a part, of a step where
+        // the next one is 0, with the flow's end.
+        if self.plant == Some(Plant::ForgetPosition) && matches!(log, LogName::State(_)) {
+            for entry in entries.iter_mut().filter(|entry| entry.octets.get(1..3) == Some(&[0, 0])) {
+                let position = entry.octets[3..].iter().take_while(|octet| **octet >= 0x80).count() + 1;
+                entry.octets = [&entry.octets[..3], &[0], &entry.octets[3 + position..]].concat().into();
+            }
+        }
+        entries
+    }
+}
+
 struct SimulatedLog {
     inner: Arc<dyn Log>,
     faults: Faults,
@@ -183,7 +216,8 @@ impl Log for SimulatedLog {
         if self.disk.plant == Some(Plant::ForgetProducers) && is_starting && matches!(log, LogName::Flow(_)) {
             return Box::pin(async { Ok(Vec::new()) });
         }
-        self.inner.read(log, from, octets_max)
+        let (reading, disk, log) = (self.inner.read(log, from, octets_max), self.disk.clone(), log.clone());
+        Box::pin(async move { Ok(disk.misread(&log, reading.await?)) })
     }
 
     fn bounds(&self, log: &LogName) -> Pending<Range<u64>, ReadError> {

@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::network::BROKER;
+use super::tally;
 
 /// The certificate authority of a run.
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -28,10 +29,17 @@ pub(super) struct Identity {
     authority: Vec<u8>,
 }
 
-/// Reads the configuration.
-pub(super) fn hospital() -> Hospital {
-    config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sim/hospital"))
-        .unwrap_or_else(|problems| panic!("{problems}"))
+/// Reads the configuration. In most runs nobody observes: a plugin takes longer to compile than a run takes without one.
+pub(super) fn hospital(observes: bool) -> Hospital {
+    let mut hospital = config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sim/hospital"))
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    for plugin in hospital.plugins.values_mut() {
+        plugin.path = tally::component();
+    }
+    if !observes {
+        hospital.flows.values_mut().for_each(|flow| flow.ingress.clear());
+    }
+    hospital
 }
 
 impl Authority {

@@ -1,12 +1,13 @@
 //! The broker's lives, and what befalls it and its network, by the seed. Then everything is mended, and has to come to rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hilum_core::record::Stored;
 use hilum_core::{FlowName, LogName, Offset};
+use hilum_server::chains::Slots;
 use hilum_server::clock::Clock;
 use hilum_server::endpoint::EndpointError;
 use hilum_server::lifecycle::{Broker, Listen, Parts};
@@ -25,6 +26,7 @@ use super::publisher::Source;
 use super::random::Random;
 use super::reader::Reader;
 use super::records::{self, EPOCH, Identified};
+use super::tally::{self, Compiled};
 use super::{Plant, Running};
 
 /// Everything has to come to rest in this time after it was mended.
@@ -73,7 +75,16 @@ struct World {
     flows: Vec<FlowName>,
     /// Where dead letters go.
     letters: FlowName,
+    /// The plugin that observes, in the runs that have it.
+    observer: Option<Compiled>,
+    /// Whether the disk claims to have synced what it has not.
+    is_lying: bool,
+    /// Flows of whose records, or of what is made of them, a lie took something that was vouched for.
+    is_doubtful: BTreeSet<FlowName>,
 }
+
+/// One run of so many has a plugin that observes.
+const OBSERVED_EVERY: u64 = 4;
 
 impl World {
     fn new(seed: u64, plant: Option<Plant>, history: History) -> Self {
@@ -81,7 +92,16 @@ impl World {
         let authority = Authority::new();
         let clock = Clock::following(EPOCH);
         let letters: FlowName = "letters".parse().expect("it is a name");
+        let observes = match plant {
+            None => seed.is_multiple_of(OBSERVED_EVERY),
+            // What another bug does to a plugin is not what shows that it is found.
+            Some(plant) => plant == Plant::ForgetPosition,
+        };
+        let is_published = |flow: &FlowName| *flow != letters && flow.as_str() != tally::TALLIES;
         Self {
+            observer: observes.then(Compiled::new),
+            is_lying: false,
+            is_doubtful: BTreeSet::new(),
             network: Network::new(random.split(), history.clone()),
             disk: Disk::new(random.split(), plant, history.clone()),
             ledger: Ledger::new(clock, history.clone()),
@@ -90,7 +110,7 @@ impl World {
             server: authority.issue(2, "broker"),
             device: authority.issue(3, "device/scanner"),
             service: authority.issue(4, "service/reader"),
-            flows: hospital().flows.into_keys().filter(|flow| *flow != letters).collect(),
+            flows: hospital(false).flows.into_keys().filter(is_published).collect(),
             letters,
             random,
             history,
@@ -132,7 +152,7 @@ impl World {
     }
 
     fn places(&self) -> Vec<Place> {
-        let hospital = hospital();
+        let hospital = hospital(false);
         let of = |flow: &FlowName| {
             let subscriptions = hospital.flows[flow].subscriptions.iter();
             subscriptions.map(|subscription| (flow.clone(), subscription.name.clone())).collect::<Vec<_>>()
@@ -155,10 +175,12 @@ impl World {
                 endpoint.map_err(|source| EndpointError::Bind { address: BROKER, source })
             });
             let parts = Parts {
-                hospital: hospital(),
+                hospital: hospital(self.observer.is_some()),
                 identity: server.server(),
                 store: self.disk.open(),
                 clock: self.clock,
+                chain_slots: Slots::in_place(),
+                sandbox: self.observer.as_ref().map(|observer| observer.sandbox.clone()),
                 listen,
             };
             let started = Broker::assemble(parts).await;
@@ -186,6 +208,9 @@ impl World {
             let lost = letters.iter().filter(|letter| letter.offset() >= loss.end);
             self.ledger.letters_lost(lost);
         }
+        if std::mem::take(&mut self.is_lying) {
+            self.doubt(&losses);
+        }
         // Its tasks live on, but hear from nobody and reach nobody; only the handle goes.
         self.broker = None;
         self.account(&before, &losses);
@@ -195,6 +220,19 @@ impl World {
             self.ledger.forget_cursors();
         }
         self.ledger.life_ended();
+    }
+
+    /// What a plugin made of records cannot be right where the disk lied about either.
+    fn doubt(&mut self, losses: &BTreeMap<LogName, Loss>) {
+        for (log, _) in losses.iter().filter(|(_, loss)| loss.end < loss.told) {
+            match log {
+                LogName::Flow(flow) if flow.as_str() == tally::TALLIES => {
+                    self.is_doubtful.extend(self.flows.clone());
+                }
+                LogName::Flow(flow) | LogName::State(flow) => drop(self.is_doubtful.insert(flow.clone())),
+                _ => {}
+            }
+        }
     }
 
     /// A stop in good order.
@@ -260,6 +298,7 @@ impl World {
                 7 => {
                     self.history.note(format_args!("fsync lies"));
                     self.disk.faults().set_lying_sync(true);
+                    self.is_lying = true;
                     self.wait(100..=3000).await;
                     self.crash_and_start().await;
                 }
@@ -353,6 +392,17 @@ impl World {
     async fn check(&self) {
         for flow in &self.flows {
             self.ledger.check_log(flow, &self.disk.records(flow).await);
+        }
+        if self.observer.is_none() {
+            return;
+        }
+        let tallies = self.disk.records(&tally::TALLIES.parse().expect("it is a name")).await;
+        self.history.note(format_args!("{} tallies in the end", tallies.len()));
+        let hospital = hospital(true);
+        let is_observed = |flow: &&FlowName| !hospital.flows[*flow].ingress.is_empty();
+        for flow in self.flows.iter().filter(is_observed).filter(|flow| !self.is_doubtful.contains(*flow)) {
+            let (records, kept) = (self.disk.records(flow).await, self.disk.kept(flow).await);
+            tally::check(&self.history, flow, &records, &kept, &tallies);
         }
     }
 }

@@ -16,7 +16,9 @@ use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::digest::Hasher;
 use hilum_core::record::{BlobId, BlobRef, Timestamp};
 use hilum_core::{Digest, FlowName, PrincipalId, StageName};
-use hilum_sandbox::{BlobSink, ServiceError, Services, Span, SpanStart, StateChange, StateError, Versioned};
+use hilum_sandbox::{
+    BlobSink, ServiceError, Services, Span, SpanStart, StateChange, StateError, StateUsage, Versioned,
+};
 use tempfile::TempDir;
 
 use super::spans::Spans;
@@ -184,6 +186,12 @@ impl Services for Host {
 
     fn state_get(&self, _: &FlowName, _: &StageName, key: &str) -> Result<Option<Versioned>, StateError> {
         Ok(self.state.lock().map_err(failed)?.get(key).cloned())
+    }
+
+    fn state_usage(&self, _: &FlowName, _: &StageName) -> Result<StateUsage, StateError> {
+        let state = self.state.lock().map_err(failed)?;
+        let octets = state.iter().map(|(key, found)| key.len() + found.value.len()).sum::<usize>();
+        Ok(StateUsage { keys: state.len() as u64, octets: octets as u64 })
     }
 
     fn state_commit(&self, _: &FlowName, _: &StageName, changes: Vec<StateChange>) -> Result<(), StateError> {

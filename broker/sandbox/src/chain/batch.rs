@@ -1,13 +1,13 @@
 //! A batch on its way through a chain, stage by stage, and the receipts of it.
 
-use hilum_core::chain::{Receipt, StageOutcome, output_digest};
+use hilum_core::chain::{Receipt, StageOutcome, World, output_digest};
 use hilum_core::limits::{BATCH_OCTETS_MAX, BATCH_RECORDS_MAX, SPLIT_RECORDS_MAX};
 use hilum_core::record::{ChainRun, Measured, Output};
 use hilum_core::{Body, Digest};
 
 use super::Chain;
 use crate::instance::Fault;
-use crate::run::{BatchRun, Failure, FailureKind, Input, Obligation, Ran};
+use crate::run::{BatchRun, Emission, Failure, FailureKind, Input, Obligation, Observation, Ran};
 use crate::stage::{Effects, Item, Made, Stage, Verdict};
 
 /// One input with all records that the stages have made of it so far.
@@ -18,20 +18,49 @@ struct Flight {
     items: Vec<Item>,
     outcomes: Vec<StageOutcome>,
     obligations: Vec<Obligation>,
+    observations: Vec<Observation>,
     failure: Option<Failure>,
 }
 
-/// Runs inputs through all stages of a chain.
-pub(super) fn run(chain: &Chain, inputs: Vec<Input>) -> BatchRun {
+/// Runs inputs through all stages of a chain, or all but those that observe.
+pub(super) fn run(chain: &Chain, inputs: Vec<Input>, defers: bool) -> BatchRun {
     let mut flights: Vec<Flight> = inputs.into_iter().map(Flight::new).collect();
     let mut effects = Effects::default();
-    for stage in &chain.stages {
-        run_stage(chain, stage, &mut flights, &mut effects);
+    for (index, stage) in chain.stages.iter().enumerate() {
+        if defers && stage.planned.world == World::Observe {
+            flights.iter_mut().for_each(|flight| flight.defer(index, stage));
+        } else {
+            run_stage(chain, stage, &mut flights, &mut effects);
+        }
     }
     discard_unused(chain, &flights, &effects);
     let plan = chain.plan.digest();
     let records = flights.into_iter().map(|flight| flight.land(plan)).collect();
     BatchRun { records, emitted: effects.emitted }
+}
+
+/// Runs the stages that observe on what was put off, all records together. After a failure what the calls before it did is the
+/// caller's to take back.
+pub(super) fn observe(chain: &Chain, records: &[&[Observation]]) -> Result<Vec<Emission>, Failure> {
+    let mut effects = Effects::default();
+    let mut outcome = Ok(());
+    for (index, stage) in chain.stages.iter().enumerate() {
+        let own =
+            records.iter().flat_map(|observations| observations.iter().filter(|own| own.stage == index));
+        let items: Vec<&Item> = own.flat_map(|observation| &observation.items).collect();
+        if items.is_empty() || stage.planned.world != World::Observe {
+            continue;
+        }
+        outcome = parts(&items)
+            .into_iter()
+            .try_for_each(|part| stage.call(&chain.context, part, &mut effects).map(drop))
+            .map_err(|fault| failed(stage, fault));
+        if outcome.is_err() {
+            break;
+        }
+    }
+    effects.made.iter().for_each(|blob| chain.services.discard_blob(blob));
+    outcome.map(|()| effects.emitted)
 }
 
 impl Flight {
@@ -43,7 +72,17 @@ impl Flight {
             body,
             outcomes: Vec::new(),
             obligations: Vec::new(),
+            observations: Vec::new(),
             failure: None,
+        }
+    }
+
+    /// Keeps the records as they stand for a stage that only looks at them, and goes on as if it had.
+    fn defer(&mut self, index: usize, stage: &Stage) {
+        if self.failure.is_none() {
+            self.observations.push(Observation { stage: index, items: self.items.clone() });
+            let verdicts: Vec<Verdict> = self.items.iter().map(|_| Verdict::Pass).collect();
+            self.take(stage, verdicts.into_iter());
         }
     }
 
@@ -61,7 +100,7 @@ impl Flight {
             body: item.body,
         });
         let run = ChainRun { outputs: outputs.collect(), receipt };
-        Ok(Ran { run, obligations: self.obligations })
+        Ok(Ran { run, obligations: self.obligations, observations: self.observations })
     }
 
     /// Takes the verdicts of one stage on this input's records.

@@ -10,7 +10,9 @@ use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::record::{BlobId, BlobRef, Measured, Timestamp};
 use hilum_core::{Attribute, Body, Digest, FlowName, Head, Label, Principal, PrincipalId, StageName};
 use hilum_plugin_build::Guests;
-use hilum_sandbox::services::{BlobSink, ServiceError, Services, StateChange, StateError, Versioned};
+use hilum_sandbox::services::{
+    BlobSink, ServiceError, Services, StateChange, StateError, StateUsage, Versioned,
+};
 use hilum_sandbox::{
     Chain, ChainContext, ChainError, Grants, Input, Limits, Plugin, Sandbox, Settings, Span, SpanStart,
     StageSpec,
@@ -235,6 +237,12 @@ impl Services for Memory {
 
     fn state_get(&self, _: &FlowName, _: &StageName, key: &str) -> Result<Option<Versioned>, StateError> {
         Ok(self.state.lock().unwrap().get(key).cloned())
+    }
+
+    fn state_usage(&self, _: &FlowName, _: &StageName) -> Result<StateUsage, StateError> {
+        let state = self.state.lock().unwrap();
+        let octets = state.iter().map(|(key, found)| key.len() + found.value.len()).sum::<usize>();
+        Ok(StateUsage { keys: state.len() as u64, octets: octets as u64 })
     }
 
     fn state_commit(&self, _: &FlowName, _: &StageName, changes: Vec<StateChange>) -> Result<(), StateError> {

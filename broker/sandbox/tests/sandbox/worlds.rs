@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hilum_core::chain::{StageOutcome, output_digest};
 use hilum_core::{Body, Digest};
-use hilum_sandbox::Failure;
+use hilum_sandbox::{Failure, Limits, StageSpec};
 use serde_json::json;
 
 use crate::support::{Memory, bad, behaving, chain, inline, load, record, stage, text};
@@ -117,4 +117,39 @@ fn an_observers_call_that_fails_leaves_nothing() {
 fn an_observer_is_told_the_time() {
     let (emitted, failures) = chain(vec![stage("counter", json!({}))]).tick();
     assert_eq!((emitted[0].body.as_ref(), failures.len()), (&b"tick 1700000000000"[..], 0));
+}
+
+#[test]
+fn observers_that_are_put_off_see_the_records_as_they_stood_and_only_those_that_are_shown() {
+    let services = Arc::<Memory>::default();
+    let chain = load(vec![stage("counter", json!({}))], &services).unwrap();
+    let run = chain.run_deferring(vec![text("a"), bad("b"), text("c")]);
+    assert!(run.emitted.is_empty() && services.state.lock().unwrap().is_empty(), "nobody has seen anything");
+    let deferred = |at: usize| run.records[at].as_ref().unwrap().observations.as_slice();
+    let emitted = chain.observe(&[deferred(0), deferred(2)]).unwrap();
+    let counts: Vec<_> = emitted.iter().map(|emission| emission.body.clone()).collect();
+    assert_eq!(counts, [&b"1"[..], b"2"]);
+    let failure = chain.observe(&[deferred(1)]).unwrap_err();
+    assert_eq!((failure.stage().as_str(), failure.code()), ("counter", "trap"));
+    assert_eq!(services.state.lock().unwrap()["count"].value, 2_u64.to_be_bytes());
+    let alike = chain.run(vec![text("a")]).records.remove(0).unwrap();
+    assert_eq!(alike.run.receipt, run.records[0].as_ref().unwrap().run.receipt, "the receipt is the same");
+}
+
+#[test]
+fn a_stage_is_told_when_it_keeps_as_much_as_it_may() {
+    for limits in
+        [Limits { state_keys: 0, ..Limits::default() }, Limits { state_octets: 12, ..Limits::default() }]
+    {
+        let services = Arc::<Memory>::default();
+        let chain = load(vec![StageSpec { limits, ..stage("counter", json!({})) }], &services).unwrap();
+        // The plugin panics when it cannot count.
+        let failure = chain.run(vec![text("a")]).records.remove(0).unwrap_err();
+        assert_eq!(failure.code(), "trap", "{failure}");
+        assert!(services.state.lock().unwrap().is_empty());
+    }
+    let services = Arc::<Memory>::default();
+    let limits = Limits { state_keys: 1, state_octets: 13, ..Limits::default() };
+    let chain = load(vec![StageSpec { limits, ..stage("counter", json!({})) }], &services).unwrap();
+    assert!(chain.run(vec![text("a"), text("b")]).records.iter().all(Result::is_ok));
 }

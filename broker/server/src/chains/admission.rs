@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hilum_core::{Digest, Timestamp};
 use hilum_sandbox::package::{COMPONENT_OCTETS_MAX, KeyError, Manifest, PublicKey};
 use hilum_sandbox::trust::{Examined, Policy, TrustedKey};
-use hilum_sandbox::{LoadError, Plugin, Sandbox};
+use hilum_sandbox::{Plugin, Sandbox};
 
 use super::PluginError;
 use crate::config::{FlowConfig, Hospital, PluginFile, StageConfig};
@@ -71,18 +71,17 @@ impl<'h> Admission<'h> {
         Ok(Self { policy: policy(hospital)?, hospital, now })
     }
 
-    /// Reads, verifies and compiles a plugin; one of those that are `known` is not compiled again.
+    /// Reads, verifies and compiles a plugin.
     pub(super) fn admit(
         &self,
         sandbox: &Sandbox,
         name: &str,
         file: &PluginFile,
-        known: &[Arc<Plugin>],
     ) -> Result<(Arc<Plugin>, Admitted), PluginError> {
         if file.is_package() {
-            self.admit_package(sandbox, name, file, known)
+            self.admit_package(sandbox, name, file)
         } else {
-            self.admit_bare(sandbox, name, file, known)
+            self.admit_bare(sandbox, name, file)
         }
     }
 
@@ -112,7 +111,6 @@ impl<'h> Admission<'h> {
         sandbox: &Sandbox,
         name: &str,
         file: &PluginFile,
-        known: &[Arc<Plugin>],
     ) -> Result<(Arc<Plugin>, Admitted), PluginError> {
         let (name, path) = (name.to_owned(), file.path.clone());
         let package = match package::read(&path) {
@@ -129,7 +127,7 @@ impl<'h> Admission<'h> {
             Ok(examined) => examined,
             Err(source) => return Err(PluginError::Refused { name, path, source: source.into() }),
         };
-        let plugin = match compile(sandbox, manifest.component.sha256, package.component(), known) {
+        let plugin = match sandbox.load(package.component()) {
             Ok(plugin) => plugin,
             Err(source) => return Err(PluginError::Load { name, path, source: source.into() }),
         };
@@ -145,7 +143,6 @@ impl<'h> Admission<'h> {
         sandbox: &Sandbox,
         name: &str,
         file: &PluginFile,
-        known: &[Arc<Plugin>],
     ) -> Result<(Arc<Plugin>, Admitted), PluginError> {
         let (name, path) = (name.to_owned(), file.path.clone());
         let read = std::fs::metadata(&path).and_then(|metadata| match metadata.len() {
@@ -167,24 +164,12 @@ impl<'h> Admission<'h> {
             Ok(examined) => examined,
             Err(source) => return Err(PluginError::Refused { name, path, source: source.into() }),
         };
-        let plugin = match compile(sandbox, actual, &component, known) {
+        let plugin = match sandbox.load(&component) {
             Ok(plugin) => plugin,
             Err(source) => return Err(PluginError::Load { name, path, source: source.into() }),
         };
         let version = plugin.description().version.clone();
         Ok((plugin, Admitted { version, component: actual, package: None, examined }))
-    }
-}
-
-fn compile(
-    sandbox: &Sandbox,
-    digest: Digest,
-    component: &[u8],
-    known: &[Arc<Plugin>],
-) -> Result<Arc<Plugin>, LoadError> {
-    match known.iter().find(|known| known.digest() == digest) {
-        Some(known) => Ok(known.clone()),
-        None => sandbox.load(component),
     }
 }
 

@@ -5,8 +5,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use hilum_core::chain::World;
 use hilum_core::{FlowName, StageName, SubscriptionName};
-use hilum_sandbox::{BatchRun, Chain, Failure, FailureKind, Input, Ran};
+use hilum_sandbox::{BatchRun, Chain, Emission, Failure, FailureKind, Input, Observation, Ran};
 
 /// Runs `count` records, made by `input`; blocks. The chain has a stage.
 pub(crate) fn run(chain: &Chain, count: usize, input: impl Fn(usize) -> Input) -> BatchRun {
@@ -14,6 +15,28 @@ pub(crate) fn run(chain: &Chain, count: usize, input: impl Fn(usize) -> Input) -
         return chain.run((0..count).map(input).collect());
     };
     guard(&first.name, count, input, |inputs| chain.run(inputs))
+}
+
+/// As [`run`], and leaves out the stages that observe: see [`Chain::run_deferring`].
+pub(crate) fn run_deferring(chain: &Chain, count: usize, input: impl Fn(usize) -> Input) -> BatchRun {
+    let Some(first) = chain.plan().stages().first() else {
+        return chain.run_deferring((0..count).map(input).collect());
+    };
+    guard(&first.name, count, input, |inputs| chain.run_deferring(inputs))
+}
+
+/// Runs the stages that observe; blocks.
+pub(crate) fn observe(chain: &Chain, records: &[&[Observation]]) -> Result<Vec<Emission>, Failure> {
+    catch_unwind(AssertUnwindSafe(|| chain.observe(records))).unwrap_or_else(|_| {
+        let observing = chain.plan().stages().iter().rev().find(|stage| stage.world == World::Observe);
+        let stage = observing.expect("a chain that observes has a stage that does").name.clone();
+        Err(panicked(stage))
+    })
+}
+
+fn panicked(stage: StageName) -> Failure {
+    let reason = "the broker failed under the chain; its log says where".to_owned();
+    Failure::Failed { stage, kind: FailureKind::Host, reason }
 }
 
 fn guard<I>(
@@ -33,11 +56,7 @@ fn guard<I>(
                 all.records.append(&mut done.records);
                 all.emitted.append(&mut done.emitted);
             }
-            Err(_) => {
-                let reason = "the broker failed under the chain; its log says where".to_owned();
-                let failed = Failure::Failed { stage: stage.clone(), kind: FailureKind::Host, reason };
-                all.records.push(Err(failed));
-            }
+            Err(_) => all.records.push(Err(panicked(stage.clone()))),
         }
     }
     all

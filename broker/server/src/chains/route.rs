@@ -46,6 +46,22 @@ pub(crate) struct Tally {
     pub(crate) stopped: BTreeMap<StageName, (u64, u64)>,
 }
 
+/// Which stages of a chain run.
+#[derive(Debug, Clone, Copy)]
+enum Stages {
+    All,
+    AllButObserving,
+}
+
+impl Stages {
+    fn run(self, chain: &Chain, count: usize, input: impl Fn(usize) -> Input) -> BatchRun {
+        match self {
+            Self::All => guarded::run(chain, count, input),
+            Self::AllButObserving => guarded::run_deferring(chain, count, input),
+        }
+    }
+}
+
 /// Where a route is.
 #[derive(Clone, Copy)]
 pub(crate) struct Whose<'a> {
@@ -84,8 +100,13 @@ impl Route {
     /// The plan by which a run was made. A run of neither is none that this proves.
     #[must_use]
     pub fn plan_of(&self, run: &ChainRun) -> &Plan {
-        let tried = self.canary.as_ref().map(|canary| canary.chain.plan());
-        tried.filter(|plan| plan.digest() == run.receipt.plan).unwrap_or_else(|| self.plan())
+        self.chain_of(run).plan()
+    }
+
+    /// The chain that made a run, by the plan that the run names.
+    pub(crate) fn chain_of(&self, run: &ChainRun) -> &Arc<Chain> {
+        let tried = self.canary.as_ref().map(|canary| &canary.chain);
+        tried.filter(|chain| chain.plan().digest() == run.receipt.plan).unwrap_or(&self.current)
     }
 
     /// What the stages did.
@@ -106,10 +127,34 @@ impl Route {
         input: impl Fn(usize) -> Input,
         drawn: impl Fn(usize) -> Drawn<'d>,
     ) -> BatchRun {
+        self.run_with(Stages::All, whose, count, input, drawn)
+    }
+
+    /// As [`Route::run`], and leaves out the stages that observe: see [`Chain::run_deferring`].
+    pub(crate) fn run_deferring<'d>(
+        &self,
+        whose: Whose<'_>,
+        count: usize,
+        input: impl Fn(usize) -> Input,
+        drawn: impl Fn(usize) -> Drawn<'d>,
+    ) -> BatchRun {
+        self.run_with(Stages::AllButObserving, whose, count, input, drawn)
+    }
+
+    fn run_with<'d>(
+        &self,
+        stages: Stages,
+        whose: Whose<'_>,
+        count: usize,
+        input: impl Fn(usize) -> Input,
+        drawn: impl Fn(usize) -> Drawn<'d>,
+    ) -> BatchRun {
         match &self.canary {
-            Some(canary) if !canary.trial.is_over() => self.run_both(canary, whose, count, input, drawn),
+            Some(canary) if !canary.trial.is_over() => {
+                self.run_both(stages, canary, whose, count, input, drawn)
+            }
             _ => {
-                let run = guarded::run(&self.current, count, input);
+                let run = stages.run(&self.current, count, input);
                 self.seen(&self.tallies.current, &self.current, whose, &run);
                 run
             }
@@ -118,6 +163,7 @@ impl Route {
 
     fn run_both<'d>(
         &self,
+        stages: Stages,
         Canary { chain, trial }: &Canary,
         whose: Whose<'_>,
         count: usize,
@@ -131,7 +177,7 @@ impl Route {
         let mut emitted = Vec::new();
         let (mut of_candidate, mut again) = (Vec::new(), Vec::new());
         if !tried.is_empty() {
-            let mut run = guarded::run(chain, tried.len(), |at| input(tried[at]));
+            let mut run = stages.run(chain, tried.len(), |at| input(tried[at]));
             self.seen(&self.tallies.candidate, chain, whose, &run);
             emitted.append(&mut run.emitted);
             for (at, result) in tried.iter().copied().zip(run.records) {
@@ -147,7 +193,7 @@ impl Route {
         others.extend(&again);
         others.sort_unstable();
         if !others.is_empty() {
-            let mut run = guarded::run(&self.current, others.len(), |at| input(others[at]));
+            let mut run = stages.run(&self.current, others.len(), |at| input(others[at]));
             self.seen(&self.tallies.current, &self.current, whose, &run);
             emitted.append(&mut run.emitted);
             others.iter().zip(run.records).for_each(|(at, result)| results[*at] = Some(result));

@@ -209,6 +209,10 @@ pub struct StageLimits {
     pub output_octets: Option<u64>,
     /// Milliseconds that one call may take.
     pub call_ms: Option<u64>,
+    /// Keys of keyed state.
+    pub state_keys: Option<u64>,
+    /// Octets of keyed state.
+    pub state_octets: Option<u64>,
 }
 
 /// Something of the host that a stage may use.

@@ -14,6 +14,9 @@ use super::reader::{At, Sink, Table, known};
 /// The largest bounds that a stage may be given.
 const STAGE_OCTETS_MAX: u64 = 4 << 30;
 const STAGE_CALL_MS_MAX: u64 = 10 * 60 * 1000;
+/// What is kept is in memory, and is written whole now and then.
+const STATE_KEYS_MAX: u64 = 1 << 20;
+const STATE_OCTETS_MAX: u64 = 256 << 20;
 
 /// The rate of errors that a candidate may have where nothing else is said.
 const ERROR_RATE_DEFAULT: Millionths = Millionths(10_000);
@@ -75,6 +78,11 @@ fn read_stage(
         known(plugin, around.hospital.plugins.keys(), "plugin", sink);
     }
     let grants = read_grants(grants, around.hospital, sink);
+    let state = grants.iter().find(|grant| grant.value == HostGrant::State);
+    if let (Some(grant), Phase::Egress) = (state, phase) {
+        let what = "a stage before delivery may not keep state: a redelivery would count again";
+        sink.report(grant.problem(what, "move the stage to the flow's [[ingress]] chain"));
+    }
     let stage = stage?;
     let targets = grants.iter().filter_map(|grant| match &grant.value {
         HostGrant::Emit(flow) => Some(grant.clone().map(|_| flow.clone())),
@@ -156,6 +164,8 @@ fn read_limits(mut table: Table<'_>) -> StageLimits {
         memory_octets: table.number_if("memory_octets", STAGE_OCTETS_MAX),
         output_octets: table.number_if("output_octets", STAGE_OCTETS_MAX),
         call_ms: table.number_if("call_ms", STAGE_CALL_MS_MAX),
+        state_keys: table.number_if("state_keys", STATE_KEYS_MAX),
+        state_octets: table.number_if("state_octets", STATE_OCTETS_MAX),
     };
     table.finish();
     limits

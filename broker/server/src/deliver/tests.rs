@@ -5,7 +5,6 @@ use hilum_core::filter::Filter;
 use hilum_core::record::{BlobRef, Head};
 use hilum_core::wire::admin::SeekTo;
 use hilum_store::{Durability, memory};
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::fixture::{
@@ -49,11 +48,8 @@ async fn open_with(
 ) -> Bench {
     let store = memory::Store::new();
     let shared = shared(&store);
-    let (emissions, _) = mpsc::channel(1);
     let (lane, tasks) =
-        Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), emissions, Durability::Fsynced)
-            .await
-            .unwrap();
+        Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), Durability::Fsynced).await.unwrap();
     lane.submit(items).await.unwrap().await.unwrap();
     let egress = EgressChain::of(sandbox(), context(), stages, services(&shared));
     let name = subscription.parse().unwrap();

@@ -1,24 +1,31 @@
 //! The second task of a lane: leaves out retries, appends, waits for the disk, answers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hilum_core::name::FlowName;
-use hilum_core::producers::{Producers, Standing, Track};
-use hilum_core::record::{BlobId, ProducerId};
+use hilum_core::producers::Standing;
+use hilum_core::record::BlobId;
 use hilum_core::{LogName, Offset, limits};
-use hilum_sandbox::Emission;
+use hilum_sandbox::Chain;
 use hilum_store::{AppendError, Durability};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::checkpoint::{Checkpoints, Known};
 use super::group::{Group, Kept};
-use super::process::{Processed, ProcessedRecord};
+use super::grouping::{Answer, Grouping, Made, Unit, refused};
+use super::process::Processed;
 use super::written::Written;
-use super::{Origin, Refusal, RefusalKind, Reply, Settled};
+use super::{Origin, RefusalKind, Reply, Settled};
 use crate::broker::Shared;
+use crate::chains::{Route, guarded, slot};
+use crate::state::Keeper;
+
+/// How often observing plugins are told the time. Tests that count what is written have to be done before.
+const TICK: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 1 });
 
 pub(super) struct Task {
     pub(super) shared: Arc<Shared>,
@@ -28,23 +35,36 @@ pub(super) struct Task {
     pub(super) written: Written,
     /// When publishers are answered.
     pub(super) durability: Durability,
-    pub(super) emissions: mpsc::Sender<Emission>,
-}
-
-/// Octets of entries that are appended together for the sake of their publish frame. A store takes twice as much at once.
-pub(super) const UNIT_OCTETS_MAX: u64 = 16 << 20;
-
-/// What is known of a record before and after the append.
-struct Answer {
-    record: ProcessedRecord,
-    settled: Settled,
+    /// What the next records go through, and who is told the time.
+    pub(super) route: watch::Receiver<Arc<Route>>,
+    pub(super) grouping: Grouping,
+    pub(super) keeper: Keeper,
 }
 
 impl Task {
     pub(super) async fn run(mut self, mut processed: mpsc::Receiver<Processed>) {
-        while let Some(first) = processed.recv().await {
+        // Ticks and groups take turns: a stage's state has one caller at a time.
+        let mut route = self.route.borrow_and_update().clone();
+        let mut ticks = ticks(&route);
+        let mut is_failing = false;
+        loop {
+            let first = tokio::select! {
+                // Another configuration, also where no records come.
+                Ok(()) = self.route.changed() => {
+                    route = self.route.borrow_and_update().clone();
+                    (ticks, is_failing) = (self::ticks(&route), false);
+                    continue;
+                }
+                first = processed.recv() => first,
+                () = next(&mut ticks) => {
+                    self.tick(route.current(), &mut is_failing).await;
+                    continue;
+                }
+            };
+            let Some(first) = first else { break };
             self.append(gather(first, &mut processed)).await;
         }
+        self.keeper.close();
         self.checkpoints.keep_or_warn().await;
     }
 
@@ -52,121 +72,97 @@ impl Task {
     async fn append(&mut self, gathered: Vec<Processed>) {
         let mut replies = Replies::default();
         let mut units = VecDeque::new();
-        for Processed { together, records: own, emitted, reply } in gathered {
-            replies.waiting.push_back(Waiting { count: own.len(), emitted, reply });
+        for Processed { together, records: own, reply } in gathered {
+            replies.waiting.push_back(Waiting { count: own.len(), reply });
             units.extend(Unit::of(own, together));
         }
-        let mut emitted = Vec::new();
         loop {
             let settled = self.append_group(&mut units).await;
             replies.settled.extend(settled);
-            emitted.extend(replies.send(&self.flow));
+            replies.send();
             if units.is_empty() {
                 break;
             }
         }
-        // After the answers: what is emitted may have to wait for another flow, and the publishers need not.
-        self.emit(emitted).await;
     }
 
     async fn append_group(&mut self, units: &mut VecDeque<Unit>) -> Vec<Settled> {
         let (started, clock) = (SystemTime::now(), Instant::now());
-        let (group, mut answers) = self.next_group(units);
+        let Made { group, mut answers, observed_by } = self.next_group(units).await;
         if answers.is_empty() {
             return Vec::new();
         }
         let outcome = self.write(group).await;
+        if outcome.is_err() {
+            // Their instances remember records that are not stored.
+            observed_by.iter().for_each(|chain| chain.forget_observers());
+        }
         self.settle(&mut answers, outcome.as_ref());
         self.shared.instruments.append_seconds(&self.flow, clock.elapsed().as_secs_f64());
         answers.into_iter().map(|answer| self.report(answer, started)).collect()
     }
 
-    fn next_group(&self, units: &mut VecDeque<Unit>) -> (Group, Vec<Answer>) {
-        let known = self.known.lock();
-        let mut seen = InGroup { producers: &known.producers, tracks: HashMap::new() };
-        let (mut group, mut answers) = (Group::new(self.shared.now()), Vec::new());
-        let mut room = Room::default();
-        while let Some(unit) = units.pop_front_if(|unit| room.takes(unit)) {
-            let place = self.place(&unit, &mut seen);
-            for record in unit.records {
-                let standing = seen.standing(&record);
-                let answer = self.prepare(record, standing, place, &mut group);
-                seen.note(&answer);
-                answers.push(answer);
-            }
+    /// On a thread of its own where stages observe: they take their time.
+    async fn next_group(&self, units: &mut VecDeque<Unit>) -> Made {
+        if !units.iter().any(Unit::is_observed) {
+            return self.grouping.next(units);
         }
-        (group, answers)
-    }
-
-    /// Whether there is room in quarantine for a batch that was stopped: for all of it, or for none.
-    fn place(&self, unit: &Unit, seen: &mut InGroup<'_>) -> Place {
-        if !unit.together {
-            return Place::Each;
-        }
-        let standings = unit.records.iter().map(|record| seen.standing(record));
-        let Some((first, Standing::Fresh)) =
-            standings.enumerate().find(|(_, standing)| *standing != Standing::Repeat)
-        else {
-            return Place::All(true);
+        let (grouping, mut taken) = (self.grouping.clone(), std::mem::take(units));
+        let work = move || {
+            let made = grouping.next(&mut taken);
+            (made, taken)
         };
-        // Where one is fresh, so are those that follow it.
-        let fresh = unit.records[first..].iter();
-        let stopped = fresh.filter_map(|record| Some(record.result.as_ref().err()?.record.octets()));
-        let (records, octets) = stopped.fold((0, 0), |(count, sum), octets| (count + 1, sum + octets));
-        let has_room = records == 0 || self.shared.quarantine.reserve(&self.flow, records, octets);
-        Place::All(has_room)
-    }
-
-    /// Sorts one record into the group. `Settled::Stored` counts from the start of the group for now.
-    fn prepare(
-        &self,
-        mut record: ProcessedRecord,
-        standing: Standing,
-        place: Place,
-        group: &mut Group,
-    ) -> Answer {
-        let settled = match (standing, &mut record.result) {
-            (Standing::OutOfOrder { missing }, _) => {
-                group.release_all(&record);
-                let reason =
-                    format!("record {missing} of the same publisher was refused and must come again first");
-                refused(RefusalKind::OutOfOrder, reason)
+        match slot::run(&self.shared.chain_slots, work).await {
+            Ok((made, rest)) => {
+                *units = rest;
+                made
             }
-            (Standing::Repeat, _) => {
-                group.release_all(&record);
-                Settled::Repeat
-            }
-            // Only now is it known that it is not a retry of one that came in time. Of a batch, that was looked at for all at once.
-            (Standing::Fresh, Ok(passed)) if place == Place::Each && passed.has_expired(group.now) => {
-                group.release_all(&record);
-                refused(RefusalKind::Expired, "the record had expired when it came".to_owned())
-            }
-            (Standing::Fresh, Ok(passed)) => {
-                let first = Offset(group.entries.len() as u64);
-                group.take_passed(passed, &record.input, &self.flow);
-                Settled::Stored(first)
-            }
-            (Standing::Fresh, Err(stopped)) if record.origin == Origin::Quarantine => {
-                let refusal = stopped.refusal.clone();
-                group.release_all(&record);
-                Settled::Refused(refusal)
-            }
-            (Standing::Fresh, Err(stopped)) => {
-                let octets = stopped.record.octets();
-                let has_room = match place {
-                    Place::Each => self.shared.quarantine.reserve(&self.flow, 1, octets),
-                    Place::All(has_room) => has_room,
-                };
-                if has_room {
-                    group.take_stopped(stopped, octets);
-                    Settled::Refused(stopped.refusal.clone())
-                } else {
-                    group.release_all(&record);
-                    refused(RefusalKind::Unavailable, QUARANTINE_FULL.to_owned())
+            Err(error) => {
+                // What a record was lost with is not known here, so that nothing after it may be taken.
+                tracing::error!(flow = %self.flow, %error, "observing ended abnormally; the flow stops");
+                match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => std::future::pending().await,
                 }
             }
+        }
+    }
+
+    /// Tells observing stages the time. What they make of it is kept like what they make of records.
+    async fn tick(&mut self, chain: &Arc<Chain>, is_failing: &mut bool) {
+        if self.keeper.is_refusing() {
+            return;
+        }
+        let (told, state) = (chain.clone(), self.grouping.state.clone());
+        let work = move || {
+            let (emitted, failures) = told.tick();
+            state.emit(emitted);
+            state.keep_unit();
+            failures
         };
-        Answer { record, settled }
+        let failures = slot::run(&self.shared.chain_slots, work).await.unwrap_or_else(|error| {
+            tracing::error!(flow = %self.flow, %error, "a tick ended abnormally");
+            self.grouping.state.drop_unit();
+            Vec::new()
+        });
+        let end = self.written.end();
+        let kept = self.keeper.begin(end).await;
+        if !*is_failing {
+            // Once, not every second.
+            let failures: Vec<_> = failures.iter().cloned().map(Err).collect();
+            guarded::report_failures(chain, &self.flow, None, &failures);
+            if let Err(error) = &kept {
+                tracing::warn!(flow = %self.flow, %error, "what plugins make of the time is not kept");
+            }
+        }
+        *is_failing = !failures.is_empty() || kept.is_err();
+        match kept {
+            Ok(begun) => {
+                self.keeper.end(begun, Ok(())).await;
+                self.keeper.compact().await;
+            }
+            Err(_) => chain.forget_observers(),
+        }
     }
 
     /// Writes quarantine and audit first: a refusal is only given when the record is safe there. Then the records. Large
@@ -219,9 +215,28 @@ impl Task {
             return Ok(self.written.end());
         }
         let count = entries.len() as u64;
-        let first =
-            self.shared.log.append(&LogName::Flow(self.flow.clone()), entries, self.durability).await?;
+        let expected = self.written.end();
+        let begun = self.keeper.begin(Offset(expected.0 + count)).await?;
+        let log = LogName::Flow(self.flow.clone());
+        let appended = self.shared.log.append(&log, entries, self.durability).await;
+        let first = match appended {
+            Ok(first) if first == expected => {
+                self.keeper.end(begun, Ok(())).await;
+                first
+            }
+            Ok(first) => {
+                // The lane is the only one that appends to its flow, so this is a defect: what was observed belongs elsewhere.
+                tracing::error!(flow = %self.flow, %first, %expected, "records are not where they belong; the flow stops");
+                self.keeper.end(begun, Err(&AppendError::Closed)).await;
+                first
+            }
+            Err(error) => {
+                self.keeper.end(begun, Err(&error)).await;
+                return Err(error);
+            }
+        };
         self.written.advance(Offset(first.0 + count));
+        self.keeper.compact().await;
         self.checkpoints.stored(count, octets);
         self.shared.instruments.stored(&self.flow, count, octets);
         self.shared.ledgers.of(&self.flow).stored(first, count, octets, large_octets);
@@ -273,14 +288,6 @@ impl Task {
         }
     }
 
-    async fn emit(&self, emitted: Vec<Emission>) {
-        for emission in emitted {
-            if self.emissions.send(emission).await.is_err() {
-                tracing::error!(flow = %self.flow, "an emitted record was lost: nobody carries it on");
-            }
-        }
-    }
-
     fn report(&self, answer: Answer, started: SystemTime) -> Settled {
         let instruments = &self.shared.instruments;
         match &answer.settled {
@@ -296,56 +303,20 @@ impl Task {
     }
 }
 
-/// Where records go that are stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Each needs room in quarantine for itself.
-    Each,
-    /// They are of a batch, for which there is room or not.
-    All(bool),
+/// None where no stage wants to be told the time.
+fn ticks(route: &Route) -> Option<Interval> {
+    route.current().observes().then(|| {
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    })
 }
 
-/// Records that are appended together or not at all: those of one publish frame.
-struct Unit {
-    records: Vec<ProcessedRecord>,
-    octets: u64,
-    /// Whether they are also refused together.
-    together: bool,
-}
-
-impl Unit {
-    /// One unit, unless plugins made so much of its records that no log takes it at once. What goes `together` was stopped then.
-    fn of(records: Vec<ProcessedRecord>, together: bool) -> Vec<Self> {
-        let octets = records.iter().map(ProcessedRecord::appended_octets).sum();
-        if together || octets <= UNIT_OCTETS_MAX {
-            return vec![Self { records, octets, together }];
-        }
-        let alone = |record: ProcessedRecord| Self {
-            octets: record.appended_octets(),
-            records: vec![record],
-            together,
-        };
-        records.into_iter().map(alone).collect()
-    }
-}
-
-/// What is left of the size of an append.
-#[derive(Default)]
-struct Room {
-    records: usize,
-    octets: u64,
-}
-
-impl Room {
-    /// Whether there is room for this, which is then taken. The first one always finds it.
-    fn takes(&mut self, unit: &Unit) -> bool {
-        let is_first = self.records == 0;
-        let (records, octets) = (self.records + unit.records.len().max(1), self.octets + unit.octets);
-        let fits = records <= limits::APPEND_RECORDS_MAX && octets <= limits::APPEND_OCTETS_MAX as u64;
-        if is_first || fits {
-            (self.records, self.octets) = (records, octets);
-        }
-        is_first || fits
+/// The next tick; never comes where there is none.
+async fn next(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
     }
 }
 
@@ -360,14 +331,6 @@ fn gather(first: Processed, processed: &mut mpsc::Receiver<Processed>) -> Vec<Pr
         gathered.push(next);
     }
     gathered
-}
-
-/// What a publisher hears whose record would have to go to a quarantine that is full. It keeps the record and tries again.
-const QUARANTINE_FULL: &str = "a plugin stopped the record, and the flow's quarantine is full: an operator has to release or \
-                               destroy what is in it";
-
-fn refused(kind: RefusalKind, reason: String) -> Settled {
-    Settled::Refused(Refusal { kind, reason })
 }
 
 /// What a publisher hears; the broker's own log has the paths and the system's words.
@@ -386,33 +349,6 @@ fn unavailable(error: &AppendError) -> String {
     format!("the record could not be stored: {why}")
 }
 
-/// How records of one group stand to those before them, as if all of the group were durable. If it does not become so, all
-/// of it is refused.
-struct InGroup<'a> {
-    producers: &'a Producers,
-    tracks: HashMap<ProducerId, Track>,
-}
-
-impl InGroup<'_> {
-    fn standing(&mut self, record: &ProcessedRecord) -> Standing {
-        let Some(position) = record.position else { return Standing::Fresh };
-        let of = position.producer;
-        let track = self.tracks.entry(of).or_insert_with(|| self.producers.track(of));
-        track.standing(position.sequence)
-    }
-
-    /// How it was answered counts for those after it.
-    fn note(&mut self, answer: &Answer) {
-        let Some(position) = answer.record.position else { return };
-        let Some(track) = self.tracks.get_mut(&position.producer) else { return };
-        if answer.settled.is_retryable() {
-            track.fail(position.sequence);
-        } else {
-            track.settle(position.sequence);
-        }
-    }
-}
-
 /// Submissions that wait for answers, and the answers that are there, both in order.
 #[derive(Default)]
 struct Replies {
@@ -422,24 +358,15 @@ struct Replies {
 
 struct Waiting {
     count: usize,
-    emitted: Vec<Emission>,
     reply: Reply,
 }
 
 impl Replies {
-    /// Answers all submissions that can be answered. Gives what was emitted on those that are safe.
-    fn send(&mut self, flow: &FlowName) -> Vec<Emission> {
-        let mut safe = Vec::new();
+    /// Answers all submissions that can be answered.
+    fn send(&mut self) {
         while self.waiting.front().is_some_and(|waiting| waiting.count <= self.settled.len()) {
-            let Some(Waiting { count, emitted, reply }) = self.waiting.pop_front() else { break };
-            let settled: Vec<Settled> = self.settled.drain(..count).collect();
-            if !settled.iter().any(Settled::is_retryable) {
-                safe.extend(emitted);
-            } else if !emitted.is_empty() {
-                tracing::warn!(%flow, records = emitted.len(), "emitted records were dropped with their cause");
-            }
-            reply.send(settled);
+            let Some(Waiting { count, reply }) = self.waiting.pop_front() else { break };
+            reply.send(self.settled.drain(..count).collect());
         }
-        safe
     }
 }

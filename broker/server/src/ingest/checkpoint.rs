@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hilum_core::producers::Producers;
 use hilum_core::{Digest, FlowName, LogName, Offset};
-use hilum_store::{Meta, MetaError};
+use hilum_store::{Corruption, Meta, MetaError};
 use parking_lot::Mutex;
 
 use crate::broker::Shared;
@@ -135,7 +135,7 @@ pub(super) struct Found {
     /// What had to be read after it.
     pub(super) since: Since,
     /// The log is damaged where it ends.
-    pub(super) is_damaged: bool,
+    pub(super) damage: Option<Corruption>,
 }
 
 fn head_key(flow: &FlowName) -> Vec<u8> {
@@ -166,7 +166,7 @@ pub(super) async fn load(meta: &dyn Meta, flow: &FlowName) -> Option<Found> {
     }
     let producers = Producers::decode(&octets).ok()?;
     let through = Offset(u64::from_be_bytes(*through));
-    Some(Found { producers, through, next_slot: (slot & 1) ^ 1, since: Since::default(), is_damaged: false })
+    Some(Found { producers, through, next_slot: (slot & 1) ^ 1, since: Since::default(), damage: None })
 }
 
 async fn get(meta: &dyn Meta, flow: &FlowName, key: Vec<u8>) -> Option<Vec<u8>> {

@@ -1,28 +1,23 @@
 //! The first task of a lane: gathers submissions, runs the chain, seals.
 
-mod batch;
+pub(super) mod batch;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use hilum_core::chain::World;
 use hilum_core::name::FlowName;
 use hilum_core::quarantine::{Cause, Quarantined};
 use hilum_core::record::{Admitted, BlobId, Body, ChainRun, ProducerPosition, Sealed};
 use hilum_core::wire::record_octets;
-use hilum_core::{Head, Timestamp, limits};
-use hilum_sandbox::{BatchRun, Emission, Failure, Input, Obligation, Ran};
+use hilum_core::{Head, StageName, Timestamp, limits};
+use hilum_sandbox::{BatchRun, Chain, Failure, Input, Obligation, Observation, Ran};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Interval, MissedTickBehavior};
 
 use super::{Item, Origin, Refusal, RefusalKind, Reply, Submission};
 use crate::broker::Shared;
 use crate::chains::{Drawn, Route, Whose, guarded, slot};
 use crate::clock::Clock;
 use crate::telemetry::RecordSpan;
-
-/// How often observing plugins are told the time.
-const TICK: Duration = Duration::from_secs(1);
 
 pub(super) struct Task {
     pub(super) shared: Arc<Shared>,
@@ -36,8 +31,6 @@ pub(super) struct Processed {
     /// Whether they are stored together or not at all.
     pub(super) together: bool,
     pub(super) records: Vec<ProcessedRecord>,
-    /// What plugins emitted on the group up to here: to go out when these records are durable.
-    pub(super) emitted: Vec<Emission>,
     pub(super) reply: Reply,
 }
 
@@ -47,7 +40,18 @@ pub(super) struct ProcessedRecord {
     /// The body that came in, so that it can be let go of where the chain made another.
     pub(super) input: Body,
     pub(super) result: Result<Passed, Box<Stopped>>,
+    /// What the chain's observing stages have to see of it before it is stored; none where it has none.
+    pub(super) observed: Option<Box<Observed>>,
     pub(super) span: Option<RecordSpan>,
+}
+
+/// What observing stages see of a record.
+pub(super) struct Observed {
+    /// Whose stages.
+    pub(super) chain: Arc<Chain>,
+    pub(super) observations: Vec<Observation>,
+    /// As it came in: what goes to quarantine if one of them fails on it.
+    admitted: Admitted,
 }
 
 /// What the chain made of a record.
@@ -90,6 +94,26 @@ impl ProcessedRecord {
             Err(stopped) => of(&stopped.record.head, &stopped.record.body),
         }
     }
+
+    /// Whether observing stages have still to see it.
+    pub(super) fn is_observed(&self) -> bool {
+        self.observed.is_some() && self.result.is_ok()
+    }
+
+    /// An observing stage failed on it, or on another one of its batch: it is stopped as by any other stage.
+    pub(super) fn stop(
+        &mut self,
+        stage: Option<StageName>,
+        code: &str,
+        reason: String,
+        kind: RefusalKind,
+        now: Timestamp,
+    ) {
+        let (Some(observed), Ok(passed)) = (&self.observed, &self.result) else { return };
+        let made = large_of(passed, &self.input);
+        let stopped = stopped(&observed.admitted, now, stage, code, reason, kind);
+        self.result = Err(Box::new(Stopped { made, ..stopped }));
+    }
 }
 
 impl Processed {
@@ -113,27 +137,15 @@ impl Task {
         processed: mpsc::Sender<Processed>,
         mut closing: oneshot::Receiver<()>,
     ) {
-        // Ticks and batches take turns: a stage's state has one caller at a time.
         let mut route = self.route.borrow_and_update().clone();
-        let mut ticks = ticks(&route);
-        let mut is_failing = false;
         loop {
             let first = tokio::select! {
                 // Another configuration, also where no records come.
                 Ok(()) = self.route.changed() => {
                     route = self.route.borrow_and_update().clone();
-                    (ticks, is_failing) = (self::ticks(&route), false);
                     continue;
                 }
                 first = submitted.recv() => first,
-                () = next(&mut ticks), if !submitted.is_closed() => {
-                    if let Some(ticked) = self.tick(&route, &mut is_failing).await
-                        && processed.send(ticked).await.is_err()
-                    {
-                        return;
-                    }
-                    continue;
-                }
                 _ = &mut closing, if !submitted.is_closed() => {
                     // What was submitted before is still received.
                     submitted.close();
@@ -144,7 +156,6 @@ impl Task {
             let group = gather(first, &mut submitted);
             if self.route.has_changed().unwrap_or(false) {
                 route = self.route.borrow_and_update().clone();
-                (ticks, is_failing) = (self::ticks(&route), false);
             }
             for done in self.process(&route, group).await {
                 if processed.send(done).await.is_err() {
@@ -167,7 +178,7 @@ impl Task {
         let work = move || {
             seal_group(&through, shared.clock, group, |route, items| {
                 let whose = Whose { shared: &shared, flow: &flow, subscription: None };
-                route.run(whose, items.len(), |at| input(&items[at]), |at| drawn(&items[at]))
+                route.run_deferring(whose, items.len(), |at| input(&items[at]), |at| drawn(&items[at]))
             })
         };
         let done = slot::run(&self.shared.chain_slots, work).await;
@@ -186,46 +197,6 @@ impl Task {
                 }
             }
         }
-    }
-
-    /// Tells observing stages the time. What they emit goes the way of what they emit on records.
-    async fn tick(&self, route: &Route, is_failing: &mut bool) -> Option<Processed> {
-        let (chain, current) = (route.current(), route.current().clone());
-        let ticked = slot::run(&self.shared.chain_slots, move || current.tick()).await;
-        let (emitted, failures) = ticked.unwrap_or_else(|error| {
-            tracing::error!(flow = %self.flow, %error, "a tick ended abnormally");
-            Default::default()
-        });
-        if !*is_failing {
-            // Once, not every second.
-            let failures: Vec<_> = failures.iter().cloned().map(Err).collect();
-            guarded::report_failures(chain, &self.flow, None, &failures);
-        }
-        *is_failing = !failures.is_empty();
-        (!emitted.is_empty()).then(|| Processed {
-            together: false,
-            records: Vec::new(),
-            emitted,
-            reply: Reply::nowhere(),
-        })
-    }
-}
-
-/// None where no stage wants to be told the time.
-fn ticks(route: &Route) -> Option<Interval> {
-    let observes = route.plan().stages().iter().any(|stage| stage.world == World::Observe);
-    observes.then(|| {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks
-    })
-}
-
-/// The next tick; never comes where there is none.
-async fn next(ticks: &mut Option<Interval>) {
-    match ticks {
-        Some(ticks) => drop(ticks.tick().await),
-        None => std::future::pending().await,
     }
 }
 
@@ -278,7 +249,8 @@ fn drawn(item: &Item) -> Drawn<'_> {
 }
 
 fn untouched(route: &Route, record: &Admitted) -> Ran {
-    Ran { run: ChainRun::unprocessed(record.head(), record.body(), route.plan()), obligations: Vec::new() }
+    let run = ChainRun::unprocessed(record.head(), record.body(), route.plan());
+    Ran { run, obligations: Vec::new(), observations: Vec::new() }
 }
 
 /// Runs all records of a group together, then gives each submission its own back.
@@ -295,12 +267,13 @@ fn seal_group(
         origins.extend(submission.items.iter().map(|_| submission.origin));
         items.extend(submission.items);
     }
-    let BatchRun { records: results, emitted } = run(route, &items);
+    // Nothing is emitted so far: the stages that do so have not run.
+    let BatchRun { records: results, .. } = run(route, &items);
     let now = clock.now();
     assert_eq!(results.len(), items.len(), "a chain answers for each record");
     let mut ran =
         items.into_iter().zip(origins).zip(results).map(|((item, origin), result)| (item, origin, result));
-    let mut processed: Vec<Processed> = replies
+    replies
         .into_iter()
         .map(|(count, together, reply)| {
             let own = ran.by_ref().take(count);
@@ -309,13 +282,9 @@ fn seal_group(
             } else {
                 own.map(|(item, origin, result)| seal(route, now, item, origin, result)).collect()
             };
-            Processed { together, records, emitted: Vec::new(), reply }
+            Processed { together, records, reply }
         })
-        .collect();
-    if let Some(last) = processed.last_mut() {
-        last.emitted = emitted;
-    }
-    processed
+        .collect()
 }
 
 fn seal(
@@ -328,13 +297,18 @@ fn seal(
     let Item { record, span } = item;
     let position = record.producer();
     let input = record.body().body().clone();
+    let mut observed = None;
     let result = match result {
-        Ok(Ran { run, obligations }) => {
+        Ok(Ran { run, obligations, observations }) => {
             let spare = record.clone();
             let made = made(&run, &input);
-            let plan = route.plan_of(&run);
-            match record.seal(plan, run, now) {
-                Ok(sealed) => Ok(Passed { sealed, obligations }),
+            let chain = route.chain_of(&run).clone();
+            match record.seal(chain.plan(), run, now) {
+                Ok(sealed) => {
+                    observed = (!observations.is_empty())
+                        .then(|| Box::new(Observed { chain, observations, admitted: spare }));
+                    Ok(Passed { sealed, obligations })
+                }
                 Err(error) => {
                     let stopped =
                         stopped(&spare, now, None, "seal", error.to_string(), RefusalKind::ChainFailed);
@@ -351,13 +325,13 @@ fn seal(
             Err(Box::new(stopped(&record, now, stage, failure.code(), failure.reason().to_owned(), kind)))
         }
     };
-    ProcessedRecord { position, origin, input, result, span }
+    ProcessedRecord { position, origin, input, result, observed, span }
 }
 
 fn stopped(
     record: &Admitted,
     now: Timestamp,
-    stage: Option<hilum_core::StageName>,
+    stage: Option<StageName>,
     code: &str,
     reason: String,
     kind: RefusalKind,

@@ -12,6 +12,7 @@ pub(super) use super::checkpoint::Found;
 
 use super::checkpoint;
 use crate::broker::Shared;
+use crate::state::KeeperError;
 
 /// Octets read from a log at once while recovering.
 const READ_OCTETS: usize = 4 << 20;
@@ -26,6 +27,14 @@ pub enum RecoverError {
         flow: FlowName,
         /// Why.
         source: ReadError,
+    },
+    /// It is not known what its plugins keep.
+    #[error("flow `{flow}`: what its plugins keep cannot be read: {source}")]
+    State {
+        /// The flow.
+        flow: FlowName,
+        /// Why.
+        source: KeeperError,
     },
     /// An entry is not what this build writes.
     #[error("flow `{flow}`, offset {offset}: {source}")]
@@ -53,10 +62,10 @@ pub(super) async fn recover(shared: &Shared, flow: &FlowName) -> Result<Found, R
     loop {
         // Also at the end: a log that is damaged ends where the damage begins, and says so when it is read there.
         let entries = match shared.log.read(&log, at, READ_OCTETS).await {
-            Err(error @ ReadError::Corrupt(_)) => {
-                tracing::error!(%flow, %error, "the flow serves what is before the damage and takes no records");
+            Err(ReadError::Corrupt(corruption)) => {
+                tracing::error!(%flow, %corruption, "the flow serves what is before the damage and takes no records");
                 bounds = shared.log.bounds(&log).await.map_err(failed)?;
-                found.is_damaged = true;
+                found.damage = Some(corruption);
                 break;
             }
             read => read.map_err(failed)?,
@@ -160,7 +169,7 @@ async fn named_blobs(
                 LogName::Flow(flow) => Stored::decode(flow.clone(), entry.offset, &entry.octets)
                     .map(|stored| stored.envelope().body.clone()),
                 LogName::Quarantine(_) => Quarantined::decode(&entry.octets).map(|record| record.body),
-                LogName::Audit | LogName::Control => continue,
+                LogName::Audit | LogName::Control | LogName::State(_) => continue,
             };
             let body = body.map_err(|error| RecoverBlobsError::Entry(log.clone(), entry.offset, error))?;
             if let Body::Blob(blob) = body {

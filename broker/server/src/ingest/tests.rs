@@ -1,6 +1,7 @@
 //! A lane on a store that fails where the test wants it.
 
 mod idempotence;
+mod observed;
 
 use std::time::Duration;
 
@@ -21,16 +22,13 @@ struct Bench {
     shared: Arc<Shared>,
     lane: Lane,
     tasks: LaneTasks,
-    emitted: mpsc::Receiver<Emission>,
 }
 
 async fn open(store: memory::Store, stages: Vec<hilum_sandbox::StageSpec>) -> Bench {
     let shared = shared(&store);
-    let (emissions, emitted) = mpsc::channel(64);
     let chain = chain(&shared, stages);
-    let (lane, tasks) =
-        Lane::open(shared.clone(), flow(), chain, emissions, Durability::Fsynced).await.unwrap();
-    Bench { store, shared, lane, tasks, emitted }
+    let (lane, tasks) = Lane::open(shared.clone(), flow(), chain, Durability::Fsynced).await.unwrap();
+    Bench { store, shared, lane, tasks }
 }
 
 impl Bench {
@@ -261,34 +259,4 @@ async fn a_refusal_is_not_given_where_the_audit_cannot_be_written() {
     assert_eq!(count(&bench.shared, &log()).await, 0);
     // What leaves no audit event goes on.
     assert_eq!(bench.settle(record(1, text("a"))).await, Settled::Stored(Offset(0)));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn emissions_follow_their_record_and_not_a_failure() {
-    let mut bench = open(memory::Store::new(), vec![counting()]).await;
-    bench.store.faults().fail_append(1);
-    bench.settle(record(1, text("a"))).await;
-    assert_eq!(bench.settle(record(1, text("a"))).await, Settled::Stored(Offset(0)));
-    let next_count = async {
-        loop {
-            let emission = bench.emitted.recv().await.expect("the lane lives");
-            if !emission.body.starts_with(b"tick") {
-                break emission;
-            }
-        }
-    };
-    let emission = timeout(Duration::from_secs(10), next_count).await.expect("it is emitted");
-    assert_eq!(&emission.body[..], b"2", "the first one was dropped with its record");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn observing_stages_are_told_the_time_until_the_lane_closes() {
-    let mut bench = open(memory::Store::new(), vec![counting()]).await;
-    for _ in 0..2 {
-        let emission =
-            timeout(Duration::from_secs(10), bench.emitted.recv()).await.expect("it ticks").unwrap();
-        assert!(emission.body.starts_with(b"tick"));
-    }
-    timeout(Duration::from_secs(10), bench.tasks.close()).await.expect("the lane closes");
-    while bench.emitted.recv().await.is_some() {}
 }

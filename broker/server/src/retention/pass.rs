@@ -363,6 +363,8 @@ pub(super) fn known(log: &LogName, entry: &LogEntry) -> Result<Known, PassError>
         LogName::Audit | LogName::Control => {
             (Event::decode(&entry.octets).map_err(failed)?.time, None, None, 0)
         }
+        // What plugins keep has its own bounds, and no rule of retention is for it: it never becomes old.
+        LogName::State(_) => (Timestamp(u64::MAX), None, None, 0),
     };
     let large = blob.map_or(0, |blob| blob.size);
     let octets = entry.octets.len() as u64 + ENTRY_OCTETS + large;

@@ -7,7 +7,6 @@ use hilum_core::control::HoldScope;
 use hilum_core::record::{BlobRef, Body, Head};
 use hilum_core::{Offset, SubscriptionName, Timestamp};
 use hilum_store::{Durability, MasterKey, embedded, memory};
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::chains::EgressChain;
@@ -29,9 +28,7 @@ struct Bench {
 
 impl Bench {
     async fn open(shared: Arc<Shared>) -> Self {
-        let (emissions, _) = mpsc::channel(1);
-        let lane =
-            Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), emissions, Durability::Fsynced);
+        let lane = Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), Durability::Fsynced);
         let (lane, tasks) = lane.await.unwrap();
         Self { shared, lane, _tasks: tasks, sent: 0 }
     }

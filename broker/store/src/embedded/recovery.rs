@@ -58,7 +58,7 @@ pub(super) fn open_logs(
     Ok(logs)
 }
 
-/// The log whose name reads so: `audit`, `flow.NAME`, `quarantine.NAME`.
+/// The log whose name reads so: `audit`, `control`, `flow.NAME`, `quarantine.NAME`, `state.NAME`.
 #[must_use]
 pub fn log_name(text: &str) -> Option<LogName> {
     let flow = |text: &str| text.parse().ok();
@@ -67,6 +67,7 @@ pub fn log_name(text: &str) -> Option<LogName> {
         None if text == "control" => Some(LogName::Control),
         Some(("flow", name)) => flow(name).map(LogName::Flow),
         Some(("quarantine", name)) => flow(name).map(LogName::Quarantine),
+        Some(("state", name)) => flow(name).map(LogName::State),
         _ => None,
     }
 }

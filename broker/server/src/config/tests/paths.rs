@@ -102,6 +102,25 @@ fn emits_before_records_are_stored_only() {
 }
 
 #[test]
+fn keeps_state_before_records_are_stored_only() {
+    let stage = "[[subscription.egress]]\nstage = \"late\"\nplugin = \"analytics\"\ngrants = [\"state\"]\n";
+    check_device(
+        "purpose = \"PERFMSR\"\n",
+        &format!("purpose = \"PERFMSR\"\n\n{stage}"),
+        expect![[r#"
+        error: flows/device.toml:24:11: `subscription[0].egress[0].grants[0]`: a stage before delivery may not keep state: a redelivery would count again
+        help: move the stage to the flow's [[ingress]] chain"#]],
+    );
+    check_device(
+        "memory_octets = 1_000_000",
+        "state_keys = 0",
+        expect![[r#"
+        error: flows/device.toml:14:25: `ingress[0].limits.state_keys`: a whole number from 1 to 1048576 is needed here
+        help: write a number in this range"#]],
+    );
+}
+
+#[test]
 fn refuses_a_leak() {
     check_main(
         "cleared = [\"phi\"]",

@@ -8,10 +8,13 @@ use hilum_core::Timestamp;
 use hilum_core::record::Admitted;
 use hilum_sandbox::{Failure, Ran};
 
-use super::super::append::UNIT_OCTETS_MAX;
+use super::super::grouping::UNIT_OCTETS_MAX;
 use super::super::{Item, Origin, RefusalKind};
 use super::{Passed, ProcessedRecord, Stopped, large_of, stopped};
 use crate::chains::Route;
+
+/// Why a record is stopped of whose batch another one was, for programs and for people.
+pub(in super::super) const ANOTHER: (&str, &str) = ("batch", "another record of its batch was refused");
 
 /// Seals the records of one batch, or stops all.
 pub(super) fn seal(
@@ -35,11 +38,12 @@ pub(super) fn seal(
         } else if is_whole {
             (RefusalKind::Batch, "batch-too-large", "plugins made more of its batch than is stored at once")
         } else {
-            (RefusalKind::Batch, "batch", "another record of its batch was refused")
+            (RefusalKind::Batch, ANOTHER.0, ANOTHER.1)
         };
         let made = large_of(passed, &record.input);
         let stopped = stopped(&spare, now, None, code, reason.to_owned(), kind);
         record.result = Err(Box::new(Stopped { made, ..stopped }));
+        record.observed = None;
     }
     records
 }

@@ -139,9 +139,8 @@ async fn what_has_expired_is_refused_and_a_retry_of_what_came_in_time_is_not() {
 async fn a_flow_may_answer_from_memory_and_still_shows_only_what_is_durable() {
     let store = memory::Store::new();
     let shared = shared(&store);
-    let (emissions, _emitted) = mpsc::channel(64);
     let chain = chain(&shared, Vec::new());
-    let opened = Lane::open(shared.clone(), flow(), chain, emissions, Durability::Memory).await;
+    let opened = Lane::open(shared.clone(), flow(), chain, Durability::Memory).await;
     let (lane, _tasks) = opened.unwrap();
     store.faults().hold_syncs(true);
     let settled = answer(lane.submit(vec![record(1, text("a"))]).await.unwrap()).await;

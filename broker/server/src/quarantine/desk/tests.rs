@@ -8,7 +8,6 @@ use hilum_core::policy::{Grant, OperatorGrant, Policy, Right};
 use hilum_core::record::Stored;
 use hilum_sandbox::StageSpec;
 use hilum_store::{Durability, memory};
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::broker::Shared;
@@ -40,9 +39,8 @@ async fn open_with(store: memory::Store, stages: Vec<StageSpec>, policy: Policy,
     let names = [flow()];
     parts.quarantine = Quarantines::load(&*parts.log, names.iter(), octets_max).await.unwrap();
     let shared = Arc::new(parts);
-    let (emissions, _) = mpsc::channel(1);
     let chain = chain(&shared, stages);
-    let lane = Lane::open(shared.clone(), flow(), chain, emissions, Durability::Fsynced).await;
+    let lane = Lane::open(shared.clone(), flow(), chain, Durability::Fsynced).await;
     let (lane, tasks) = lane.unwrap();
     let by_name = [(flow(), Flow { lane, outlets: BTreeMap::new() })].into();
     let rules = Rules { policy, ..Rules::default() };
