@@ -1,5 +1,5 @@
-//! `hilum plugin`: makes plugins, looks at them and runs them in the real sandbox, without a broker; and puts others in the place of
-//! those that a running broker has.
+//! `hilum plugin`: makes plugins, looks at them and runs them in the real sandbox, without a broker; puts others in the place of
+//! those that a running broker has, and shows what they keep there.
 
 use std::fs;
 use std::path::Path;
@@ -29,6 +29,7 @@ mod sdk;
 mod setup;
 mod slice;
 mod spans;
+mod state;
 mod test;
 mod trial;
 
@@ -38,7 +39,8 @@ mod trial;
 Examples:
   hilum plugin new dose-check --world transform && cd dose-check && hilum plugin test
   hilum plugin inspect deidentify
-  hilum plugin run deidentify --content-type application/dicom < scan.dcm > clean.dcm")]
+  hilum plugin run deidentify --content-type application/dicom < scan.dcm > clean.dcm
+  hilum plugin state list --dir st-marys --as operator")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -89,6 +91,8 @@ enum Command {
     Push(package::push::Args),
     /// Get a package from an OCI registry
     Pull(package::pull::Args),
+    /// See what observing plugins of a running broker keep, and export it
+    State(state::Args),
 }
 
 /// Runs one of the commands.
@@ -114,6 +118,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => blocking(move || package::verify::run(&args)).await,
         Command::Push(args) => package::push::run(args).await,
         Command::Pull(args) => package::pull::run(args).await,
+        Command::State(args) => state::run(args).await,
     }
 }
 

@@ -11,12 +11,12 @@ use hilum_core::session::{AdminClient, Violation};
 use hilum_core::wire::CloseCode;
 use hilum_core::wire::admin::{
     AddHold, AuditPage, Disclosed, FlowPage, FlowStatus, HoldPage, HoldStatus, ListFlows, ListHolds,
-    ListQuarantine, ListStages, ListSubscriptions, OpenAdmin, Preview, PreviewReload, QuarantineId,
-    QuarantinePage, ReadAudit, ReadBody, Released, Reload, RemoveHold, SeekSubscription, SeekTo, Short,
-    ShowQuarantined, Shown, StagePage, StageStatus, SubscriptionId, SubscriptionPage, SubscriptionStatus,
-    ToBroker, ToClient,
+    ListQuarantine, ListStages, ListStates, ListSubscriptions, OpenAdmin, Preview, PreviewReload,
+    QuarantineId, QuarantinePage, ReadAudit, ReadBody, ReadValues, Released, Reload, RemoveHold,
+    SeekSubscription, SeekTo, Short, ShowQuarantined, Shown, StagePage, StageStatus, StatePage, StateStatus,
+    StateValue, SubscriptionId, SubscriptionPage, SubscriptionStatus, ToBroker, ToClient,
 };
-use hilum_core::{Digest, FlowName, Offset, SubscriptionName};
+use hilum_core::{Digest, FlowName, Offset, StageName, SubscriptionName};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::connection::Client;
@@ -317,6 +317,33 @@ impl Admin {
                 return Ok(all);
             }
         }
+    }
+
+    /// How much the observing stages of a flow keep, all of them, by name.
+    pub async fn states(&mut self, flow: &FlowName) -> Result<Vec<StateStatus>, AdminError> {
+        let (mut all, mut after): (Vec<StateStatus>, _) = (Vec::new(), None);
+        loop {
+            let question = ToBroker::States(ListStates { flow: flow.clone(), after });
+            let page: StatePage =
+                asks!(self, "list what plugins keep", question, ToClient::States(page) => page)?;
+            all.extend(page.stages);
+            after = all.last().map(|status| status.stage.clone());
+            if !page.more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// One page of what a stage keeps, of keys after one; none at the end. Needs the right `bodies`.
+    pub async fn values(
+        &mut self,
+        flow: &FlowName,
+        stage: &StageName,
+        after: Option<&str>,
+    ) -> Result<Vec<StateValue>, AdminError> {
+        let after = after.map(str::to_owned);
+        let question = ToBroker::Values(ReadValues { flow: flow.clone(), stage: stage.clone(), after });
+        asks!(self, "read what a plugin keeps", question, ToClient::Values(page) => page.values)
     }
 
     async fn ask(&mut self, question: ToBroker) -> Result<ToClient, StreamError> {

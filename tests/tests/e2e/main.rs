@@ -22,6 +22,7 @@ mod pressure;
 mod protocol;
 mod retention;
 mod round_trip;
+mod state;
 mod subscriptions;
 mod support;
 mod telemetry;

@@ -1,7 +1,7 @@
 //! The admin stream: questions and orders of an operator, each answered once, in order.
 //!
 //! Lists come in pages: whoever wants the rest asks again from where the page says. What may identify a patient is in
-//! [`Disclosed`] and in [`BodyPart`], which come only where they were asked for and policy allows it.
+//! [`Disclosed`], in [`BodyPart`] and in [`StateValue`], which come only where they were asked for and policy allows it.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,10 @@ pub enum ToBroker {
     Reload(Reload),
     /// Stages of chains, with their plugins. Needs `inspect`.
     Stages(ListStages),
+    /// How much the observing stages of a flow keep. Needs `inspect`.
+    States(ListStates),
+    /// What one of them keeps. Needs `bodies`.
+    Values(ReadValues),
 }
 
 /// Asks for flows.
@@ -222,6 +226,32 @@ pub struct ListStages {
     pub after: Option<StagePlace>,
 }
 
+/// Asks for the stages of a flow that keep something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListStates {
+    /// Of which flow.
+    pub flow: FlowName,
+    /// Those whose name comes after this one; from the first where there is none.
+    pub after: Option<StageName>,
+}
+
+/// Asks for what a stage keeps.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadValues {
+    /// Of which flow.
+    pub flow: FlowName,
+    /// Which stage.
+    pub stage: StageName,
+    /// Values whose key comes after this one; from the first where there is none.
+    pub after: Option<String>,
+}
+
+impl std::fmt::Debug for ReadValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ReadValues({}/{})", self.flow, self.stage)
+    }
+}
+
 /// A text of at most [`crate::limits::REASON_CHARS_MAX`] characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -271,6 +301,10 @@ pub enum ToClient {
     Reloaded(u64),
     /// Stages.
     Stages(StagePage),
+    /// How much stages keep.
+    States(StatePage),
+    /// What a stage keeps.
+    Values(ValuePage),
 }
 
 /// What the operator may do.
@@ -547,6 +581,16 @@ pub struct StagePage {
     pub more: bool,
 }
 
+/// How much the stages of a flow keep, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatePage {
+    /// Up to [`ADMIN_PAGE_ITEMS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub stages: Vec<StateStatus>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
 /// How a stage stands. Counts begin when its chain was loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageStatus {
@@ -592,4 +636,46 @@ pub struct CanaryStatus {
     pub records_min: u64,
     /// Why it gets nothing any more.
     pub rolled_back: Option<Short>,
+}
+
+/// How much a stage keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateStatus {
+    /// The stage.
+    pub stage: StageName,
+    /// Keys.
+    pub keys: u64,
+    /// Octets of keys and values.
+    pub octets: u64,
+    /// Where the flow ended when what is kept last changed.
+    pub through: Offset,
+    /// Records that it emitted, ever.
+    pub emitted: u64,
+    /// Those of them that are not known to be stored where they go.
+    pub pending: u64,
+}
+
+/// What a stage keeps, by key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValuePage {
+    /// Up to [`ADMIN_PAGE_ITEMS_MAX`]; none at the end.
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub values: Vec<StateValue>,
+}
+
+/// A value that a stage keeps.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateValue {
+    /// Its key. May identify a patient, as the value may.
+    pub key: String,
+    /// From 1, and larger with each change.
+    pub version: u64,
+    /// The value.
+    pub octets: Bytes,
+}
+
+impl std::fmt::Debug for StateValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StateValue(version {}, {} octets)", self.version, self.octets.len())
+    }
 }

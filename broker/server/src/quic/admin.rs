@@ -9,6 +9,7 @@ mod flows;
 mod holds;
 mod life;
 mod quarantine;
+mod state;
 
 use hilum_core::FlowName;
 use hilum_core::audit::Action;
@@ -94,6 +95,8 @@ impl Operator<'_> {
             ToBroker::Preview(preview) => ToClient::Preview(self.preview(preview).await?),
             ToBroker::Reload(reload) => ToClient::Reloaded(self.reload(reload).await?),
             ToBroker::Stages(list) => ToClient::Stages(self.stages(list).await?),
+            ToBroker::States(list) => ToClient::States(self.states(list).await?),
+            ToBroker::Values(read) => ToClient::Values(self.values(read).await?),
         })
     }
 

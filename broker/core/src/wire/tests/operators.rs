@@ -15,7 +15,7 @@ use crate::wire::{Open, Refusal, RefusalCode};
 
 /// One of each frame, with its name.
 pub(super) fn examples() -> Vec<(&'static str, Bytes)> {
-    [requests(), answers()].concat()
+    [requests(), answers(), kept()].concat()
 }
 
 fn imaging() -> FlowName {
@@ -210,4 +210,26 @@ fn stage() -> StageStatus {
             rolled_back: None,
         }),
     }
+}
+
+/// Both ways, about what plugins keep.
+fn kept() -> Vec<(&'static str, Bytes)> {
+    let values =
+        ReadValues { flow: imaging(), stage: "watch".parse().unwrap(), after: Some("mri-1/helium".into()) };
+    let status = StateStatus {
+        stage: "watch".parse().unwrap(),
+        keys: 1,
+        octets: 14,
+        through: Offset(300),
+        emitted: 5,
+        pending: 0,
+    };
+    let value =
+        StateValue { key: "mri-1/helium".into(), version: 7, octets: Bytes::from_static(&[0x4d, 0x01]) };
+    vec![
+        example("admin-states", ToBroker::States(ListStates { flow: imaging(), after: None })),
+        example("admin-values", ToBroker::Values(values)),
+        example("admin-state-page", ToClient::States(StatePage { stages: vec![status], more: false })),
+        example("admin-value-page", ToClient::Values(ValuePage { values: vec![value] })),
+    ]
 }
