@@ -23,7 +23,6 @@ pub mod filter;
 pub mod hl7;
 pub mod keys;
 pub mod memory;
-pub mod package;
 mod script;
 pub mod session;
 mod start;

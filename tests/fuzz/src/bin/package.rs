@@ -1,5 +1,0 @@
-//! The fuzz target `package`.
-
-#![no_main]
-
-hilum_fuzz::target!(package);
