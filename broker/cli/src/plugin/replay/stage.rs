@@ -75,7 +75,6 @@ impl Stages {
         let context = context(hospital, flow, of);
         let runner = |stage: &StageConfig, plugin: &Arc<Plugin>| {
             Runner::new(&sandbox, plugin, setting(&context, stage))
-                .with_context(|| format!("stage `{}`", stage.stage))
         };
         // What went into an ingress chain is not kept: there is nothing that the stages before could run on.
         let before = if of.is_some() { &chain[..place] } else { &[] };

@@ -133,6 +133,8 @@ fn read_one(folder: &Path, name: String) -> anyhow::Result<Record> {
 
 /// The octets of a body's file.
 pub(crate) fn read_body(folder: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    let is_plain = Path::new(name).file_name().is_some_and(|file| file == name);
+    anyhow::ensure!(is_plain, "`body` names a file of the same folder, and nothing else");
     let path = folder.join(name);
     let size = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
     anyhow::ensure!(
@@ -199,5 +201,8 @@ mod tests {
         assert!(read(folder.path()).unwrap_err().to_string().contains("a.body"));
         fs::write(folder.path().join("a.toml"), "content_type = \"text/plain\"\ncontent = 1\n").unwrap();
         assert!(format!("{:#}", read(folder.path()).unwrap_err()).contains("unknown field `content`"));
+        fs::write(folder.path().join("a.toml"), "content_type = \"text/plain\"\nbody = \"../a.body\"\n")
+            .unwrap();
+        assert!(read(folder.path()).unwrap_err().to_string().contains("of the same folder"));
     }
 }
