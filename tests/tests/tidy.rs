@@ -45,6 +45,7 @@ fn allowed_edges() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("hilum-guest-counter", &["hilum-plugin"]),
         ("hilum-guest-gate", &["hilum-plugin"]),
         ("hilum-guest-hostile", &["hilum-plugin"]),
+        ("hilum-guest-pass", &["hilum-plugin"]),
         ("hilum-guest-tally", &["hilum-plugin"]),
         ("hilum-plugin-build", &[]),
         ("hilum-claim-duplicates", &["hilum-plugin", "hilum-formats"]),

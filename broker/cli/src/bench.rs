@@ -7,6 +7,7 @@ mod fan_out;
 mod large;
 mod latency;
 mod memory;
+mod plugin;
 mod publish;
 mod reader;
 mod report;
@@ -35,6 +36,8 @@ enum What {
     FanOut(fan_out::Args),
     /// Opens many connections and keeps them
     Connections(connections::Args),
+    /// Compares calling plugins with what the WebAssembly engine alone takes for it
+    Plugin(plugin::Args),
 }
 
 /// Runs one benchmark.
@@ -46,5 +49,6 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Large(args) => large::run(args).await,
         What::FanOut(args) => fan_out::run(args).await,
         What::Connections(args) => connections::run(args).await,
+        What::Plugin(args) => plugin::run(args).await,
     }
 }

@@ -33,6 +33,8 @@ mod state;
 mod test;
 mod trial;
 
+pub(crate) use host::Host;
+
 /// What `hilum plugin` is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -1,19 +1,15 @@
 //! What a stage may ask of the broker: one module a host interface. [`Host`] is what an instance's store holds.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use hilum_core::cose::Sealer;
-use hilum_core::record::BlobRef;
 use hilum_core::{FlowName, PrincipalId, StageName};
-use wasmtime::ResourceLimiter;
+use parking_lot::Mutex;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 
+use crate::call::{Bounds, Call, HostCalls};
 use crate::grants::Grants;
 use crate::limits::Limits;
-use crate::run::Emission;
-use crate::services::{ServiceError, Services};
+use crate::services::{ServiceError, Services, StageOf};
 use crate::trace::GuestSpans;
 
 mod body;
@@ -25,10 +21,10 @@ mod metrics;
 mod state;
 mod trace;
 
-#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub use body::Reader;
 pub(crate) use body::settle;
-pub(crate) use state::Overlay;
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use body::{Reader, Writer};
+pub(crate) use state::{Counted, Overlay};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use trace::GuestSpan;
 
@@ -49,7 +45,7 @@ pub(crate) mod bindings {
         imports: { default: trappable },
         with: {
             "hilum:plugin/types.body-reader": super::Reader,
-            "hilum:plugin/types.body-writer": super::body::Writer,
+            "hilum:plugin/types.body-writer": super::Writer,
             "hilum:plugin/trace.span": super::GuestSpan,
         },
     });
@@ -64,8 +60,19 @@ pub(crate) struct Place {
     pub(crate) grants: Grants,
     pub(crate) limits: Limits,
     pub(crate) services: Arc<dyn Services>,
+    /// What all instances have logged lately.
+    pub(crate) lines: Mutex<log::Lines>,
+    /// The metrics that they named.
+    pub(crate) metrics: Mutex<metrics::Names>,
     /// What the plugin calls its spans and their values.
     pub(crate) names: trace::Names,
+}
+
+impl Place {
+    /// The stage and its plugin, for whoever has to look after them.
+    pub(crate) fn stage_of(&self) -> StageOf<'_> {
+        StageOf { flow: &self.flow, stage: &self.stage, plugin: &self.plugin, version: &self.version }
+    }
 }
 
 /// What the store of an instance holds.
@@ -82,69 +89,17 @@ pub(crate) struct Host {
     pub(crate) source: Option<PrincipalId>,
 }
 
-/// What is counted and kept during one call. A call that fails takes all of it along.
-pub(crate) struct Call {
-    deadline: Instant,
-    written: u64,
-    written_max: u64,
-    log_lines: u32,
-    emitted_octets: usize,
-    /// Records to be published.
-    pub(crate) emitted: Vec<Emission>,
-    /// Keyed state as the call sees it.
-    pub(crate) state: BTreeMap<String, Overlay>,
-    /// How much of it there is, and how much of that the call has set; none before the call changes any.
-    state_usage: Option<state::Counted>,
-    /// Large bodies that were finished.
-    pub(crate) made: Vec<BlobRef>,
-    /// Key agreements with groups of recipients, by their names: a batch needs one for each, and the next batch new ones.
-    sealers: Vec<(Vec<String>, Sealer)>,
-    /// The place of a panic, as the guest's SDK reports it.
-    pub(crate) panic: Option<String>,
-    /// A service that failed under the call.
-    pub(crate) fault: Option<ServiceError>,
-}
-
-impl Call {
-    /// A call that may take this time and write this much to large bodies.
-    pub(crate) fn new(time: Duration, written_max: u64) -> Self {
-        Self {
-            deadline: Instant::now() + time,
-            written: 0,
-            written_max,
-            log_lines: 0,
-            emitted_octets: 0,
-            emitted: Vec::new(),
-            state: BTreeMap::new(),
-            state_usage: None,
-            made: Vec::new(),
-            sealers: Vec::new(),
-            panic: None,
-            fault: None,
-        }
-    }
-
-    /// Whether the wall clock has run out. Checked by host functions that work long.
-    pub(crate) fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline
-    }
-}
-
 impl Host {
     pub(crate) fn new(place: Arc<Place>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(place.limits.handles);
-        let bounds = Bounds {
-            memory_octets: place.limits.memory_octets,
-            table_elements: place.limits.table_elements,
-            refused: false,
-        };
-        let call = Call::new(place.limits.start_time, 0);
+        let bounds = Bounds::new(&place.limits);
+        let call = Call::start(&place.limits);
         Self { place, table, bounds, call, calls: 0, spans: None, source: None }
     }
 
     /// Begins a call whose spans these are.
-    pub(crate) fn enter(&mut self, spans: Option<GuestSpans>) {
+    pub(crate) fn trace(&mut self, spans: Option<GuestSpans>) {
         self.calls += 1;
         self.spans = spans;
     }
@@ -154,6 +109,12 @@ impl Host {
         let text = error.to_string();
         self.call.fault.get_or_insert(error);
         text
+    }
+}
+
+impl HostCalls for Host {
+    fn enter(&mut self, octets: usize) -> wasmtime::Result<()> {
+        Ok(self.call.enter(octets)?)
     }
 }
 
@@ -169,23 +130,4 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     state::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     trace::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     emit::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)
-}
-
-/// The bounds of an instance's memory and tables. Remembers a refusal, so that the trap after it is known for what it is.
-pub(crate) struct Bounds {
-    memory_octets: usize,
-    table_elements: usize,
-    pub(crate) refused: bool,
-}
-
-impl ResourceLimiter for Bounds {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        self.refused |= desired > self.memory_octets;
-        Ok(desired <= self.memory_octets)
-    }
-
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        self.refused |= desired > self.table_elements;
-        Ok(desired <= self.table_elements)
-    }
 }

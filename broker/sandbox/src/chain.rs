@@ -178,6 +178,23 @@ impl Chain {
         self.stages.iter().any(|stage| stage.planned.world == World::Observe)
     }
 
+    /// Makes a configured instance of each stage and lets go of it, to measure how long that takes: as long as the first record after a
+    /// fault has to wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] of the first stage that does not start.
+    pub fn start_afresh(&self) -> Result<(), Failure> {
+        self.stages.iter().try_for_each(|stage| {
+            stage.start().map(drop).map_err(|fault| Failure::Failed {
+                stage: stage.planned.name.clone(),
+                kind: fault.kind,
+                limit: fault.limit.map(|over| over.limit),
+                reason: fault.reason,
+            })
+        })
+    }
+
     /// Tells the `observe` stages the time, about once a second; gives what they emitted, and the failures of stages.
     /// A stage that fails has done nothing.
     #[must_use]
@@ -185,8 +202,9 @@ impl Chain {
         let (mut effects, mut failures) = (Effects::default(), Vec::new());
         for stage in &self.stages {
             if let Err(fault) = stage.tick(&mut effects) {
+                let limit = fault.limit.map(|over| over.limit);
                 let (stage, reason) = (stage.planned.name.clone(), fault.reason);
-                failures.push(Failure::Failed { stage, kind: fault.kind, reason });
+                failures.push(Failure::Failed { stage, kind: fault.kind, limit, reason });
             }
         }
         effects.made.iter().for_each(|blob| self.services.discard_blob(blob));

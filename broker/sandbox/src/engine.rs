@@ -9,21 +9,15 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use hilum_core::Digest;
 use parking_lot::Mutex;
+use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use crate::cache::Cache;
+use crate::limits::{CORE_INSTANCES_MAX, STACK_OCTETS_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use crate::plugin::{LoadError, Plugin};
 
-/// Core instances that a component may consist of: the plugin's module and those that `wit-component` adds to join it to its
-/// imports. One in Python has about forty, since the interpreter and its libraries are modules of their own.
-const CORE_INSTANCES_MAX: u32 = 64;
-/// Tables of one component.
-const TABLES_MAX: u32 = 8;
-/// Elements of one table that the pool has room for.
-const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Octets of the bookkeeping of one instance.
 const INSTANCE_OCTETS_MAX: usize = 1 << 20;
-/// Octets of WebAssembly stack: recursion deeper than that traps.
-const STACK_OCTETS_MAX: usize = 512 * 1024;
 
 /// What all plugins of a broker share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +49,7 @@ pub struct SandboxError(String);
 pub struct Sandbox {
     engine: Engine,
     settings: Arc<Settings>,
+    cache: Option<Arc<Cache>>,
     hash_seed: (u64, u64),
     /// What was compiled and is still used, by digest.
     compiled: Arc<Mutex<HashMap<Digest, Weak<Plugin>>>>,
@@ -75,10 +70,17 @@ impl Sandbox {
             None => drawn()?,
         };
         let (settings, compiled) = (Arc::new(settings), Arc::default());
-        Ok(Self { engine, settings, hash_seed, compiled, _ticker: Arc::new(ticker) })
+        Ok(Self { engine, settings, cache: None, hash_seed, compiled, _ticker: Arc::new(ticker) })
     }
 
-    /// Compiles a component and finds out what it is. Takes seconds for a large one, and no time for one that is in use.
+    /// The same with a cache, in which what is compiled is kept and found again.
+    #[must_use]
+    pub fn with_cache(self, cache: Cache) -> Self {
+        Self { cache: Some(Arc::new(cache)), ..self }
+    }
+
+    /// Compiles a component and finds out what it is. Takes seconds for a large one, milliseconds for one that is in the cache, and no
+    /// time for one that is in use.
     ///
     /// # Errors
     ///
@@ -93,6 +95,15 @@ impl Sandbox {
         compiled.retain(|_, plugin| plugin.strong_count() > 0);
         compiled.insert(digest, Arc::downgrade(&plugin));
         Ok(plugin)
+    }
+
+    /// A component of this digest, compiled.
+    pub(crate) fn compile(&self, digest: Digest, octets: &[u8]) -> wasmtime::Result<Component> {
+        let compile = || Component::new(&self.engine, octets);
+        match &self.cache {
+            Some(cache) => cache.component(&self.engine, digest, compile),
+            None => compile(),
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -1,14 +1,16 @@
 //! One configured instance of a plugin, and the calls into it. An instance that failed once is never called again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use wasmtime::component::{ComponentNamedList, Func, InstancePre, Lift, Lower};
-use wasmtime::{Store, Trap};
+use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower, ResourceTableError, TypedFunc};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
+use crate::call::Call;
 use crate::capability::bindings::hilum::plugin::types as raw;
-use crate::capability::{Call, Host, Place};
+use crate::capability::{Host, Place};
 use crate::engine::Sandbox;
+use crate::exports::{Exports, Functions, Run};
+use crate::limits::{Exceeded, Limit, STACK_OCTETS_MAX};
 use crate::plugin::brief;
 use crate::run::FailureKind;
 
@@ -17,6 +19,8 @@ use crate::run::FailureKind;
 pub(crate) struct Fault {
     pub(crate) kind: FailureKind,
     pub(crate) reason: String,
+    /// The limit that the plugin ran into.
+    pub(crate) limit: Option<Exceeded>,
 }
 
 /// Why an instance did not start.
@@ -31,21 +35,11 @@ impl From<Fault> for StartError {
     }
 }
 
-/// The functions of the world that the plugin exports besides `describe` and `configure`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Exports {
-    pub(crate) interface: &'static str,
-    pub(crate) run: &'static str,
-    pub(crate) tick: Option<&'static str>,
-}
-
 /// One configured instance.
 pub(crate) struct Instance {
     store: Store<Host>,
     sandbox: Sandbox,
-    run: Func,
-    tick: Option<Func>,
-    describe: Func,
+    functions: Functions,
 }
 
 impl Instance {
@@ -54,58 +48,54 @@ impl Instance {
         sandbox: &Sandbox,
         pre: &InstancePre<Host>,
         place: &Arc<Place>,
-        exports: Exports,
+        exports: &Exports,
         config: &str,
     ) -> Result<Self, StartError> {
         let mut store = Store::new(sandbox.engine(), Host::new(Arc::clone(place)));
         store.limiter(|host| &mut host.bounds);
         store.set_hostcall_fuel(place.limits.output_octets);
         store.set_epoch_deadline(sandbox.ticks(place.limits.start_time));
-        let failed = |error: &wasmtime::Error, store: &Store<Host>| fault(error, store.data());
-        let instance = pre.instantiate(&mut store).map_err(|error| failed(&error, &store))?;
-        let mut find = |interface: &str, name: &str| {
-            let interface = instance.get_export_index(&mut store, None, interface)?;
-            let index = instance.get_export_index(&mut store, Some(&interface), name)?;
-            instance.get_func(&mut store, index)
-        };
-        let plugin = "hilum:plugin/plugin@1.0.0";
-        let (describe, configure) = (find(plugin, "describe"), find(plugin, "configure"));
-        let run = find(exports.interface, exports.run);
-        let tick = exports.tick.and_then(|tick| find(exports.interface, tick));
-        let (Some(describe), Some(configure), Some(run)) = (describe, configure, run) else {
-            let reason = format!("the component lacks a function of `{}`", exports.interface);
-            return Err(Fault { kind: FailureKind::Output, reason }.into());
-        };
-        let mut started = Self { store, sandbox: sandbox.clone(), run, tick, describe };
-        let time = place.limits.start_time;
-        type Configured = (Result<(), raw::ConfigError>,);
-        let (configured,) = started.guarded::<_, Configured>(configure, time, 0, (config,))?;
+        let clock = sandbox.clone();
+        store.epoch_deadline_callback(move |store| {
+            // The deadline moves while a call gets on with a large body.
+            Ok(UpdateDeadline::Continue(clock.ticks(store.data().call.left()?)))
+        });
+        let instance = pre.instantiate(&mut store).map_err(|error| fault(&error, store.data()))?;
+        let functions = Functions::of(&mut store, &instance, exports);
+        let functions = functions.map_err(|error| Fault::output(brief(&error)))?;
+        let mut started = Self { store, sandbox: sandbox.clone(), functions };
+        let configure = started.functions.configure;
+        let (configured,) = started.guarded(configure, Call::start(&place.limits), (config,))?;
         configured.map_err(StartError::Config)?;
         Ok(started)
     }
 
     /// What the plugin says of itself with its configuration.
     pub(crate) fn describe(&mut self) -> Result<raw::Description, Fault> {
-        let time = self.host().place.limits.start_time;
-        Ok(self.guarded::<_, (raw::Description,)>(self.describe, time, 0, ())?.0)
+        let (describe, call) = (self.functions.describe, Call::start(&self.host().place.limits));
+        Ok(self.guarded(describe, call, ())?.0)
     }
 
-    /// Runs the world's function on bodies of this many octets. Afterwards [`Instance::host`] has what the call did.
-    pub(crate) fn run<P, R>(&mut self, octets: u64, params: P) -> Result<R, Fault>
+    /// The world's function, for [`Instance::run`].
+    pub(crate) fn function(&self) -> Run {
+        self.functions.run
+    }
+
+    /// Runs the world's function on bodies of this many octets. Afterwards [`Instance::host_mut`] has what the call did.
+    pub(crate) fn run<P, R>(&mut self, func: TypedFunc<P, R>, octets: u64, params: P) -> Result<R, Fault>
     where
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        let limits = &self.host().place.limits;
-        let (time, written_max) = (limits.time_for(octets), limits.written_for(octets));
-        self.guarded(self.run, time, written_max, params)
+        let call = Call::on(&self.host().place.limits, octets);
+        self.guarded(func, call, params)
     }
 
     /// Tells an `observe` plugin the time.
     pub(crate) fn tick(&mut self, now: u64) -> Result<(), Fault> {
-        let Some(tick) = self.tick else { return Ok(()) };
-        let time = self.host().place.limits.time;
-        self.guarded::<_, ()>(tick, time, 0, (now,))
+        let Some(tick) = self.functions.tick else { return Ok(()) };
+        let call = Call::on(&self.host().place.limits, 0);
+        self.guarded(tick, call, (now,))
     }
 
     /// What the store holds.
@@ -123,40 +113,92 @@ impl Instance {
         self.host().table.is_empty()
     }
 
-    fn guarded<P, R>(&mut self, func: Func, time: Duration, written_max: u64, params: P) -> Result<R, Fault>
+    fn guarded<P, R>(&mut self, func: TypedFunc<P, R>, call: Call, params: P) -> Result<R, Fault>
     where
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        self.store.data_mut().call = Call::new(time, written_max);
-        self.store.set_epoch_deadline(self.sandbox.ticks(time));
-        let result = func.typed::<P, R>(&self.store).and_then(|func| func.call(&mut self.store, params));
-        result.map_err(|error| fault(&error, self.store.data()))
+        let ticks = self.sandbox.ticks(call.time());
+        let host = self.store.data_mut();
+        host.call = call;
+        host.bounds.refused = None;
+        self.store.set_epoch_deadline(ticks);
+        func.call(&mut self.store, params).map_err(|error| fault(&error, self.store.data()))
+    }
+}
+
+impl Fault {
+    /// The plugin gave what the world does not allow.
+    pub(crate) fn output(reason: String) -> Self {
+        Self { kind: FailureKind::Output, reason, limit: None }
+    }
+
+    /// The broker could not do its part.
+    pub(crate) fn host(reason: String) -> Self {
+        Self { kind: FailureKind::Host, reason, limit: None }
+    }
+}
+
+impl From<Exceeded> for Fault {
+    fn from(over: Exceeded) -> Self {
+        let max = over.max;
+        let (kind, what) = match over.limit {
+            Limit::Time | Limit::StartTime => (FailureKind::Time, "ran over its time limit"),
+            Limit::Stack => (FailureKind::Stack, "ran out of stack"),
+            Limit::Memory => (FailureKind::Memory, "ran over its memory limit"),
+            Limit::TableElements | Limit::Tables | Limit::CoreInstances => {
+                (FailureKind::Memory, "has more or larger tables or modules than the stage allows")
+            }
+            Limit::HostCalls => (FailureKind::HostCalls, "called the host too often"),
+            Limit::HostOctets => (FailureKind::HostCalls, "moved too much through host calls"),
+            Limit::Handles => (FailureKind::HostCalls, "held too many readers and writers"),
+            _ => (FailureKind::Output, "handed out too much at once"),
+        };
+        let reason = format!("the plugin {what}: `{}` is {max}", over.limit);
+        Self { kind, reason, limit: Some(over) }
     }
 }
 
 /// What an error of the engine means. Its text is the engine's own and holds no octet of a record.
 fn fault(error: &wasmtime::Error, host: &Host) -> Fault {
-    let limits = &host.place.limits;
-    let (kind, reason) = match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => (FailureKind::Time, "the plugin ran over its time limit".to_owned()),
-        Some(Trap::StackOverflow) => (FailureKind::Trap, "the plugin ran out of stack".to_owned()),
-        _ if host.bounds.refused => {
-            let octets = limits.memory_octets;
-            (FailureKind::Memory, format!("the plugin ran over its memory limit of {octets} octets"))
-        }
-        Some(trap) => match &host.call.panic {
-            Some(place) => (FailureKind::Trap, place.clone()),
-            None => (FailureKind::Trap, format!("the plugin trapped: {trap}")),
-        },
-        None if brief(error).contains("fuel allocated for hostcalls") => (
-            FailureKind::Output,
-            format!("the plugin handed out more than {} octets at once", limits.output_octets),
-        ),
-        None => (FailureKind::Trap, format!("the plugin trapped: {}", brief(error))),
-    };
-    match &host.call.fault {
-        Some(error) => Fault { kind: FailureKind::Host, reason: error.to_string() },
-        None => Fault { kind, reason },
+    if let Some(error) = &host.call.fault {
+        return Fault::host(error.to_string());
     }
+    if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return Fault::host(format!("no room for another instance: {full}"));
+    }
+    if let Some(over) = exceeded(error, host) {
+        return over.into();
+    }
+    let reason = match error.downcast_ref::<Trap>() {
+        Some(trap) => host.call.panic.clone().unwrap_or_else(|| format!("the plugin trapped: {trap}")),
+        None => format!("the plugin trapped: {}", brief(error)),
+    };
+    Fault { kind: FailureKind::Trap, reason, limit: None }
+}
+
+/// The limit that was the cause of an error. Some the engine tells in words only.
+fn exceeded(error: &wasmtime::Error, host: &Host) -> Option<Exceeded> {
+    let limits = &host.place.limits;
+    let of = |limit, max: usize| Some(Exceeded { limit, max: max as u64 });
+    if let Some(over) = error.downcast_ref::<Exceeded>() {
+        return Some(*over);
+    }
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
+        return of(Limit::Handles, limits.handles);
+    }
+    if matches!(error.downcast_ref(), Some(Trap::StackOverflow)) {
+        return of(Limit::Stack, STACK_OCTETS_MAX);
+    }
+    let text = error.root_cause().to_string();
+    if text.contains("fuel allocated for hostcalls") {
+        return of(Limit::Output, limits.output_octets);
+    }
+    if text.contains("instance count too high") {
+        return of(Limit::CoreInstances, limits.core_instances);
+    }
+    if text.contains("table count too high") {
+        return of(Limit::Tables, limits.tables);
+    }
+    host.bounds.refused
 }

@@ -7,15 +7,26 @@ use hilum_core::chain::World;
 use hilum_core::{Digest, Label};
 use wasmtime::component::types::{Component as ComponentType, ComponentExtern, ComponentItem};
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{Store, Trap};
 
+use crate::call::Describing;
 use crate::capability::bindings::hilum::plugin::types as raw;
 use crate::contract::{self, Lacking, VERSION};
 use crate::engine::Sandbox;
 use crate::grants::Grants;
 use crate::limits::{COMPONENT_OCTETS_MAX, Limits, SCHEMA_OCTETS_MAX};
 use crate::schema::Schema;
+use crate::shape;
 use crate::wasi;
+
+/// Octets of a description: a schema, and a little more.
+const DESCRIPTION_OCTETS_MAX: usize = 2 * SCHEMA_OCTETS_MAX;
+/// Labels that a plugin may say it removes, and content types that it may name.
+const DESCRIBED_MAX: usize = 64;
+/// Octets of one of them.
+const DESCRIBED_OCTETS_MAX: usize = 256;
+/// Wall clock of `describe`, with the instance that is made for it.
+const DESCRIBE_TIME: Duration = Duration::from_secs(1);
 
 /// Why octets are not a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +34,9 @@ pub enum LoadError {
     /// Larger than any component that is accepted.
     #[error("the component has {0} octets, at most {COMPONENT_OCTETS_MAX} are loaded")]
     TooLarge(usize),
+    /// More to compile than any component that is accepted.
+    #[error("the component is more than is compiled: {0}")]
+    TooComplex(String),
     /// No WebAssembly at all.
     #[error("this is not a WebAssembly component: it does not start with `\\0asm`")]
     NotWasm,
@@ -88,6 +102,13 @@ impl Description {
         if config_schema.len() > SCHEMA_OCTETS_MAX {
             return fault(format!("its configuration schema has more than {SCHEMA_OCTETS_MAX} octets"));
         }
+        for named in [&removes, &content_types] {
+            if named.len() > DESCRIBED_MAX || named.iter().any(|name| name.len() > DESCRIBED_OCTETS_MAX) {
+                return fault(format!(
+                    "it may name {DESCRIBED_MAX} labels and {DESCRIBED_MAX} content types of {DESCRIBED_OCTETS_MAX} octets each"
+                ));
+            }
+        }
         let schema = Schema::compile(&config_schema).map_err(LoadError::Description)?;
         let labels = removes.iter().map(|label| Label::new(label)).collect::<Result<Vec<_>, _>>();
         let removes = labels.map_err(|error| LoadError::Description(error.to_string()))?;
@@ -120,14 +141,15 @@ impl Plugin {
     pub(crate) fn load(sandbox: &Sandbox, octets: &[u8]) -> Result<Self, LoadError> {
         check_header(octets)?;
         let invalid = |error: wasmtime::Error| LoadError::Invalid(brief(&error));
-        let component = Component::new(sandbox.engine(), octets).map_err(invalid)?;
+        shape::check(octets).map_err(LoadError::TooComplex)?;
+        let digest = Digest::of(octets);
+        let component = sandbox.compile(digest, octets).map_err(invalid)?;
         let ty = component.component_type();
         let world = world(sandbox, &ty)?;
         let imports = imports(sandbox, &ty)?;
         let exports = ty.exports(sandbox.engine()).map(|(name, _)| name.to_owned()).collect();
         let (description, schema) = describe(sandbox, &component)?;
         let wit_version = wit_version(sandbox, &ty);
-        let digest = Digest::of(octets);
         Ok(Self { digest, component, schema, world, description, imports, exports, wit_version })
     }
 
@@ -281,16 +303,15 @@ fn imports(sandbox: &Sandbox, ty: &ComponentType) -> Result<Vec<Import>, LoadErr
 /// Runs `describe` in an instance in which every import but the harmless ones traps.
 fn describe(sandbox: &Sandbox, component: &Component) -> Result<(Description, Schema), LoadError> {
     let described = || -> wasmtime::Result<raw::Description> {
-        let mut linker: Linker<StoreLimits> = Linker::new(sandbox.engine());
+        let mut linker: Linker<Describing> = Linker::new(sandbox.engine());
         wasi::link(&mut linker, component, sandbox.hash_seed())?;
         linker.define_unknown_imports_as_traps(component)?;
-        let limits = Limits::default();
-        let memory = limits.memory_octets.min(sandbox.settings().memory_octets);
-        let bounds = StoreLimitsBuilder::new().memory_size(memory).table_elements(limits.table_elements);
-        let mut store = Store::new(sandbox.engine(), bounds.build());
-        store.limiter(|limits| limits);
-        store.set_hostcall_fuel(limits.output_octets);
-        store.set_epoch_deadline(sandbox.ticks(Duration::from_secs(1)));
+        let mut limits = Limits::default();
+        limits.memory_octets = limits.memory_octets.min(sandbox.settings().memory_octets);
+        let mut store = Store::new(sandbox.engine(), Describing::new(&limits));
+        store.limiter(|describing| &mut describing.bounds);
+        store.set_hostcall_fuel(DESCRIPTION_OCTETS_MAX);
+        store.set_epoch_deadline(sandbox.ticks(DESCRIBE_TIME));
         let instance = linker.instantiate(&mut store, component)?;
         let plugin = instance.get_export_index(&mut store, None, "hilum:plugin/plugin@1.0.0");
         let index = instance.get_export_index(&mut store, plugin.as_ref(), "describe");
@@ -298,7 +319,10 @@ fn describe(sandbox: &Sandbox, component: &Component) -> Result<(Description, Sc
         let func = instance.get_typed_func::<(), (raw::Description,)>(&mut store, index)?;
         Ok(func.call(&mut store, ())?.0)
     };
-    let described = described().map_err(|error| LoadError::Description(brief(&error)))?;
+    let described = described().map_err(|error| match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => LoadError::Description(format!("it takes longer than {DESCRIBE_TIME:?}")),
+        _ => LoadError::Description(brief(&error)),
+    })?;
     Description::checked(described)
 }
 

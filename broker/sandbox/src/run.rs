@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hilum_core::record::{ChainRun, Measured};
 use hilum_core::{Attribute, FlowName, Head, Offset, Principal, StageName};
 
+use crate::limits::Limit;
 use crate::stage::Item;
 
 /// One record on its way into a chain.
@@ -98,6 +99,8 @@ pub enum Failure {
         stage: StageName,
         /// What kind of failure.
         kind: FailureKind,
+        /// The limit that the plugin ran into, where it was one.
+        limit: Option<Limit>,
         /// The broker's words, for operators.
         reason: String,
     },
@@ -135,12 +138,18 @@ impl Failure {
 pub enum FailureKind {
     /// The plugin trapped: a panic, an unreachable instruction, too deep a stack.
     Trap,
+    /// Recursion over the stack.
+    Stack,
     /// Over the wall clock.
     Time,
-    /// Over the linear memory.
+    /// Over the linear memory, or over the tables.
     Memory,
     /// Over a limit of what it may hand out, or not what the world demands.
     Output,
+    /// Over the number of host calls, or over what they may move.
+    HostCalls,
+    /// The stage failed too often and is left alone for a while: the record was not shown to it.
+    BreakerOpen,
     /// The broker could not do what the plugin needed; the plugin is not at fault.
     Host,
 }
@@ -151,11 +160,19 @@ impl FailureKind {
     pub fn code(self) -> &'static str {
         match self {
             Self::Trap => "trap",
+            Self::Stack => "stack-limit",
             Self::Time => "time-limit",
             Self::Memory => "memory-limit",
             Self::Output => "output-limit",
+            Self::HostCalls => "host-call-limit",
+            Self::BreakerOpen => "breaker-open",
             Self::Host => "host",
         }
+    }
+
+    /// Whether the plugin is to blame, so that it counts for the stage's circuit breaker.
+    pub(crate) fn is_fault(self) -> bool {
+        !matches!(self, Self::Host | Self::BreakerOpen)
     }
 }
 

@@ -11,6 +11,7 @@ use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::record::{BlobRef, Timestamp};
 use hilum_core::{FlowName, PrincipalId, StageName};
 
+use crate::limits::Limit;
 use crate::trace::{Span, SpanStart};
 
 /// Why the broker could not do what a plugin asked. The text goes to operators and names no value of a record.
@@ -69,6 +70,45 @@ pub trait BlobSink: Send {
     fn finish(self: Box<Self>) -> Result<BlobRef, ServiceError>;
 }
 
+/// A stage and its plugin, for whoever has to look after them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageOf<'a> {
+    /// The flow.
+    pub flow: &'a FlowName,
+    /// The stage.
+    pub stage: &'a StageName,
+    /// The plugin's own name.
+    pub plugin: &'a str,
+    /// Its version.
+    pub version: &'a str,
+}
+
+/// Something about a stage that operators should know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StageEvent {
+    /// The plugin ran into a limit: it was stopped, or what was over was dropped.
+    Limited {
+        /// Which limit.
+        limit: Limit,
+        /// Its value, in its own unit.
+        max: u64,
+        /// How often in one call: 1 where the call was stopped.
+        count: u64,
+    },
+    /// The circuit breaker opened, or stays open because the probe failed too.
+    BreakerOpened {
+        /// Faults one after another.
+        faults: u32,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// The circuit breaker closed: a record went well.
+    BreakerClosed {
+        /// The faults before.
+        faults: u32,
+    },
+}
+
 /// What the sandbox needs of the broker.
 pub trait Services: Send + Sync {
     /// Octets of a large body from a position, at most `max` of them; empty only at or after its end.
@@ -106,6 +146,10 @@ pub trait Services: Send + Sync {
     fn count(&self, flow: &FlowName, stage: &StageName, counter: &str, value: u64);
     /// Records one value of a histogram that a plugin named.
     fn sample(&self, flow: &FlowName, stage: &StageName, histogram: &str, value: f64);
+
+    /// Something about a stage that operators should know. A plugin can bring it about with every call: an implementation that writes
+    /// lines must limit them.
+    fn stage_event(&self, of: StageOf<'_>, event: StageEvent);
 
     /// Begins a span below that of a record or of a stage; none where nobody records it, as nobody does by default.
     fn span(&self, start: SpanStart<'_>) -> Option<Box<dyn Span>> {

@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
-use hilum_core::chain::{PlannedStage, World};
+use hilum_core::chain::PlannedStage;
 use hilum_core::limits::REASON_CHARS_MAX;
 use hilum_core::record::{BlobRef, Measured};
 use hilum_core::{Attribute, Body, Digest, Head, Offset, Principal, StageName};
 use parking_lot::Mutex;
 use wasmtime::component::{InstancePre, Linker, Resource};
 
+use crate::breaker::{Admission, Breaker, Change};
 use crate::capability::bindings::hilum::plugin::types as raw;
 use crate::capability::{self, Host, Place, Reader, settle};
 use crate::chain::{ChainContext, ChainError, StageSpec};
 use crate::engine::Sandbox;
+use crate::exports::{Exports, Run};
 use crate::guest;
-use crate::instance::{Exports, Fault, Instance, StartError};
-use crate::limits::{CODE_CHARS_MAX, CONFIG_OCTETS_MAX, OBLIGATIONS_MAX};
+use crate::instance::{Fault, Instance, StartError};
+use crate::limits::{CODE_CHARS_MAX, CONFIG_OCTETS_MAX, Exceeded, Limit, OBLIGATIONS_MAX};
 use crate::plugin::{Description, Plugin, clip};
 use crate::run::{Emission, FailureKind, Obligation};
 use crate::schema::ConfigFault;
-use crate::services::Services;
+use crate::services::{Services, StageEvent};
 use crate::trace::{CallSpans, GuestSpans};
 use crate::wasi;
 
@@ -96,6 +98,7 @@ pub(crate) struct Stage {
     exports: Exports,
     config: String,
     idle: Mutex<Vec<Instance>>,
+    breaker: Mutex<Breaker>,
 }
 
 impl Stage {
@@ -113,6 +116,7 @@ impl Stage {
         }
         let config = checked_config(&name, &plugin, &config)?;
         limits.memory_octets = limits.memory_octets.min(sandbox.settings().memory_octets);
+        let breaker = Mutex::new(Breaker::new(&limits));
         let place = Arc::new(Place {
             flow: context.flow.clone(),
             stage: name.clone(),
@@ -121,14 +125,17 @@ impl Stage {
             grants,
             limits,
             services: Arc::clone(services),
+            lines: Mutex::default(),
+            metrics: Mutex::default(),
             names: Default::default(),
         });
         let pre = link(sandbox, &plugin).map_err(|error| ChainError::Link {
             stage: name.clone(),
             reason: clip(&format!("{error:#}"), 512).to_owned(),
         })?;
-        let exports = exports(plugin.world());
-        let mut first = Instance::start(sandbox, &pre, &place, exports, &config)
+        let exports = Exports::find(&plugin.component, plugin.world());
+        let exports = exports.map_err(|reason| ChainError::Link { stage: name.clone(), reason })?;
+        let mut first = Instance::start(sandbox, &pre, &place, &exports, &config)
             .map_err(|error| start_error(&name, error))?;
         let described = describe(&name, &mut first)?;
         let planned = PlannedStage {
@@ -141,7 +148,12 @@ impl Stage {
             removes: described.removes,
         };
         let sandbox = sandbox.clone();
-        Ok(Self { planned, sandbox, pre, place, exports, config, idle: Mutex::new(vec![first]) })
+        Ok(Self { planned, sandbox, pre, place, exports, config, idle: Mutex::new(vec![first]), breaker })
+    }
+
+    /// Whether the stage may be called, or fails too often and is left alone for a while.
+    pub(crate) fn admission(&self) -> Admission {
+        self.breaker.lock().admit(self.place.services.now())
     }
 
     /// Runs a batch of one source in one call. After an error nothing of the call is left: neither state nor emissions.
@@ -157,6 +169,19 @@ impl Stage {
         if let Some(spans) = spans {
             spans.close().end(items, result.as_deref().map_err(|fault| fault.kind.code()));
         }
+        match &result {
+            Err(fault) => self.failed(fault),
+            Ok(verdicts) => {
+                let faults = verdicts.iter().filter_map(|verdict| match verdict {
+                    Verdict::Fail(fault) => Some(fault),
+                    _ => None,
+                });
+                faults.clone().for_each(|fault| self.failed(fault));
+                if faults.count() < verdicts.len() {
+                    self.went_well();
+                }
+            }
+        }
         result
     }
 
@@ -168,14 +193,14 @@ impl Stage {
         effects: &mut Effects,
     ) -> Result<Vec<Verdict>, Fault> {
         let mut instance = self.instance()?;
-        instance.host_mut().enter(spans.take());
+        instance.host_mut().trace(spans.take());
         let result = self.run(&mut instance, context, items);
         *spans = instance.host_mut().spans.take();
-        let call = instance.host_mut();
-        effects.made.append(&mut call.call.made);
+        effects.made.append(&mut instance.host_mut().call.made);
+        self.report_cut(&mut instance);
         let verdicts = result?;
         if let Some(error) = instance.host_mut().call.fault.take() {
-            return Err(Fault { kind: FailureKind::Host, reason: error.to_string() });
+            return Err(Fault::host(error.to_string()));
         }
         self.commit(&mut instance)?;
         effects.emitted.append(&mut instance.host_mut().call.emitted);
@@ -183,15 +208,69 @@ impl Stage {
         Ok(verdicts)
     }
 
+    /// The breaker of this stage is open.
+    pub(crate) fn left_alone(&self, left_ms: u64, faults: u32) -> Fault {
+        let PlannedStage { plugin, version, .. } = &self.planned;
+        let reason = format!(
+            "plugin {plugin} {version} failed {faults} times one after another and is tried again in {left_ms} ms"
+        );
+        Fault { kind: FailureKind::BreakerOpen, reason, limit: None }
+    }
+
+    fn failed(&self, fault: &Fault) {
+        if let Some(Exceeded { limit, max }) = fault.limit {
+            self.event(StageEvent::Limited { limit, max, count: 1 });
+        }
+        if fault.kind.is_fault() {
+            let change = self.breaker.lock().fault(self.place.services.now());
+            self.changed(change);
+        }
+    }
+
+    fn went_well(&self) {
+        let change = self.breaker.lock().success();
+        self.changed(change);
+    }
+
+    fn changed(&self, change: Option<Change>) {
+        match change {
+            None => {}
+            Some(Change::Opened { faults, for_ms }) => {
+                self.event(StageEvent::BreakerOpened { faults, for_ms })
+            }
+            Some(Change::Closed { faults }) => self.event(StageEvent::BreakerClosed { faults }),
+        }
+    }
+
+    fn event(&self, event: StageEvent) {
+        self.place.services.stage_event(self.place.stage_of(), event);
+    }
+
+    /// Tells what was over a limit and was dropped.
+    fn report_cut(&self, instance: &mut Instance) {
+        for (limit, count, max) in instance.host_mut().call.take_cut() {
+            self.event(StageEvent::Limited { limit, max, count });
+        }
+    }
+
     /// Tells an `observe` plugin the time.
     pub(crate) fn tick(&self, effects: &mut Effects) -> Result<(), Fault> {
-        if self.exports.tick.is_none() {
+        if !self.exports.ticks() || self.admission() != Admission::Closed {
             return Ok(());
         }
+        let result = self.tick_once(effects);
+        if let Err(fault) = &result {
+            self.failed(fault);
+        }
+        result
+    }
+
+    fn tick_once(&self, effects: &mut Effects) -> Result<(), Fault> {
         let mut instance = self.instance()?;
         instance.host_mut().source = None;
         let result = instance.tick(self.place.services.now().0);
         effects.made.append(&mut instance.host_mut().call.made);
+        self.report_cut(&mut instance);
         result?;
         self.commit(&mut instance)?;
         effects.emitted.append(&mut instance.host_mut().call.emitted);
@@ -203,10 +282,15 @@ impl Stage {
         if let Some(instance) = self.idle.lock().pop() {
             return Ok(instance);
         }
-        let started = Instance::start(&self.sandbox, &self.pre, &self.place, self.exports, &self.config);
+        self.start()
+    }
+
+    /// Makes a configured instance.
+    pub(crate) fn start(&self) -> Result<Instance, Fault> {
+        let started = Instance::start(&self.sandbox, &self.pre, &self.place, &self.exports, &self.config);
         started.map_err(|error| match error {
             StartError::Fault(fault) => fault,
-            StartError::Config(error) => Fault { kind: FailureKind::Output, reason: error.reason },
+            StartError::Config(error) => Fault::output(words(&error.reason, REASON_CHARS_MAX)),
         })
     }
 
@@ -229,7 +313,7 @@ impl Stage {
         }
         let changes = state.into_iter().map(|(key, overlay)| overlay.into_change(key)).collect();
         let committed = self.place.services.state_commit(&self.place.flow, &self.place.stage, changes);
-        committed.map_err(|error| Fault { kind: FailureKind::Host, reason: error.to_string() })
+        committed.map_err(|error| Fault::host(error.to_string()))
     }
 
     fn run(
@@ -243,27 +327,27 @@ impl Stage {
         instance.host_mut().source = Some(source.id.clone());
         let of = self.context(context, source);
         let heads = items.iter().map(|item| guest::Head::new(&item.head, item.offset));
-        match self.planned.world {
-            World::Authorize => {
+        match instance.function() {
+            Run::Authorize(decide) => {
                 let requests = heads.zip(items).map(|(head, item)| {
                     let body = reader(instance.host_mut(), item)?;
                     Ok(guest::Request { head, size: item.body.body().size(), body })
                 });
                 let requests = requests.collect::<Result<Vec<_>, Fault>>()?;
-                let (decisions,): (Vec<guest::Decision>,) = instance.run(octets, (of, requests))?;
+                let (decisions,) = instance.run(decide, octets, (of, requests))?;
                 one_each(decisions.len(), items.len())?;
                 Ok(decisions.into_iter().map(|decision| self.decision(decision)).collect())
             }
-            World::Transform => {
+            Run::Transform(transform) => {
                 let messages = messages(instance.host_mut(), heads, items)?;
-                let (outcomes,): (Vec<guest::Outcome>,) = instance.run(octets, (of, messages))?;
+                let (outcomes,) = instance.run(transform, octets, (of, messages))?;
                 one_each(outcomes.len(), items.len())?;
                 let host = instance.host_mut();
                 Ok(outcomes.into_iter().map(|outcome| transformed(host, outcome)).collect())
             }
-            World::Observe => {
+            Run::Observe(observe) => {
                 let messages = messages(instance.host_mut(), heads, items)?;
-                let () = instance.run(octets, (of, messages))?;
+                instance.run(observe, octets, (of, messages))?;
                 Ok(items.iter().map(|_| Verdict::Pass).collect())
             }
         }
@@ -286,9 +370,9 @@ impl Stage {
         match decision {
             guest::Decision::Allow => Verdict::Pass,
             guest::Decision::AllowWith(obligations) if obligations.is_empty() => Verdict::Pass,
-            guest::Decision::AllowWith(obligations) if obligations.len() > OBLIGATIONS_MAX => {
-                Verdict::Fail(output(format!("the plugin named more than {OBLIGATIONS_MAX} obligations")))
-            }
+            guest::Decision::AllowWith(obligations) if obligations.len() > OBLIGATIONS_MAX => Verdict::Fail(
+                Fault::output(format!("the plugin named more than {OBLIGATIONS_MAX} obligations")),
+            ),
             guest::Decision::AllowWith(obligations) => {
                 let obligation = |guest::Obligation { name, value }| Obligation {
                     stage: stage.clone(),
@@ -318,18 +402,6 @@ fn checked_config(
     match faults.into_iter().next() {
         None => Ok(text),
         Some(ConfigFault { at, reason }) => Err(ChainError::Config { stage: stage.clone(), at, reason }),
-    }
-}
-
-fn exports(world: World) -> Exports {
-    match world {
-        World::Transform => {
-            Exports { interface: "hilum:plugin/transformer@1.0.0", run: "transform", tick: None }
-        }
-        World::Authorize => Exports { interface: "hilum:plugin/authorizer@1.0.0", run: "decide", tick: None },
-        World::Observe => {
-            Exports { interface: "hilum:plugin/observer@1.0.0", run: "observe", tick: Some("tick") }
-        }
     }
 }
 
@@ -376,9 +448,11 @@ fn messages<'a>(
 }
 
 fn reader(host: &mut Host, item: &Item) -> Result<Resource<Reader>, Fault> {
-    host.table.push(Reader::new(item.body.clone())).map_err(|error| Fault {
-        kind: FailureKind::Host,
-        reason: format!("the batch has more bodies than the stage may hold: {error}"),
+    host.table.push(Reader::of_input(item.body.clone())).map_err(|error| {
+        Fault::host(format!(
+            "the batch has more bodies than the stage may hold (`{}`): {error}",
+            Limit::Handles
+        ))
     })
 }
 
@@ -386,11 +460,7 @@ fn one_each(outcomes: usize, records: usize) -> Result<(), Fault> {
     if outcomes == records {
         return Ok(());
     }
-    Err(output(format!("the plugin gave {outcomes} outcomes for {records} records")))
-}
-
-fn output(reason: String) -> Fault {
-    Fault { kind: FailureKind::Output, reason }
+    Err(Fault::output(format!("the plugin gave {outcomes} outcomes for {records} records")))
 }
 
 fn transformed(host: &mut Host, outcome: guest::Outcome) -> Verdict {
@@ -402,7 +472,9 @@ fn transformed(host: &mut Host, outcome: guest::Outcome) -> Verdict {
         guest::Outcome::Split(drafts) if drafts.is_empty() || drafts.len() > max => {
             let count = drafts.len();
             drop_bodies(host, drafts);
-            Verdict::Fail(output(format!("the plugin made {count} records of one, 1 to {max} are allowed")))
+            let reason = format!("the plugin made {count} records of one, 1 to {max} are allowed");
+            let over = Exceeded { limit: Limit::SplitRecords, max: max as u64 };
+            Verdict::Fail(Fault { limit: (count > 0).then_some(over), ..Fault::output(reason) })
         }
         guest::Outcome::Split(drafts) => {
             let all: Vec<_> = drafts.into_iter().map(|draft| made(host, draft)).collect();
@@ -423,8 +495,7 @@ fn drop_bodies(host: &mut Host, drafts: Vec<raw::Draft>) {
 
 fn made(host: &mut Host, draft: raw::Draft) -> Result<Made, Fault> {
     let raw::Draft { key, content_type, attributes, body } = draft;
-    let body =
-        settle(host, body).map_err(|error| Fault { kind: FailureKind::Host, reason: error.to_string() })?;
+    let body = settle(host, body).map_err(|error| Fault::host(error.to_string()))?;
     Ok(Made { key, content_type, attributes: owned(attributes), body })
 }
 

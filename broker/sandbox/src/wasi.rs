@@ -11,6 +11,8 @@ use wasmtime::component::{
 };
 use wasmtime::{Error, Result};
 
+use crate::call::HostCalls;
+
 /// Octets that a stream to nowhere takes at once.
 const STREAM_OCTETS: u64 = 65_536;
 
@@ -40,7 +42,7 @@ pub(crate) fn is_known(name: &str) -> bool {
 
 /// Defines all that a component imports of WASI, under the versions that it imports. Interfaces of other packages stay as
 /// they are, so that one that is missing is found when the component is linked.
-pub(crate) fn link<T: 'static>(
+pub(crate) fn link<T: HostCalls + 'static>(
     linker: &mut Linker<T>,
     component: &Component,
     hash_seed: (u64, u64),
@@ -60,7 +62,7 @@ pub(crate) fn link<T: 'static>(
     Ok(())
 }
 
-fn trap<T: 'static>(
+fn trap<T: HostCalls + 'static>(
     instance: &mut LinkerInstance<'_, T>,
     interface: &str,
     item: &str,
@@ -76,7 +78,7 @@ fn trap<T: 'static>(
     }
 }
 
-fn harmless<T: 'static>(
+fn harmless<T: HostCalls + 'static>(
     instance: &mut LinkerInstance<'_, T>,
     name: &str,
     hash_seed: (u64, u64),
@@ -87,41 +89,66 @@ fn harmless<T: 'static>(
         "wasi:cli/stderr" => standard_stream(instance, "get-stderr"),
         "wasi:io/streams" => streams(instance),
         "wasi:io/poll" => poll(instance),
-        "wasi:random/insecure-seed" => instance.func_wrap("insecure-seed", move |_, ()| Ok((hash_seed,))),
+        "wasi:random/insecure-seed" => instance.func_wrap("insecure-seed", move |mut store, ()| {
+            store.data_mut().enter(0)?;
+            Ok((hash_seed,))
+        }),
         _ => Ok(()),
     }
 }
 
-fn environment<T: 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
-    instance.func_wrap("get-environment", |_, ()| Ok((Vec::<(String, String)>::new(),)))?;
-    instance.func_wrap("get-arguments", |_, ()| Ok((Vec::<String>::new(),)))
+fn environment<T: HostCalls + 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
+    instance.func_wrap("get-environment", |mut store, ()| {
+        store.data_mut().enter(0)?;
+        Ok((Vec::<(String, String)>::new(),))
+    })?;
+    instance.func_wrap("get-arguments", |mut store, ()| {
+        store.data_mut().enter(0)?;
+        Ok((Vec::<String>::new(),))
+    })
 }
 
-fn standard_stream<T: 'static>(instance: &mut LinkerInstance<'_, T>, get: &str) -> Result<()> {
-    instance.func_wrap(get, |_, ()| Ok((Nothing::new_own(0),)))
+fn standard_stream<T: HostCalls + 'static>(instance: &mut LinkerInstance<'_, T>, get: &str) -> Result<()> {
+    instance.func_wrap(get, |mut store, ()| {
+        store.data_mut().enter(0)?;
+        Ok((Nothing::new_own(0),))
+    })
 }
 
-fn streams<T: 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
+fn streams<T: HostCalls + 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
     type Done = (Result<(), StreamError>,);
-    instance.func_wrap("[method]output-stream.check-write", |_, (_,): (Nothing,)| {
+    instance.func_wrap("[method]output-stream.check-write", |mut store, (_,): (Nothing,)| {
+        store.data_mut().enter(0)?;
         Ok((Ok::<u64, StreamError>(STREAM_OCTETS),))
     })?;
-    instance
-        .func_wrap("[method]output-stream.subscribe", |_, (_,): (Nothing,)| Ok((Nothing::new_own(0),)))?;
+    instance.func_wrap("[method]output-stream.subscribe", |mut store, (_,): (Nothing,)| {
+        store.data_mut().enter(0)?;
+        Ok((Nothing::new_own(0),))
+    })?;
     for name in ["[method]output-stream.write", "[method]output-stream.blocking-write-and-flush"] {
-        instance.func_wrap(name, |_, (_, _): (Nothing, Vec<u8>)| -> Result<Done> { Ok((Ok(()),)) })?;
+        instance.func_wrap(name, |mut store, (_, octets): (Nothing, Vec<u8>)| -> Result<Done> {
+            store.data_mut().enter(octets.len())?;
+            Ok((Ok(()),))
+        })?;
     }
     for name in ["[method]output-stream.flush", "[method]output-stream.blocking-flush"] {
-        instance.func_wrap(name, |_, (_,): (Nothing,)| -> Result<Done> { Ok((Ok(()),)) })?;
+        instance.func_wrap(name, |mut store, (_,): (Nothing,)| -> Result<Done> {
+            store.data_mut().enter(0)?;
+            Ok((Ok(()),))
+        })?;
     }
     Ok(())
 }
 
 /// What is waited for has always come.
-fn poll<T: 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
-    instance.func_wrap("[method]pollable.ready", |_, (_,): (Nothing,)| Ok((true,)))?;
-    instance.func_wrap("[method]pollable.block", |_, (_,): (Nothing,)| Ok(()))?;
-    instance.func_wrap("poll", |_, (all,): (Vec<Nothing>,)| {
+fn poll<T: HostCalls + 'static>(instance: &mut LinkerInstance<'_, T>) -> Result<()> {
+    instance.func_wrap("[method]pollable.ready", |mut store, (_,): (Nothing,)| {
+        store.data_mut().enter(0)?;
+        Ok((true,))
+    })?;
+    instance.func_wrap("[method]pollable.block", |mut store, (_,): (Nothing,)| store.data_mut().enter(0))?;
+    instance.func_wrap("poll", |mut store, (all,): (Vec<Nothing>,)| {
+        store.data_mut().enter(all.len() * size_of::<Nothing>())?;
         let ready: Vec<u32> = (0..).take(all.len()).collect();
         Ok((ready,))
     })

@@ -7,6 +7,7 @@ pub(crate) mod guarded;
 mod route;
 pub(crate) mod slot;
 mod trial;
+pub(crate) mod watch;
 
 pub use slot::Slots;
 
@@ -20,7 +21,7 @@ use hilum_core::{Digest, FlowName, Label, Principal, PrincipalId, SubscriptionNa
 use hilum_sandbox::package::{COMPONENT_OCTETS_MAX, Disagreement};
 use hilum_sandbox::trust::Refusal;
 use hilum_sandbox::{
-    Chain, ChainContext, ChainError, Grant, Grants, Limits, LoadError, Plugin, Sandbox, Settings, StageSpec,
+    Cache, Chain, ChainContext, ChainError, Grant, Grants, LoadError, Plugin, Sandbox, Settings, StageSpec,
 };
 use parking_lot::Mutex;
 
@@ -29,6 +30,7 @@ use crate::config::{
     SubscriptionConfig, check_labels,
 };
 use crate::package::ReadError;
+use crate::provision::read_secret;
 use crate::services::{ChainServices, Host, NoServices};
 use admission::Admission;
 pub use admission::{Admitted, TrustError, policy, read_public_key};
@@ -176,7 +178,7 @@ impl Catalog {
         hospital: &Hospital,
         now: Timestamp,
     ) -> Result<Self, ChainsError> {
-        let sandbox = sandbox.map_or_else(own_sandbox, Ok)?;
+        let sandbox = sandbox.map_or_else(|| own_sandbox(hospital), Ok)?;
         let mut catalog = Self { sandbox, plugins: BTreeMap::new(), admitted: BTreeMap::new() };
         if hospital.stages().next().is_none() {
             return Ok(catalog); // so that a hospital without plugins needs no keys for them
@@ -218,13 +220,18 @@ impl Catalog {
             plugin: self.plugins[&stage.plugin].clone(),
             config: stage.config.clone(),
             grants: grants(stage),
-            limits: limits(stage),
+            limits: stage.limits.clone(),
         }
     }
 }
 
-fn own_sandbox() -> Result<Sandbox, ChainsError> {
-    Sandbox::new(Settings::default()).map_err(|error| ChainsError::Sandbox(error.to_string()))
+fn own_sandbox(hospital: &Hospital) -> Result<Sandbox, ChainsError> {
+    let sandbox =
+        Sandbox::new(settings(hospital)).map_err(|error| ChainsError::Sandbox(error.to_string()))?;
+    Ok(match cache(hospital) {
+        Some(cache) => sandbox.with_cache(cache),
+        None => sandbox,
+    })
 }
 
 impl PluginCatalog for Catalog {
@@ -318,24 +325,34 @@ pub fn grants(stage: &StageConfig) -> Grants {
 /// What a stage may use up.
 #[must_use]
 pub fn limits(stage: &StageConfig) -> Limits {
-    let mut limits = Limits::default();
-    let octets = |octets: u64| usize::try_from(octets).unwrap_or(usize::MAX);
-    if let Some(memory) = stage.limits.memory_octets {
-        limits.memory_octets = octets(memory);
+    stage.limits.clone()
+}
+
+/// A sandbox in which every stage finds room for the memory that it may have.
+fn settings(hospital: &Hospital) -> Settings {
+    let mut settings = Settings::default();
+    for (_, stage) in hospital.stages() {
+        settings.memory_octets = settings.memory_octets.max(stage.limits.memory_octets);
     }
-    if let Some(output) = stage.limits.output_octets {
-        limits.output_octets = octets(output);
+    settings
+}
+
+/// What was compiled at an earlier start. Without it a start takes longer, and nothing else.
+fn cache(hospital: &Hospital) -> Option<Cache> {
+    let data = hospital.directory.data();
+    // Who only checks a configuration has neither, and makes neither.
+    let secret = read_secret(&hospital.directory.key_encryption_key()).ok()?;
+    if !data.is_dir() {
+        return None;
     }
-    if let Some(keys) = stage.limits.state_keys {
-        limits.state_keys = keys;
-    }
-    if let Some(state) = stage.limits.state_octets {
-        limits.state_octets = state;
-    }
-    if let Some(call) = stage.limits.call_ms {
-        limits.time = std::time::Duration::from_millis(call);
-    }
-    limits
+    let folder = data.join("compiled");
+    let opened = Cache::open(&folder, &*secret);
+    opened
+        .inspect_err(|error| {
+            let folder = folder.display();
+            tracing::warn!(%folder, %error, "the cache of compiled plugins cannot be used; the start takes longer");
+        })
+        .ok()
 }
 
 /// The egress chain of a subscription: one for each of its readers, because plugins are told who receives.

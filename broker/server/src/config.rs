@@ -35,7 +35,7 @@ pub use directory::{Directory, IdentityFiles, SigningFiles};
 pub use labels::{PluginCatalog, Received, StageProblem, check_labels, received_labels};
 pub use model::{
     CanaryConfig, FlowConfig, Hospital, HostGrant, KeyFile, KeyKind, Limits, Place, PluginFile, StageConfig,
-    StageLimits, Stakeholder, SubscriptionConfig,
+    Stakeholder, SubscriptionConfig,
 };
 pub use outline::{Change, Outline};
 pub use problem::{Problem, Problems};

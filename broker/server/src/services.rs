@@ -11,23 +11,22 @@ use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::record::{BlobRef, Timestamp};
 use hilum_core::{FlowName, LogName, PrincipalId, StageName, SubscriptionName};
+use hilum_sandbox::limits::METRIC_NAMES_MAX;
 use hilum_sandbox::{
-    BlobSink, ServiceError, Services, Span, SpanStart, StateChange, StateError, StateUsage, Versioned,
+    BlobSink, ServiceError, Services, Span, SpanStart, StageEvent, StageOf, StateChange, StateError,
+    StateUsage, Versioned,
 };
 use hilum_store::BlobWriter;
 use parking_lot::Mutex;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::broker::Shared;
+use crate::chains::watch::Watch;
 use crate::clock::Clock;
 use crate::config::{Hospital, HostGrant};
 use crate::provision::{CredentialError, read_certificates, read_secret};
 use crate::state::FlowState;
 use crate::telemetry;
-
-/// Metrics that one stage may name; further ones are dropped. A name that is made of what a plugin read would otherwise give
-/// every patient a time series.
-const METRIC_NAMES_MAX: usize = 32;
 
 /// What all chains share.
 pub(crate) struct Host {
@@ -99,6 +98,7 @@ pub(crate) struct ChainServices {
     /// None for a chain before delivery.
     state: Option<Arc<FlowState>>,
     metric_names: Mutex<BTreeMap<StageName, BTreeSet<String>>>,
+    watch: Watch,
 }
 
 struct Sink {
@@ -124,10 +124,11 @@ impl ChainServices {
     /// Of the flow's ingress chain, or of one of a subscription.
     pub(crate) fn new(host: Arc<Host>, flow: FlowName, subscription: Option<&SubscriptionName>) -> Self {
         let state = subscription.is_none().then(|| host.shared.states.of(&flow));
-        Self { host, flow, state, metric_names: Mutex::default() }
+        Self { host, flow, state, metric_names: Mutex::default(), watch: Watch::default() }
     }
 
-    /// Whether a stage may use a metric of this name: one of the first few that it named.
+    /// Whether a stage may use a metric of this name: one of the first few that it named to any of the chain's readers. A name that is
+    /// made of what a plugin read would otherwise give every patient a time series.
     fn knows_metric(&self, stage: &StageName, name: &str) -> bool {
         let mut by_stage = self.metric_names.lock();
         let names = by_stage.entry(stage.clone()).or_default();
@@ -138,9 +139,6 @@ impl ChainServices {
             return false;
         }
         names.insert(name.to_owned());
-        if names.len() == METRIC_NAMES_MAX {
-            tracing::warn!(flow = %self.flow, %stage, "a plugin names many metrics; further ones are dropped");
-        }
         true
     }
 
@@ -225,6 +223,11 @@ impl Services for ChainServices {
         }
     }
 
+    fn stage_event(&self, of: StageOf<'_>, event: StageEvent) {
+        let shared = self.shared();
+        self.watch.event(&shared.instruments, self.subscription.as_ref(), of, event, shared.now());
+    }
+
     fn now(&self) -> Timestamp {
         self.shared().now()
     }
@@ -280,6 +283,9 @@ impl Services for NoServices {
     fn count(&self, _: &FlowName, _: &StageName, _: &str, _: u64) {}
 
     fn sample(&self, _: &FlowName, _: &StageName, _: &str, _: f64) {}
+
+    /// A stage that does not start is told as what it is: a problem of the configuration.
+    fn stage_event(&self, _: StageOf<'_>, _: StageEvent) {}
 
     fn now(&self) -> Timestamp {
         Clock::SYSTEM.now()

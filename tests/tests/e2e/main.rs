@@ -14,6 +14,7 @@ mod disk;
 mod identity;
 mod large;
 mod life;
+mod limits;
 mod load;
 mod operators;
 mod plugins;

@@ -17,7 +17,8 @@ use hilum_core::digest::Hasher;
 use hilum_core::record::{BlobId, BlobRef, Timestamp};
 use hilum_core::{Digest, FlowName, PrincipalId, StageName};
 use hilum_sandbox::{
-    BlobSink, ServiceError, Services, Span, SpanStart, StateChange, StateError, StateUsage, Versioned,
+    BlobSink, Limit, ServiceError, Services, Span, SpanStart, StageEvent, StageOf, StateChange, StateError,
+    StateUsage, Versioned,
 };
 use tempfile::TempDir;
 
@@ -31,12 +32,13 @@ const PKCS8_P256: [u8; 35] = [
 ];
 
 /// The services of one run.
-pub(super) struct Host {
+pub(crate) struct Host {
     blobs: TempDir,
     next: AtomicU64,
     secrets: Mutex<BTreeMap<String, Arc<[u8]>>>,
     recipients: Mutex<BTreeMap<String, RecipientKey>>,
     state: Mutex<BTreeMap<String, Versioned>>,
+    limited: Mutex<BTreeMap<Limit, (u64, u64)>>,
     /// What was traced, where that was asked for.
     pub(super) spans: Spans,
     fixed: Option<Fixed>,
@@ -49,13 +51,14 @@ struct Fixed {
 }
 
 impl Host {
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             blobs: tempfile::tempdir()?,
             next: AtomicU64::new(0),
             secrets: Mutex::default(),
             recipients: Mutex::default(),
             state: Mutex::default(),
+            limited: Mutex::default(),
             spans: Spans::default(),
             fixed: None,
         })
@@ -86,6 +89,11 @@ impl Host {
         let recipients =
             self.recipients.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         (secrets, recipients)
+    }
+
+    /// The limits that the plugin ran into: how large each is, and how often.
+    pub(super) fn limited(&self) -> BTreeMap<Limit, (u64, u64)> {
+        self.limited.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn path(&self, id: BlobId) -> PathBuf {
@@ -211,6 +219,13 @@ impl Services for Host {
 
     fn sample(&self, _: &FlowName, _: &StageName, histogram: &str, value: f64) {
         tracing::debug!(histogram, value, "metric");
+    }
+
+    fn stage_event(&self, _: StageOf<'_>, event: StageEvent) {
+        if let StageEvent::Limited { limit, max, count } = event {
+            let mut limited = self.limited.lock().unwrap_or_else(PoisonError::into_inner);
+            limited.entry(limit).or_insert((max, 0)).1 += count;
+        }
     }
 
     fn span(&self, start: SpanStart<'_>) -> Option<Box<dyn Span>> {

@@ -40,7 +40,11 @@ pub(super) struct Args {
 /// Runs standard input through the plugin.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let host = Arc::new(Host::new().context("no temporary directory")?);
-    let exit = run_on(args, &host, &mut io::stdin().lock(), &mut io::stdout().lock())?;
+    let exit = run_on(args, &host, &mut io::stdin().lock(), &mut io::stdout().lock());
+    for (limit, (max, count)) in host.limited() {
+        eprintln!("warning: the plugin ran into the limit `{limit}` of {max} {count} times");
+    }
+    let exit = exit?;
     let (secrets, recipients) = host.made_up();
     if !secrets.is_empty() {
         eprintln!("note: made up for this run: a secret for {}", secrets.join(", "));

@@ -4,13 +4,14 @@ use bytes::Bytes;
 use hilum_core::PrincipalId;
 use hilum_core::limits::{BLOB_CHUNK_OCTETS, INLINE_BODY_OCTETS_MAX};
 use hilum_core::record::{Body, Measured};
+use wasmtime::Result;
 use wasmtime::component::Resource;
-use wasmtime::{Result, Trap};
 
-use super::Host;
 use super::bindings::hilum::plugin::types::{
     self as raw, BodyError, Host as TypesHost, HostBodyReader, HostBodyWriter,
 };
+use super::{Host, Place};
+use crate::call::Call;
 use crate::limits::READ_OCTETS_MAX;
 use crate::services::{BlobSink, ServiceError, Services};
 
@@ -19,11 +20,20 @@ use crate::services::{BlobSink, ServiceError, Services};
 pub struct Reader {
     body: Measured,
     at: u64,
+    /// Whether it came with a record and is large: reading on in it is what gives a call more time.
+    is_progress: bool,
 }
 
 impl Reader {
+    /// Of a body that the plugin made.
     pub(crate) fn new(body: Measured) -> Self {
-        Self { body, at: 0 }
+        Self { body, at: 0, is_progress: false }
+    }
+
+    /// Of a body that a record came with.
+    pub(crate) fn of_input(body: Measured) -> Self {
+        let is_progress = matches!(body.body(), Body::Blob(_));
+        Self { body, at: 0, is_progress }
     }
 
     pub(crate) fn into_body(self) -> Measured {
@@ -64,6 +74,23 @@ impl Reader {
         self.at += n;
         n
     }
+}
+
+/// Reads on in a body for a call. What is read of a large one gives the call more time.
+pub(super) fn read_on(
+    reader: &mut Reader,
+    place: &Place,
+    call: &mut Call,
+    max: usize,
+) -> Result<Bytes, ServiceError> {
+    if matches!(reader.body.body(), Body::Inline(_)) {
+        return reader.next(&*place.services, max);
+    }
+    let octets = call.waiting(|| reader.next(&*place.services, max))?;
+    if reader.is_progress {
+        call.advance(&place.limits, octets.len() as u64);
+    }
+    Ok(octets)
 }
 
 fn lost() -> ServiceError {
@@ -146,7 +173,7 @@ pub(crate) fn settle(host: &mut Host, body: raw::Body) -> Result<Measured, Servi
 
 impl Host {
     pub(super) fn finish_writer(&mut self, writer: Writer) -> Result<Measured, ServiceError> {
-        let body = writer.finish()?;
+        let body = self.call.waiting(|| writer.finish())?;
         if let Body::Blob(blob) = body.body() {
             self.call.made.push(*blob);
         }
@@ -155,11 +182,13 @@ impl Host {
 
     /// Counts octets that are about to be written; says how many are allowed in all if these are too many.
     fn account(&mut self, octets: u64) -> Result<(), BodyError> {
-        self.call.written = self.call.written.saturating_add(octets);
-        if self.call.written > self.call.written_max {
-            return Err(BodyError::TooLarge(self.call.written_max));
-        }
-        Ok(())
+        self.call.write(octets).map_err(|over| BodyError::TooLarge(over.max))
+    }
+
+    fn write_on(&mut self, to: &Resource<Writer>, octets: &[u8]) -> Result<Result<(), ServiceError>> {
+        let writer = self.table.get_mut(to)?;
+        let (services, source) = (&*self.place.services, self.source.as_ref());
+        Ok(self.call.waiting(|| writer.write(services, source, octets)))
     }
 
     fn interrupted(&mut self, error: ServiceError) -> BodyError {
@@ -173,15 +202,12 @@ impl Host {
         from: &Resource<Reader>,
         n: u64,
     ) -> Result<Result<u64, BodyError>> {
-        let services = self.place.services.clone();
         let mut moved = 0;
         while moved < n {
-            if self.call.is_over() {
-                return Err(Trap::Interrupt.into());
-            }
+            self.call.left()?;
             let max =
                 usize::try_from(n - moved).map_or(BLOB_CHUNK_OCTETS, |left| left.min(BLOB_CHUNK_OCTETS));
-            let chunk = match self.table.get_mut(from)?.next(&*services, max) {
+            let chunk = match read_on(self.table.get_mut(from)?, &self.place, &mut self.call, max) {
                 Ok(chunk) if chunk.is_empty() => break,
                 Ok(chunk) => chunk,
                 Err(error) => return Ok(Err(self.interrupted(error))),
@@ -189,7 +215,7 @@ impl Host {
             if let Err(error) = self.account(chunk.len() as u64) {
                 return Ok(Err(error));
             }
-            if let Err(error) = self.table.get_mut(to)?.write(&*services, self.source.as_ref(), &chunk) {
+            if let Err(error) = self.write_on(to, &chunk)? {
                 return Ok(Err(self.interrupted(error)));
             }
             moved += chunk.len() as u64;
@@ -202,23 +228,29 @@ impl TypesHost for Host {}
 
 impl HostBodyReader for Host {
     fn size(&mut self, this: Resource<Reader>) -> Result<u64> {
+        self.call.enter(0)?;
         Ok(self.table.get(&this)?.body.body().size())
     }
 
     fn read(&mut self, this: Resource<Reader>, max: u32) -> Result<Result<Vec<u8>, BodyError>> {
+        self.call.enter(0)?;
         let max = max.min(READ_OCTETS_MAX) as usize;
-        let services = self.place.services.clone();
-        match self.table.get_mut(&this)?.next(&*services, max) {
-            Ok(octets) => Ok(Ok(octets.into())),
+        match read_on(self.table.get_mut(&this)?, &self.place, &mut self.call, max) {
+            Ok(octets) => {
+                self.call.charge(octets.len())?;
+                Ok(Ok(octets.into()))
+            }
             Err(error) => Ok(Err(self.interrupted(error))),
         }
     }
 
     fn skip(&mut self, this: Resource<Reader>, n: u64) -> Result<Result<u64, BodyError>> {
+        self.call.enter(0)?;
         Ok(Ok(self.table.get_mut(&this)?.skip(n)))
     }
 
     fn drop(&mut self, this: Resource<Reader>) -> Result<()> {
+        self.call.enter(0)?;
         self.table.delete(this)?;
         Ok(())
     }
@@ -226,15 +258,16 @@ impl HostBodyReader for Host {
 
 impl HostBodyWriter for Host {
     fn new(&mut self) -> Result<Resource<Writer>> {
+        self.call.enter(0)?;
         Ok(self.table.push(Writer::new())?)
     }
 
     fn write(&mut self, this: Resource<Writer>, octets: Vec<u8>) -> Result<Result<(), BodyError>> {
+        self.call.enter(octets.len())?;
         if let Err(error) = self.account(octets.len() as u64) {
             return Ok(Err(error));
         }
-        let services = self.place.services.clone();
-        match self.table.get_mut(&this)?.write(&*services, self.source.as_ref(), &octets) {
+        match self.write_on(&this, &octets)? {
             Ok(()) => Ok(Ok(())),
             Err(error) => Ok(Err(self.interrupted(error))),
         }
@@ -246,10 +279,12 @@ impl HostBodyWriter for Host {
         source: Resource<Reader>,
         n: u64,
     ) -> Result<Result<u64, BodyError>> {
+        self.call.enter(0)?;
         self.move_chunks(&this, &source, n)
     }
 
     fn finish(&mut self, this: Resource<Writer>) -> Result<Result<Resource<Reader>, BodyError>> {
+        self.call.enter(0)?;
         let writer = self.table.delete(this)?;
         match self.finish_writer(writer) {
             Ok(body) => Ok(Ok(self.table.push(Reader::new(body))?)),
@@ -258,6 +293,7 @@ impl HostBodyWriter for Host {
     }
 
     fn drop(&mut self, this: Resource<Writer>) -> Result<()> {
+        self.call.enter(0)?;
         self.table.delete(this)?;
         Ok(())
     }

@@ -2,12 +2,12 @@
 
 use aws_lc_rs::hmac;
 use hilum_core::cose::{self, OpenError, PLAIN_OCTETS_MAX, RecipientKey, Sealer};
+use wasmtime::Result;
 use wasmtime::component::Resource;
-use wasmtime::{Result, Trap};
 
 use super::Host;
 use super::bindings::hilum::plugin::keys::{self, KeyError};
-use super::body::{Reader, Writer};
+use super::body::{Reader, Writer, read_on};
 use crate::grants::Grant;
 use crate::limits::{KEYED_VALUES_MAX, SHIFT_DAYS_MAX};
 
@@ -21,6 +21,10 @@ const SHIFT_DOMAIN: &[u8] = b"hilum date-shift v1\0";
 const SEALERS_MAX: usize = 8;
 /// Octets of a large body that are read at once to be sealed.
 const SEAL_CHUNK_OCTETS: usize = 1 << 20;
+/// Octets of a pseudonym, and of an authentication code.
+const PSEUDONYM_OCTETS: usize = 32;
+/// Values between two looks at the clock.
+const VALUES_AT_ONCE: usize = 1024;
 
 impl keys::Host for Host {
     fn seal(
@@ -29,7 +33,10 @@ impl keys::Host for Host {
         associated: Vec<u8>,
         plain: Vec<u8>,
     ) -> Result<Result<Vec<u8>, KeyError>> {
-        Ok(self.seal_octets(&recipients, &associated, &plain))
+        self.call.enter(octets_of(&recipients) + associated.len() + plain.len())?;
+        let sealed = self.seal_octets(&recipients, &associated, &plain);
+        self.call.charge(sealed.as_ref().map_or(0, Vec::len))?;
+        Ok(sealed)
     }
 
     fn open(
@@ -38,6 +45,8 @@ impl keys::Host for Host {
         associated: Vec<u8>,
         sealed: Vec<u8>,
     ) -> Result<Result<Vec<u8>, KeyError>> {
+        // What it opens is not longer than what was sealed.
+        self.call.enter(key.len() + associated.len() + 2 * sealed.len())?;
         if !self.place.grants.has(&Grant::Key(key.clone())) {
             return Ok(Err(KeyError::NotGranted(key)));
         }
@@ -58,11 +67,12 @@ impl keys::Host for Host {
         associated: Vec<u8>,
         plain: Resource<Reader>,
     ) -> Result<Result<Resource<Reader>, KeyError>> {
+        self.call.enter(octets_of(&recipients) + associated.len())?;
         let reader = self.table.delete(plain)?;
+        // It lies in memory as it was and as it is sealed.
+        self.call.charge(usize::try_from(reader.left().saturating_mul(2)).unwrap_or(usize::MAX))?;
         let sealed = self.seal_reader(&recipients, &associated, reader);
-        if self.call.is_over() {
-            return Err(Trap::Interrupt.into());
-        }
+        self.call.left()?;
         match sealed {
             Ok(sealed) => Ok(Ok(self.table.push(sealed)?)),
             Err(error) => Ok(Err(error)),
@@ -75,11 +85,14 @@ impl keys::Host for Host {
         domain: String,
         values: Vec<Vec<u8>>,
     ) -> Result<Result<Vec<Vec<u8>>, KeyError>> {
-        Ok(self.keyed(&key, &values, |secret, value| pseudonym(secret, &domain, value).as_ref().to_vec()))
+        let octets = octets_of_values(&values, PSEUDONYM_OCTETS);
+        self.call.enter(key.len() + domain.len() + octets)?;
+        self.keyed(&key, &values, |secret, value| pseudonym(secret, &domain, value).as_ref().to_vec())
     }
 
     fn mac(&mut self, key: String, values: Vec<Vec<u8>>) -> Result<Result<Vec<Vec<u8>>, KeyError>> {
-        Ok(self.keyed(&key, &values, |secret, value| mac(secret, value).as_ref().to_vec()))
+        self.call.enter(key.len() + octets_of_values(&values, PSEUDONYM_OCTETS))?;
+        self.keyed(&key, &values, |secret, value| mac(secret, value).as_ref().to_vec())
     }
 
     fn date_shift(
@@ -89,13 +102,24 @@ impl keys::Host for Host {
         values: Vec<Vec<u8>>,
         max_days: u32,
     ) -> Result<Result<Vec<i32>, KeyError>> {
+        self.call.enter(key.len() + domain.len() + octets_of_values(&values, size_of::<i32>()))?;
         if !(1..=SHIFT_DAYS_MAX).contains(&max_days) {
             return Ok(Err(KeyError::Other(format!(
                 "a date is shifted by at most 1 to {SHIFT_DAYS_MAX} days"
             ))));
         }
-        Ok(self.keyed(&key, &values, |secret, value| date_shift(secret, &domain, max_days, value)))
+        self.keyed(&key, &values, |secret, value| date_shift(secret, &domain, max_days, value))
     }
+}
+
+/// Octets that values take up, and what is made of each.
+fn octets_of_values(values: &[Vec<u8>], made: usize) -> usize {
+    values.iter().map(|value| value.len() + made + size_of::<Vec<u8>>()).sum()
+}
+
+/// Octets that a list of names takes up.
+fn octets_of(names: &[String]) -> usize {
+    names.iter().map(|name| name.len() + size_of::<String>()).sum()
 }
 
 /// As the WIT package defines it.
@@ -141,19 +165,24 @@ impl Host {
         key: &str,
         values: &[Vec<u8>],
         make: impl Fn(&hmac::Key, &[u8]) -> T,
-    ) -> Result<Vec<T>, KeyError> {
+    ) -> Result<Result<Vec<T>, KeyError>> {
         if !self.place.grants.has(&Grant::Key(key.to_owned())) {
-            return Err(KeyError::NotGranted(key.to_owned()));
+            return Ok(Err(KeyError::NotGranted(key.to_owned())));
         }
         if values.len() > KEYED_VALUES_MAX {
-            return Err(KeyError::Other(format!("a call takes at most {KEYED_VALUES_MAX} values")));
+            return Ok(Err(KeyError::Other(format!("a call takes at most {KEYED_VALUES_MAX} values"))));
         }
         let secret = match self.place.services.secret(key) {
             Ok(Some(secret)) => hmac::Key::new(hmac::HMAC_SHA256, &secret),
-            Ok(None) => return Err(KeyError::NoValidKey(key.to_owned())),
-            Err(error) => return Err(KeyError::Other(self.fault(error))),
+            Ok(None) => return Ok(Err(KeyError::NoValidKey(key.to_owned()))),
+            Err(error) => return Ok(Err(KeyError::Other(self.fault(error)))),
         };
-        Ok(values.iter().map(|value| make(&secret, value)).collect())
+        let mut made = Vec::with_capacity(values.len());
+        for some in values.chunks(VALUES_AT_ONCE) {
+            self.call.left()?;
+            made.extend(some.iter().map(|value| make(&secret, value)));
+        }
+        Ok(Ok(made))
     }
 
     fn seal_octets(
@@ -203,10 +232,10 @@ impl Host {
         let services = self.place.services.clone();
         let mut plain = Vec::new();
         loop {
-            if self.call.is_over() {
+            if self.call.left().is_err() {
                 return Err(KeyError::Other("the stage ran out of time".into()));
             }
-            let chunk = reader.next(&*services, SEAL_CHUNK_OCTETS);
+            let chunk = read_on(&mut reader, &self.place, &mut self.call, SEAL_CHUNK_OCTETS);
             let chunk = chunk.map_err(|error| KeyError::Other(self.fault(error)))?;
             if chunk.is_empty() {
                 break;
@@ -215,8 +244,8 @@ impl Host {
         }
         let sealed = self.seal_octets(recipients, associated, &plain)?;
         let mut writer = Writer::new();
-        let written =
-            writer.write(&*services, self.source.as_ref(), &sealed).and_then(|()| self.finish_writer(writer));
+        let written = self.call.waiting(|| writer.write(&*services, self.source.as_ref(), &sealed));
+        let written = written.and_then(|()| self.finish_writer(writer));
         written.map(Reader::new).map_err(|error| KeyError::Other(self.fault(error)))
     }
 }

@@ -109,11 +109,14 @@ impl Host {
 
 impl raw::Host for Host {
     fn get(&mut self, key: String) -> Result<Result<Option<Versioned>, StateError>> {
+        self.call.enter(key.len())?;
         let found = self.current(&key);
+        self.call.charge(found.as_ref().map_or(0, |of| of.as_ref().map_or(0, |of| of.value.len())))?;
         Ok(found.map(|found| found.map(|found| Versioned { value: found.value, version: found.version })))
     }
 
     fn put(&mut self, key: String, value: Vec<u8>, expected: u64) -> Result<Result<u64, StateError>> {
+        self.call.enter(key.len() + value.len())?;
         if value.len() > STATE_VALUE_OCTETS_MAX {
             return Ok(Err(StateError::Other(format!(
                 "a value has at most {STATE_VALUE_OCTETS_MAX} octets"
@@ -123,6 +126,7 @@ impl raw::Host for Host {
     }
 
     fn remove(&mut self, key: String, expected: u64) -> Result<Result<(), StateError>> {
+        self.call.enter(key.len())?;
         Ok(self.change(key, None, expected).map(drop))
     }
 }

@@ -47,6 +47,7 @@ impl trace::Host for Host {}
 
 impl HostSpan for Host {
     fn new(&mut self, name: String) -> Result<Resource<GuestSpan>> {
+        self.call.enter(name.len())?;
         let place = self.place.clone();
         let number = match &mut self.spans {
             Some(spans) if place.names.take(&name) => spans.begin(&*place.services, name),
@@ -56,6 +57,7 @@ impl HostSpan for Host {
     }
 
     fn set(&mut self, this: Resource<GuestSpan>, name: String, to: Value) -> Result<()> {
+        self.call.enter(name.len())?;
         let GuestSpan { call, number } = *self.table.get(&this)?;
         let (Some(spans), Some(number)) = (&mut self.spans, number) else { return Ok(()) };
         let value = match to {
@@ -71,6 +73,7 @@ impl HostSpan for Host {
     }
 
     fn drop(&mut self, this: Resource<GuestSpan>) -> Result<()> {
+        self.call.enter(0)?;
         let GuestSpan { call, number } = self.table.delete(this)?;
         if let (Some(spans), Some(number)) = (&mut self.spans, number.filter(|_| call == self.calls)) {
             spans.end(number);

@@ -6,8 +6,9 @@ use hilum_core::record::{ChainRun, Measured, Output};
 use hilum_core::{Body, Digest};
 
 use super::Chain;
+use crate::breaker::Admission;
 use crate::instance::Fault;
-use crate::run::{BatchRun, Emission, Failure, FailureKind, Input, Obligation, Observation, Ran};
+use crate::run::{BatchRun, Emission, Failure, Input, Obligation, Observation, Ran};
 use crate::stage::{Effects, Item, Made, Stage, Verdict};
 
 /// One input with all records that the stages have made of it so far.
@@ -53,7 +54,7 @@ pub(super) fn observe(chain: &Chain, records: &[&[Observation]]) -> Result<Vec<E
         }
         outcome = parts(&items)
             .into_iter()
-            .try_for_each(|part| stage.call(&chain.context, part, &mut effects).map(drop))
+            .try_for_each(|part| observe_part(chain, stage, part, &mut effects))
             .map_err(|fault| failed(stage, fault));
         if outcome.is_err() {
             break;
@@ -61,6 +62,14 @@ pub(super) fn observe(chain: &Chain, records: &[&[Observation]]) -> Result<Vec<E
     }
     effects.made.iter().for_each(|blob| chain.services.discard_blob(blob));
     outcome.map(|()| effects.emitted)
+}
+
+/// Calls a stage that observes, if its circuit breaker lets it: the caller takes records apart where it fails.
+fn observe_part(chain: &Chain, stage: &Stage, items: &[&Item], effects: &mut Effects) -> Result<(), Fault> {
+    match stage.admission() {
+        Admission::Open { left_ms, faults } => Err(stage.left_alone(left_ms, faults)),
+        Admission::Closed | Admission::Probe => stage.call(&chain.context, items, effects).map(drop),
+    }
 }
 
 impl Flight {
@@ -140,7 +149,7 @@ impl Flight {
         }
         if self.items.len() > SPLIT_RECORDS_MAX {
             let reason = format!("the chain made more than {SPLIT_RECORDS_MAX} records of one");
-            return self.fail(failed(stage, Fault { kind: FailureKind::Output, reason }));
+            return self.fail(failed(stage, Fault::output(reason)));
         }
         let removes = &stage.planned.removes;
         if !removes.is_empty() {
@@ -178,8 +187,9 @@ fn rank(outcome: StageOutcome) -> u8 {
 }
 
 fn failed(stage: &Stage, fault: Fault) -> Failure {
-    let Fault { kind, reason } = fault;
-    Failure::Failed { stage: stage.planned.name.clone(), kind, reason }
+    let Fault { kind, reason, limit } = fault;
+    let limit = limit.map(|over| over.limit);
+    Failure::Failed { stage: stage.planned.name.clone(), kind, limit, reason }
 }
 
 fn run_stage(chain: &Chain, stage: &Stage, flights: &mut [Flight], effects: &mut Effects) {
@@ -217,16 +227,35 @@ fn run_stage(chain: &Chain, stage: &Stage, flights: &mut [Flight], effects: &mut
     }
 }
 
-/// Calls a stage on records together; if that fails, on each alone.
+/// Calls a stage on records, as far as its circuit breaker lets it: while that is open they fail at once, then one of them shows whether
+/// the stage works again.
 fn call(chain: &Chain, stage: &Stage, items: &[&Item], effects: &mut Effects) -> Vec<Verdict> {
+    match stage.admission() {
+        Admission::Closed => call_together(chain, stage, items, effects),
+        Admission::Probe => {
+            let (first, rest) = items.split_at(1);
+            let mut verdicts = one(stage.call(&chain.context, first, effects));
+            if !rest.is_empty() {
+                verdicts.extend(call(chain, stage, rest, effects));
+            }
+            verdicts
+        }
+        Admission::Open { left_ms, faults } => {
+            items.iter().map(|_| Verdict::Fail(stage.left_alone(left_ms, faults))).collect()
+        }
+    }
+}
+
+/// Calls a stage on records together; if that fails, on each alone.
+fn call_together(chain: &Chain, stage: &Stage, items: &[&Item], effects: &mut Effects) -> Vec<Verdict> {
     match stage.call(&chain.context, items, effects) {
         Ok(verdicts) => verdicts,
         Err(fault) if items.len() == 1 => vec![Verdict::Fail(fault)],
         Err(fault) => {
             let planned = &stage.planned;
-            tracing::warn!(stage = %planned.name, plugin = planned.plugin, records = items.len(), kind = %fault.kind,
+            tracing::debug!(stage = %planned.name, plugin = planned.plugin, records = items.len(), kind = %fault.kind,
                 reason = fault.reason, "the batch failed, its records are run one by one");
-            items.iter().flat_map(|item| one(stage.call(&chain.context, &[item], effects))).collect()
+            items.chunks(1).flat_map(|item| call(chain, stage, item, effects)).collect()
         }
     }
 }

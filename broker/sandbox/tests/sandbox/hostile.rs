@@ -1,17 +1,17 @@
 //! Plugins that loop, trap, recurse, hoard and flood: each is stopped in time, hurts only its own record, and the next
 //! record is served by a fresh instance.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hilum_sandbox::{Chain, Failure, FailureKind, StageSpec};
+use hilum_sandbox::{Chain, Failure, FailureKind, Input, Limit, StageSpec};
 
 use crate::support::{Memory, bad, behaving, chain, load, text};
 
 /// How long after its limit a plugin may still run.
 const GRACE: Duration = Duration::from_millis(100);
 /// A machine that does other work delays a thread now and then; it does not do so each time.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 8;
 
 fn short(behaviour: &str) -> StageSpec {
     let mut spec = behaving(behaviour);
@@ -22,24 +22,58 @@ fn short(behaviour: &str) -> StageSpec {
 /// Runs one record through a stage that misbehaves, again and again; gives the kind and the reason of its failure. Each
 /// time a fresh instance serves the record, so the next failure is the same as the first.
 fn stopped(spec: StageSpec) -> (FailureKind, String) {
-    let limit = spec.limits.time;
-    let services = Arc::<Memory>::default();
-    let chain = load(vec![spec], &services).unwrap();
-    let (took, failures): (Vec<Duration>, Vec<_>) = (0..ATTEMPTS).map(|_| run_one(&chain)).unzip();
-    assert!(failures.iter().all(|failure| *failure == failures[0]), "{failures:?}");
-    assert!(services.blobs.lock().unwrap().is_empty(), "a body was left behind");
-    let took = took.into_iter().min().unwrap();
-    assert!(took < limit + GRACE, "stopped after {took:?} at a limit of {limit:?}");
-    failures.into_iter().next().unwrap()
+    let (kind, _, reason) = stopped_on(spec, |_| text("DOE^JANE"));
+    (kind, reason)
 }
 
-fn run_one(chain: &Chain) -> (Duration, (FailureKind, String)) {
-    let started = Instant::now();
-    let failure = chain.run(vec![text("DOE^JANE")]).records.remove(0).unwrap_err();
-    let took = started.elapsed();
+/// The same on any record, with the limit that was the cause; it has to be reported each time.
+pub(crate) fn stopped_on(
+    spec: StageSpec,
+    record: impl Fn(&Memory) -> Input,
+) -> (FailureKind, Option<Limit>, String) {
+    // One at a time: they are to be stopped in time, not to stand in each other's way.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let services = Arc::<Memory>::default();
+    let input = record(&services);
+    let mebibytes = u32::try_from(input.body.body().size() >> 20).unwrap();
+    let time = spec.limits.time + spec.limits.time_per_mebibyte * mebibytes;
+    let chain = load(vec![spec], &services).unwrap();
+    let before = services.blobs.lock().unwrap().len();
+    let (mut best, mut first) = (Duration::MAX, None);
+    for attempt in 0..ATTEMPTS {
+        let (took, failure) = run_one(&chain, input.clone());
+        let told: Vec<Limit> = services.limited().into_iter().map(|(limit, ..)| limit).collect();
+        assert!(
+            failure.1.is_none_or(|limit| told.contains(&limit)),
+            "what it failed for is told, not {told:?}"
+        );
+        assert_eq!(first.get_or_insert_with(|| failure.clone()), &failure);
+        best = best.min(took);
+        if attempt > 0 && best < time + GRACE {
+            break;
+        }
+    }
+    assert_eq!(services.blobs.lock().unwrap().len(), before, "a body was left behind");
+    assert!(best < time + GRACE, "stopped after {best:?} at a limit of {time:?}");
+    first.unwrap()
+}
+
+/// How long this thread could have run and had no processor, because the machine does other work (`Documentation/scheduler/sched-stats.rst`
+/// of the kernel); nothing where the kernel does not say.
+fn waited_for_a_processor() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = stat.split(' ').nth(1).and_then(|waited| waited.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or_default())
+}
+
+fn run_one(chain: &Chain, input: Input) -> (Duration, (FailureKind, Option<Limit>, String)) {
+    let (started, waited) = (Instant::now(), waited_for_a_processor());
+    let failure = chain.run(vec![input]).records.remove(0).unwrap_err();
+    let took = started.elapsed().saturating_sub(waited_for_a_processor() - waited);
     assert!(!failure.to_string().contains("DOE"), "{failure}");
     match failure {
-        Failure::Failed { kind, reason, .. } => (took, (kind, reason)),
+        Failure::Failed { kind, limit, reason, .. } => (took, (kind, limit, reason)),
         Failure::Refused { .. } => panic!("it is not a decision of the plugin: {failure}"),
     }
 }
@@ -54,16 +88,18 @@ fn a_trap_is_a_trap() {
     assert_eq!(stopped(behaving("trap")).0, FailureKind::Trap);
 }
 
+/// It runs out of the stack that it has for itself, or out of the one that the host has for it: `crafted` has the second.
 #[test]
-fn recursion_without_end_runs_out_of_stack() {
-    assert_eq!(stopped(behaving("recurse")).0, FailureKind::Trap);
+fn recursion_without_end_is_a_trap() {
+    let (kind, reason) = stopped(behaving("recurse"));
+    assert!(matches!(kind, FailureKind::Trap | FailureKind::Stack), "{reason}");
 }
 
 #[test]
 fn allocation_without_end_runs_into_the_memory_limit() {
     let (kind, reason) = stopped(behaving("allocate"));
     assert_eq!(kind, FailureKind::Memory, "{reason}");
-    assert!(reason.contains("67108864 octets"), "{reason}");
+    assert_eq!(reason, "the plugin ran over its memory limit: `memory_octets` is 67108864");
 }
 
 #[test]
@@ -72,6 +108,7 @@ fn a_body_that_is_written_without_end_is_cut_off() {
     let services = Arc::<Memory>::default();
     let chain = load(vec![behaving("write-forever")], &services).unwrap();
     assert!(chain.run(vec![text("x")]).records[0].is_ok());
+    assert_eq!(services.limited(), [(Limit::Written, (64 << 20) + 2, 1)]);
     assert!(services.blobs.lock().unwrap().is_empty());
 }
 
@@ -80,7 +117,7 @@ fn output_over_the_limit_is_not_taken() {
     let (kind, reason) = stopped(behaving("huge-body"));
     assert_eq!(
         (kind, reason.as_str()),
-        (FailureKind::Output, "the plugin handed out more than 16777216 octets at once")
+        (FailureKind::Output, "the plugin handed out too much at once: `output_octets` is 16777216")
     );
     let (kind, reason) = stopped(behaving("split-many"));
     assert_eq!(kind, FailureKind::Output);
@@ -90,11 +127,6 @@ fn output_over_the_limit_is_not_taken() {
 #[test]
 fn an_outcome_is_owed_for_each_record() {
     assert_eq!(stopped(behaving("too-few")).1, "the plugin gave 0 outcomes for 1 records");
-}
-
-#[test]
-fn logging_without_end_is_stopped_at_the_time_limit() {
-    assert_eq!(stopped(short("log-forever")).0, FailureKind::Time);
 }
 
 #[test]

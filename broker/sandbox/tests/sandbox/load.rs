@@ -127,7 +127,7 @@ fn a_plugin_for_a_later_minor_version_runs_if_it_uses_nothing_new() {
 #[test]
 fn an_import_that_is_not_granted_is_named_with_its_grant() {
     let mut spec = behaving("pass");
-    spec.grants = Grants::parse(["log", "trace", "time", "random"]).unwrap();
+    spec.grants = Grants::parse(["log", "metrics", "trace", "time", "random"]).unwrap();
     let error = load(vec![spec], &Default::default()).unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod bodies;
+mod breaker;
+mod cache;
+mod crafted;
 mod examples;
 mod frozen;
 mod hostile;
+mod limits;
 mod load;
 mod reach;
 mod support;

@@ -11,11 +11,11 @@ use hilum_core::record::{BlobId, BlobRef, Measured, Timestamp};
 use hilum_core::{Attribute, Body, Digest, FlowName, Head, Label, Principal, PrincipalId, StageName};
 use hilum_plugin_build::Guests;
 use hilum_sandbox::services::{
-    BlobSink, ServiceError, Services, StateChange, StateError, StateUsage, Versioned,
+    BlobSink, ServiceError, Services, StageEvent, StageOf, StateChange, StateError, StateUsage, Versioned,
 };
 use hilum_sandbox::{
-    Chain, ChainContext, ChainError, Grants, Input, Limits, Plugin, Sandbox, Settings, Span, SpanStart,
-    StageSpec,
+    Chain, ChainContext, ChainError, Grants, Input, Limit, Limits, Plugin, Sandbox, Settings, Span,
+    SpanStart, StageSpec,
 };
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ pub(crate) fn plugin(guest: &str) -> Arc<Plugin> {
 /// A stage of a guest.
 pub(crate) fn stage(guest: &str, config: Value) -> StageSpec {
     let grants = match guest {
-        "hostile" => vec!["log", "trace", "keys:research", "time", "random"],
+        "hostile" => vec!["log", "trace", "keys:research", "time", "random", "metrics"],
         "counter" => vec!["state", "emit:counts", "metrics"],
         _ => vec![],
     };
@@ -151,6 +151,10 @@ pub(crate) struct Memory {
     pub(crate) blobs: Arc<Mutex<BTreeMap<BlobId, Vec<u8>>>>,
     pub(crate) state: Mutex<BTreeMap<String, Versioned>>,
     pub(crate) counters: Mutex<BTreeMap<String, u64>>,
+    /// What was told of which plugin.
+    pub(crate) events: Mutex<Vec<(String, StageEvent)>>,
+    /// Milliseconds since the beginning.
+    pub(crate) later_ms: std::sync::atomic::AtomicU64,
     pub(crate) traces: Recorder,
     /// Whether blobs cannot be read or written.
     pub(crate) broken: std::sync::atomic::AtomicBool,
@@ -160,6 +164,15 @@ impl Memory {
     /// Stores a large body.
     pub(crate) fn blob(&self, octets: Vec<u8>) -> Body {
         Body::Blob(store(&self.blobs, octets))
+    }
+
+    /// The limits that were reported, with their values and how often in one call; and no longer.
+    pub(crate) fn limited(&self) -> Vec<(Limit, u64, u64)> {
+        let limited = |(_, event): (String, StageEvent)| match event {
+            StageEvent::Limited { limit, max, count } => Some((limit, max, count)),
+            _ => None,
+        };
+        std::mem::take(&mut *self.events.lock().unwrap()).into_iter().filter_map(limited).collect()
     }
 
     fn check(&self) -> Result<(), ServiceError> {
@@ -265,8 +278,13 @@ impl Services for Memory {
 
     fn sample(&self, _: &FlowName, _: &StageName, _: &str, _: f64) {}
 
+    fn stage_event(&self, of: StageOf<'_>, event: StageEvent) {
+        assert_eq!((of.flow.as_str(), of.version), ("imaging", "0.1.0"));
+        self.events.lock().unwrap().push((of.plugin.to_owned(), event));
+    }
+
     fn now(&self) -> Timestamp {
-        Timestamp(1_700_000_000_000)
+        Timestamp(1_700_000_000_000 + self.later_ms.load(std::sync::atomic::Ordering::Relaxed))
     }
 
     fn random(&self, octets: &mut [u8]) {

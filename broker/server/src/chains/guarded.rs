@@ -36,7 +36,7 @@ pub(crate) fn observe(chain: &Chain, records: &[&[Observation]]) -> Result<Vec<E
 
 fn panicked(stage: StageName) -> Failure {
     let reason = "the broker failed under the chain; its log says where".to_owned();
-    Failure::Failed { stage, kind: FailureKind::Host, reason }
+    Failure::Failed { stage, kind: FailureKind::Host, limit: None, reason }
 }
 
 fn guard<I>(
@@ -62,7 +62,8 @@ fn guard<I>(
     all
 }
 
-/// Tells operators which plugin failed and how, once for each stage and kind. A plugin's refusal is no failure.
+/// Tells operators which plugin failed and how, once for each stage and kind. A plugin's refusal is no failure, and that a stage is left
+/// alone was told when it began.
 pub(crate) fn report_failures(
     chain: &Chain,
     flow: &FlowName,
@@ -71,8 +72,8 @@ pub(crate) fn report_failures(
 ) {
     let mut reported: Vec<(&StageName, FailureKind)> = Vec::new();
     for result in results {
-        let Err(Failure::Failed { stage, kind, reason }) = result else { continue };
-        if reported.contains(&(stage, *kind)) {
+        let Err(Failure::Failed { stage, kind, limit, reason }) = result else { continue };
+        if *kind == FailureKind::BreakerOpen || reported.contains(&(stage, *kind)) {
             continue;
         }
         reported.push((stage, *kind));
@@ -84,6 +85,7 @@ pub(crate) fn report_failures(
             plugin = planned.map(|planned| planned.plugin.as_str()),
             version = planned.map(|planned| planned.version.as_str()),
             %kind,
+            limit = limit.map(|limit| limit.name()),
             reason,
             "a plugin failed"
         );

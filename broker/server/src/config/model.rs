@@ -17,6 +17,7 @@ use hilum_core::{
     Digest, FlowName, Label, Principal, PrincipalId, RoleName, StageName, StakeholderName, SubscriptionName,
     ZoneName, limits,
 };
+use hilum_sandbox::Limits as StageLimits;
 use hilum_store::Durability;
 
 use super::directory::Directory;
@@ -179,7 +180,7 @@ pub struct StageConfig {
     pub grants: Vec<HostGrant>,
     /// The plugin's configuration: a JSON object.
     pub config: serde_json::Value,
-    /// Bounds other than the sandbox's own.
+    /// What it may use up; the sandbox's own limits hold where the file sets none.
     pub limits: StageLimits,
     /// Another plugin that is tried on a share of its records.
     pub canary: Option<CanaryConfig>,
@@ -198,21 +199,6 @@ pub struct CanaryConfig {
     pub config: Option<serde_json::Value>,
     /// How much it gets, and when the trial ends.
     pub rules: canary::Rules,
-}
-
-/// Bounds of one stage; the sandbox's own hold where none is set.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StageLimits {
-    /// Octets of linear memory of one instance.
-    pub memory_octets: Option<u64>,
-    /// Octets that one call may put out.
-    pub output_octets: Option<u64>,
-    /// Milliseconds that one call may take.
-    pub call_ms: Option<u64>,
-    /// Keys of keyed state.
-    pub state_keys: Option<u64>,
-    /// Octets of keyed state.
-    pub state_octets: Option<u64>,
 }
 
 /// Something of the host that a stage may use.

@@ -5,18 +5,13 @@ use std::sync::Arc;
 use hilum_core::canary::{Millionths, Rules};
 use hilum_core::limits::CHAIN_STAGES_MAX;
 use hilum_core::{FlowName, Principal, PrincipalId, RoleName, StageName, StakeholderName};
+use hilum_sandbox::Limits;
+use hilum_sandbox::limits::Setting;
 
 use super::emission::Emission;
 use super::flow::Surroundings;
-use super::model::{CanaryConfig, Hospital, HostGrant, StageConfig, StageLimits};
+use super::model::{CanaryConfig, Hospital, HostGrant, StageConfig};
 use super::reader::{At, Sink, Table, known};
-
-/// The largest bounds that a stage may be given.
-const STAGE_OCTETS_MAX: u64 = 4 << 30;
-const STAGE_CALL_MS_MAX: u64 = 10 * 60 * 1000;
-/// What is kept is in memory, and is written whole now and then.
-const STATE_KEYS_MAX: u64 = 1 << 20;
-const STATE_OCTETS_MAX: u64 = 256 << 20;
 
 /// The rate of errors that a candidate may have where nothing else is said.
 const ERROR_RATE_DEFAULT: Millionths = Millionths(10_000);
@@ -159,14 +154,13 @@ fn read_canary(
     Some(CanaryConfig { plugin: plugin?.value, config, rules })
 }
 
-fn read_limits(mut table: Table<'_>) -> StageLimits {
-    let limits = StageLimits {
-        memory_octets: table.number_if("memory_octets", STAGE_OCTETS_MAX),
-        output_octets: table.number_if("output_octets", STAGE_OCTETS_MAX),
-        call_ms: table.number_if("call_ms", STAGE_CALL_MS_MAX),
-        state_keys: table.number_if("state_keys", STATE_KEYS_MAX),
-        state_octets: table.number_if("state_octets", STATE_OCTETS_MAX),
-    };
+fn read_limits(mut table: Table<'_>) -> Limits {
+    let mut limits = Limits::default();
+    for setting in Setting::ALL {
+        if let Some(value) = table.number_if(setting.name, setting.max) {
+            setting.set(&mut limits, value);
+        }
+    }
     table.finish();
     limits
 }

@@ -198,7 +198,7 @@ fn says_what_the_files_say() {
     let device = &hospital.flows[&FlowName::new("device").unwrap()];
     let watch = &device.ingress[0];
     assert_eq!(watch.config, serde_json::json!({"threshold": 20.5, "sensors": ["helium-level"]}));
-    assert_eq!(watch.limits.memory_octets, Some(1_000_000));
+    assert_eq!(watch.limits.memory_octets, 1_000_000);
     assert_eq!(watch.emits_as.as_ref().unwrap().id.as_str(), "spiffe://st-marys/plugin/watch");
     assert_eq!(watch.place.to_string(), "flows/device.toml:10:9");
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use hilum_core::chain::{Plan, StageOutcome};
 use hilum_core::{FlowName, StageName, SubscriptionName};
-use hilum_sandbox::{Failure, Ran};
+use hilum_sandbox::{Failure, Limit, Ran, StageOf};
 use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 
@@ -36,6 +36,8 @@ pub struct Instruments {
     kept_octets: Gauge<u64>,
     deleted: Counter<u64>,
     deleted_octets: Counter<u64>,
+    limited: Counter<u64>,
+    breaker: Gauge<u64>,
     plugin_counters: Counter<u64>,
     plugin_samples: Histogram<f64>,
 }
@@ -133,6 +135,8 @@ impl Default for Instruments {
             ),
             deleted: counter("hilum.retention.deleted", "{record}", "Entries deleted, by log and rule"),
             deleted_octets: counter("hilum.retention.deleted.size", "By", "Octets deleted, by log and rule"),
+            limited: counter("hilum.stage.limited", "{event}", "How often plugins ran into limits, by limit"),
+            breaker: gauge("hilum.stage.breaker", "1", "1 while a stage is left alone, otherwise 0"),
             plugin_counters: counter("hilum.plugin.count", "1", "What plugins count, by name"),
             plugin_samples: meter
                 .f64_histogram("hilum.plugin.sample")
@@ -263,6 +267,17 @@ impl Instruments {
         self.connections.add(change, &[]);
     }
 
+    /// A plugin ran into a limit.
+    pub fn limited(&self, from: Option<&SubscriptionName>, of: StageOf<'_>, limit: Limit, count: u64) {
+        let limit = KeyValue::new("hilum.plugin.limit", limit.name());
+        self.limited.add(count, &stage_of(from, of).chain([limit]).collect::<Vec<_>>());
+    }
+
+    /// The circuit breaker of a stage opened or closed.
+    pub fn breaker(&self, from: Option<&SubscriptionName>, of: StageOf<'_>, is_open: bool) {
+        self.breaker.record(u64::from(is_open), &stage_of(from, of).collect::<Vec<_>>());
+    }
+
     /// A plugin counts.
     pub fn plugin_count(&self, name: &FlowName, stage: &StageName, counter: &str, value: u64) {
         self.plugin_counters.add(value, &plugin(name, stage, counter));
@@ -272,6 +287,13 @@ impl Instruments {
     pub fn plugin_sample(&self, name: &FlowName, stage: &StageName, histogram: &str, value: f64) {
         self.plugin_samples.record(value, &plugin(name, stage, histogram));
     }
+}
+
+/// A stage with its plugin and version, so that one that is replaced does not answer for the other.
+fn stage_of(from: Option<&SubscriptionName>, of: StageOf<'_>) -> impl Iterator<Item = KeyValue> {
+    let plugin = KeyValue::new("hilum.plugin.name", of.plugin.to_owned());
+    let version = KeyValue::new("hilum.plugin.version", of.version.to_owned());
+    [flow(of.flow), stage_name(of.stage), plugin, version].into_iter().chain(from.map(subscription))
 }
 
 fn plugin(name: &FlowName, stage: &StageName, what: &str) -> [KeyValue; 3] {

@@ -1,4 +1,5 @@
-//! An `observe` plugin for tests: counts records in keyed state and emits every count.
+//! An `observe` plugin for tests: counts records in keyed state and emits every count. A record with the attribute `flood` it answers
+//! with more than it may emit.
 
 use hilum_plugin::{ConfigError, Context, Description, Draft, Message, Observe, emit, metrics, state};
 use serde::Deserialize;
@@ -23,6 +24,9 @@ impl Observe for Counter {
 
     fn observe(&mut self, _: &Context, messages: Vec<Message>) {
         for message in messages {
+            if let Some(octets) = message.head.attribute("flood") {
+                flood(&message, octets.parse().expect("a number of octets"));
+            }
             let count = count().expect("the state is there");
             let draft = Draft::of(message.head.clone(), count.to_string().into_bytes());
             emit::emit("counts", draft).expect("the flow is granted");
@@ -36,6 +40,15 @@ impl Observe for Counter {
         let head = hilum_plugin::Head { content_type: "text/plain".into(), ..Default::default() };
         emit::emit("counts", Draft::of(head, format!("tick {now}").into_bytes()))
             .expect("the flow is granted");
+    }
+}
+
+/// Emits bodies of so many octets as long as it is let, and a little longer.
+fn flood(message: &Message, octets: usize) {
+    let mut refused = 0;
+    while refused < 5 {
+        let draft = Draft::of(message.head.clone(), vec![0; octets]);
+        refused += usize::from(emit::emit("counts", draft).is_err());
     }
 }
 

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use hilum_plugin::{
     Attribute, BodyWriter, ConfigError, Context, Description, Draft, Message, Outcome, Refusal, Transform,
-    keys, log, random, time, trace,
+    keys, log, metrics, random, time, trace,
 };
 use serde::Deserialize;
 
@@ -52,6 +52,28 @@ pub enum Behaviour {
     TooFew,
     /// Logs without end.
     LogForever,
+    /// Logs a hundred lines, and lets the record pass.
+    LogMuch,
+    /// Counts under a thousand names, each of them ten times, and lets the record pass.
+    CountMuch,
+    /// Asks for the time without end.
+    AskForever,
+    /// Asks for random octets without end.
+    DrawForever,
+    /// Asks for pseudonyms without end.
+    NameForever,
+    /// Begins bodies without end, and keeps them.
+    HoardWriters,
+    /// Reads a large body octet by octet.
+    Drip,
+    /// Reads a large body in small pieces, and works for long on each.
+    Dawdle,
+    /// Reads the first piece of a large body, and never ends.
+    Stall,
+    /// Reads all of a large body at once, and never ends.
+    ReadAndStall,
+    /// Never ends on a record with the attribute `bad`; lets others pass.
+    SpinOnBad,
     /// Asks for something of the machine through `std`.
     Reach(reach::Reach),
     /// Begins spans, tells values, and logs.
@@ -122,7 +144,11 @@ fn behave(behaviour: Behaviour, message: Message) -> Outcome {
             assert!(message.head.attribute("bad").is_none(), "DOE^JOHN {:?}", message.body);
             Outcome::Pass
         }
+        Behaviour::SpinOnBad if message.head.attribute("bad").is_none() => Outcome::Pass,
         Behaviour::Keys => pseudonymise(message),
+        Behaviour::Drip | Behaviour::Dawdle | Behaviour::Stall | Behaviour::ReadAndStall => {
+            read_badly(behaviour, message)
+        }
         Behaviour::Trace => traced(message),
         _ => misbehave(behaviour, message),
     }
@@ -130,9 +156,7 @@ fn behave(behaviour: Behaviour, message: Message) -> Outcome {
 
 fn misbehave(behaviour: Behaviour, message: Message) -> Outcome {
     match behaviour {
-        Behaviour::Spin => loop {
-            black_box(());
-        },
+        Behaviour::Spin | Behaviour::SpinOnBad => spin(),
         Behaviour::Recurse => Refusal::new("depth", recurse(1)).into(),
         Behaviour::Allocate => {
             let mut hoard = Vec::new();
@@ -153,8 +177,64 @@ fn misbehave(behaviour: Behaviour, message: Message) -> Outcome {
             log::info("x".repeat(100_000));
         },
         Behaviour::Reach(what) => reach::reach(what),
+        _ => burden(behaviour),
+    }
+}
+
+/// What it does to the host.
+fn burden(behaviour: Behaviour) -> Outcome {
+    match behaviour {
+        Behaviour::LogMuch => {
+            (0..100).for_each(|line| log::error(format!("line {line}")));
+            Outcome::Pass
+        }
+        Behaviour::CountMuch => {
+            (0..10_000).for_each(|n| metrics::add(&format!("name.{}", n % 1000), 1));
+            Outcome::Pass
+        }
+        Behaviour::AskForever => loop {
+            black_box(time::now());
+        },
+        Behaviour::DrawForever => loop {
+            black_box(random::octets(1 << 16));
+        },
+        Behaviour::NameForever => loop {
+            let values = vec![vec![7; 64]; 1024];
+            let _ = black_box(keys::pseudonyms("research", "test", &values));
+        },
+        Behaviour::HoardWriters => loop {
+            std::mem::forget(BodyWriter::new());
+        },
         _ => std::process::abort(),
     }
+}
+
+fn spin() -> ! {
+    loop {
+        black_box(());
+    }
+}
+
+fn read_badly(behaviour: Behaviour, message: Message) -> Outcome {
+    let hilum_plugin::Body::Large(mut reader) = message.body else {
+        return Refusal::new("inline", "the body is not large").into();
+    };
+    let piece = match behaviour {
+        Behaviour::Drip => 1,
+        Behaviour::Dawdle => 1 << 16,
+        _ => 1 << 20,
+    };
+    while let Ok(octets) = reader.read(piece) {
+        match behaviour {
+            Behaviour::Stall => spin(),
+            _ if octets.is_empty() => break,
+            Behaviour::Dawdle => {
+                (0..100_000_000_u64).map(black_box).max();
+            }
+            _ => {}
+        }
+    }
+    if behaviour == Behaviour::ReadAndStall { spin() } else { Outcome::Pass }
 }
 
 /// Two spans, one in the other, and everything about them that is not taken, with the record's body in it.
