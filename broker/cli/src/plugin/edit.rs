@@ -294,9 +294,9 @@ impl Edits {
             }
             let flow = text(document.as_table(), "name").unwrap_or_default().to_owned();
             let table = document.as_table_mut();
-            tables(table.get_mut("ingress")).into_iter().for_each(|stage| each(&flow, stage));
-            for subscription in tables(table.get_mut("subscription")) {
-                tables(subscription.get_mut("egress")).into_iter().for_each(|stage| each(&flow, stage));
+            tables(table, "ingress").into_iter().for_each(|stage| each(&flow, stage));
+            for subscription in tables(table, "subscription") {
+                tables(subscription, "egress").into_iter().for_each(|stage| each(&flow, stage));
             }
         }
     }
@@ -355,8 +355,8 @@ fn as_table(of: &mut dyn TableLike) -> Table {
 }
 
 /// The tables of an array, however it is written.
-fn tables(item: Option<&mut Item>) -> Vec<&mut dyn TableLike> {
-    match item {
+fn tables<'t>(of: &'t mut dyn TableLike, key: &str) -> Vec<&'t mut dyn TableLike> {
+    match of.get_mut(key) {
         Some(Item::ArrayOfTables(array)) => {
             array.iter_mut().map(|table| table as &mut dyn TableLike).collect()
         }
@@ -458,7 +458,7 @@ plugin = "clean"
     fn what_is_tried_is_promoted_or_rolled_back() {
         let directory = hospital();
         let (main, flow) = edited(&directory, |edits| {
-            edits.canary("clean", b"new".to_vec(), &trial(), &everywhere()).unwrap()
+            edits.canary("clean", b"new".to_vec(), &trial(), &everywhere()).unwrap();
         });
         assert!(main.contains("[plugins.clean-next]"), "{main}");
         let canary =
