@@ -27,6 +27,7 @@ const LIVE: &[&str] = &[
     "principals",
     "operators",
     "plugins",
+    "trust",
     "keys",
     "identities",
     "quarantine.max_age",
