@@ -21,7 +21,8 @@ use hilum_core::{Digest, FlowName, Label, Principal, PrincipalId, SubscriptionNa
 use hilum_sandbox::package::{COMPONENT_OCTETS_MAX, Disagreement};
 use hilum_sandbox::trust::Refusal;
 use hilum_sandbox::{
-    Cache, Chain, ChainContext, ChainError, Grant, Grants, LoadError, Plugin, Sandbox, Settings, StageSpec,
+    Cache, Chain, ChainContext, ChainError, Grant, Grants, Limits, LoadError, Plugin, Sandbox, Settings,
+    StageSpec,
 };
 use parking_lot::Mutex;
 
@@ -186,7 +187,8 @@ impl Catalog {
         let admission = Admission::of(hospital, now)?;
         for (flow, stage) in hospital.stages() {
             for name in stage.plugins() {
-                if let (false, Some(file)) = (catalog.plugins.contains_key(name), hospital.plugins.get(name)) {
+                if let (false, Some(file)) = (catalog.plugins.contains_key(name), hospital.plugins.get(name))
+                {
                     let (plugin, admitted) = admission.admit(&catalog.sandbox, name, file)?;
                     catalog.plugins.insert(name.clone(), plugin);
                     catalog.admitted.insert(name.clone(), admitted);

@@ -49,11 +49,6 @@ impl Emitter {
         self.flows.rules().emitters.get(&(self.from.clone(), stage.clone())).cloned()
     }
 
-    fn of(from: &FlowName, principals: BTreeMap<StageName, Arc<Principal>>, flows: Arc<Flows>) -> Self {
-        let state = flows.shared.states.of(from);
-        Self { from: from.clone(), state, principals, flows, streams: BTreeMap::new() }
-    }
-
     /// Runs until the flow's lane is gone. `tail` is how far the flow is durable. What waits goes together, so that it shares the
     /// disk's time.
     pub(crate) async fn run(mut self, mut tail: watch::Receiver<Offset>) {

@@ -15,7 +15,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::broker::{About, Shared};
-use crate::chains::{Catalog, ChainsError, EgressChain, FlowChains, LoadedChains, Lots, Material, Slots, slot};
+use crate::chains::{
+    Catalog, ChainsError, EgressChain, FlowChains, LoadedChains, Lots, Material, Slots, slot,
+};
 use crate::clock::Clock;
 use crate::config::{Hospital, Problems};
 use crate::control::{Control, ControlError};

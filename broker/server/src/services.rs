@@ -95,6 +95,8 @@ fn recipient_key(hospital: &Hospital, identity: &str) -> Result<Option<Recipient
 pub(crate) struct ChainServices {
     pub(crate) host: Arc<Host>,
     pub(crate) flow: FlowName,
+    /// None for the ingress chain.
+    subscription: Option<SubscriptionName>,
     /// None for a chain before delivery.
     state: Option<Arc<FlowState>>,
     metric_names: Mutex<BTreeMap<StageName, BTreeSet<String>>>,
@@ -124,7 +126,8 @@ impl ChainServices {
     /// Of the flow's ingress chain, or of one of a subscription.
     pub(crate) fn new(host: Arc<Host>, flow: FlowName, subscription: Option<&SubscriptionName>) -> Self {
         let state = subscription.is_none().then(|| host.shared.states.of(&flow));
-        Self { host, flow, state, metric_names: Mutex::default(), watch: Watch::default() }
+        let (metric_names, watch) = (Mutex::default(), Watch::default());
+        Self { host, flow, subscription: subscription.cloned(), state, metric_names, watch }
     }
 
     /// Whether a stage may use a metric of this name: one of the first few that it named to any of the chain's readers. A name that is

@@ -95,8 +95,7 @@ impl<'h> Admission<'h> {
         admitted: &Admitted,
     ) -> Result<(), PluginError> {
         self.policy.permits(&admitted.examined, plugin.world(), &flow.zone).map_err(|source| {
-            let path =
-                self.hospital.plugins.get(name).map(|file| file.path.clone()).unwrap_or_default();
+            let path = self.hospital.plugins.get(name).map(|file| file.path.clone()).unwrap_or_default();
             PluginError::NotPermitted {
                 name: name.to_owned(),
                 path,

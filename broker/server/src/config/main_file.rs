@@ -9,7 +9,6 @@ use hilum_core::{Label, Principal, PrincipalId, StakeholderName, ZoneName, limit
 
 use super::directory::Directory;
 use super::model::{Hospital, KeyFile, KeyKind, Limits, PluginFile, Stakeholder};
-use super::octets_of_hex;
 use super::outline::Outline;
 use super::reader::{At, PlainName, Sink, Table, known};
 use super::trust::{self, Trust};

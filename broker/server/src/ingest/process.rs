@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Item, Origin, Refusal, RefusalKind, Reply, Submission};
 use crate::broker::Shared;
-use crate::chains::{Drawn, Route, Whose, guarded, slot};
+use crate::chains::{Drawn, Route, Whose, slot};
 use crate::clock::Clock;
 use crate::telemetry::RecordSpan;
 

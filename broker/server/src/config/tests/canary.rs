@@ -37,7 +37,7 @@ fn a_trial_has_defaults_and_the_stages_own_settings() {
     assert_eq!(stage.canary.as_ref().unwrap().rules, rules);
     let candidate = stage.candidate().unwrap();
     assert_eq!((candidate.plugin.as_str(), candidate.canary.is_none()), ("analytics-next", true));
-    assert_eq!((&candidate.config, candidate.limits), (&stage.config, stage.limits));
+    assert_eq!((&candidate.config, &candidate.limits), (&stage.config, &stage.limits));
     assert_eq!(stage.plugins().collect::<Vec<_>>(), ["analytics", "analytics-next"]);
 }
 
