@@ -308,6 +308,9 @@ impl Policy {
         if examined.signers.is_empty() {
             examined.warnings.extend(self.unsigned_is_let()?);
         }
+        // As the hospital lists them: the order of their keys' digests means nothing to people.
+        let place = |signer: &Signer| self.keys.iter().position(|known| known.key.id() == signer.key);
+        examined.signers.sort_by_key(|signer| place(signer).unwrap_or(usize::MAX));
         examined.warnings.extend(self.support(manifest.end_of_support, now)?);
         Ok(examined)
     }

@@ -1,5 +1,6 @@
 //! The plugin on telemetry, with its state and what it emits.
 
+use hilum_formats::calendar;
 use hilum_plugin::testing::{self, context, large_message, message, with};
 use hilum_plugin::{Config, Context};
 use serde_json::{Value, json};

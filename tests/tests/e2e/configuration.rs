@@ -55,7 +55,7 @@ fn a_component_without_the_function_of_its_world() {
     let hospital = Hospital::new(&[Flow::plain().ingress(Stage::open("check"))]);
     let plugin = hospital.file("plugins/access.wasm");
     fs::write(&plugin, replaced(&fs::read(&plugin).unwrap(), "decide", "decade")).unwrap();
-    let what = "the component lacks a function of `hilum:plugin/authorizer@1.0.0`";
+    let what = "the component lacks the function `decide` of `hilum:plugin/authorizer@1.0.0`";
     let said = Broker::try_start(hospital.path()).err().expect("the broker started");
     says(&said, &["flows/0.toml:", "stage `check`", what]);
     says(the_problem(&hospital)["what"].as_str().unwrap(), &[what]);

@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 /// What the guest imports.
-const GRANTS: &str = r#"grants = ["keys:research", "time", "random", "log"]"#;
+const GRANTS: &str = r#"grants = ["keys:research", "time", "random", "log", "metrics", "trace"]"#;
 const PLUGIN: &str = "\n[plugins.hostile]\npath = \"plugins/hostile.wasm\" # the guest\n";
 /// Records that a publisher has under way.
 const WINDOW: usize = 64;

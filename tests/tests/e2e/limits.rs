@@ -18,7 +18,7 @@ const TIMED: usize = 300;
 const ATTEMPTS: usize = 6;
 
 /// Loops on a record with the attribute `bad`, for 200 ms; after three of them it is left alone for at most 400 ms.
-const SPIN: &str = r#"grants = ["keys:research", "time", "random", "log", "metrics"]
+const SPIN: &str = r#"grants = ["keys:research", "time", "random", "log", "metrics", "trace"]
 config = { behaviour = "spin-on-bad" }
 limits = { call_ms = 200, breaker_faults = 3, breaker_ms = 200, breaker_max_ms = 400 }"#;
 

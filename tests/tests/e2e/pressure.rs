@@ -190,7 +190,7 @@ async fn a_reader_that_does_not_read_slows_nobody() {
 async fn a_stalled_plugin_slows_its_publishers_and_nothing_else() {
     let plugin = format!("{MEMORY}\n[plugins.hostile]\npath = \"plugins/hostile.wasm\"\n");
     let spinning =
-        Stage::new("spin", "hostile").with("grants = [\"keys:research\", \"time\", \"random\", \"log\", \"metrics\"]\nconfig = { behaviour = \"spin\" }");
+        Stage::new("spin", "hostile").with("grants = [\"keys:research\", \"time\", \"random\", \"log\", \"metrics\", \"trace\"]\nconfig = { behaviour = \"spin\" }");
     let hospital = Hospital::with(&plugin, &flows(Flow::new("slow").ingress(spinning)));
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let guests = hilum_plugin_build::Guests::new(workspace.clone(), workspace.join("target/plugins"));

@@ -43,7 +43,7 @@ async fn a_records_trace_goes_from_its_publisher_to_its_reader() {
 async fn carry_a_record(collector: &ServerHandle) -> TraceContext {
     let subscription = Subscription::all().egress(Stage::open("last"));
     let traced = Stage::new("traced", "encrypt")
-        .with("grants = [\"log\", \"trace\", \"keys:research\", \"time\", \"random\"]\nconfig.behaviour = \"trace\"");
+        .with("grants = [\"log\", \"metrics\", \"trace\", \"keys:research\", \"time\", \"random\"]\nconfig.behaviour = \"trace\"");
     let flow =
         Flow::new("records").ingress(Stage::open("first")).ingress(Stage::open("second")).ingress(traced);
     let hospital = Hospital::new(&[flow.subscription(subscription)]);

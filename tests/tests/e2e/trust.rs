@@ -174,7 +174,7 @@ fn a_rule_is_about_worlds_and_zones() {
     refused(&hospital, &["`trust.rules[0]` wants signatures of all of `ann`, `ben`"]);
     let general = "[[trust.rules]]\nany_of = [\"ben\"]\n[[trust.rules]]\nzones =";
     change(&hospital, "hilum.toml", "[[trust.rules]]\nzones =", general);
-    refused(&hospital, &["`trust.rules[0]` is about everything that this one is about"]);
+    refused(&hospital, &["`trust.rules[1]`: rule 0 is about everything that this one is about"]);
 }
 
 #[test]

@@ -26,9 +26,9 @@ fn component(describe: &str, transform: &str, more: &str) -> Vec<u8> {
                 (global.set $free (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
                 (global.get $free)
                 (global.set $free (i32.add (global.get $free) (local.get 3))))
-            (func (export "hilum:plugin/plugin@1.0.0#describe") (result i32) {describe} (i32.const 2048))
-            (func (export "hilum:plugin/plugin@1.0.0#configure") (param i32 i32) (result i32) (i32.const 4096))
-            (func (export "hilum:plugin/transformer@1.0.0#transform") (param i32) (result i32) {transform})
+            (func (export "hilum:plugin/plugin@1.1.0#describe") (result i32) {describe} (i32.const 2048))
+            (func (export "hilum:plugin/plugin@1.1.0#configure") (param i32 i32) (result i32) (i32.const 4096))
+            (func (export "hilum:plugin/transformer@1.1.0#transform") (param i32) (result i32) {transform})
             {more}
         )"#
     );

@@ -154,7 +154,7 @@ fn each_interface_needs_its_grant() {
         spec.grants = Grants::parse(all).unwrap();
         load(vec![spec], &Default::default()).unwrap();
     };
-    needs(&behaving("pass"), &["trace", "keys:research", "time", "random"]);
+    needs(&behaving("pass"), &["trace", "keys:research", "time", "random", "metrics"]);
     needs(&stage("counter", json!({})), &["state", "emit:counts", "metrics"]);
     needs(&stage("gate", json!({})), &[]);
 }
@@ -162,7 +162,7 @@ fn each_interface_needs_its_grant() {
 #[test]
 fn a_key_or_a_flow_that_is_not_granted_by_its_name_is_not_there() {
     let mut spec = behaving("keys");
-    spec.grants = Grants::parse(["trace", "keys:other", "time", "random"]).unwrap();
+    spec.grants = Grants::parse(["trace", "keys:other", "time", "random", "metrics"]).unwrap();
     let failure =
         load(vec![spec], &Default::default()).unwrap().run(vec![text("x")]).records.remove(0).unwrap_err();
     assert_eq!(failure.reason(), "`research` is not granted to this stage");
