@@ -10,7 +10,7 @@ use hilum_core::{FlowName, LogName, Offset};
 use hilum_server::chains::Slots;
 use hilum_server::clock::Clock;
 use hilum_server::endpoint::EndpointError;
-use hilum_server::lifecycle::{Broker, Listen, Parts};
+use hilum_server::lifecycle::{Broker, Listen, Parts, StartError};
 use hilum_store::memory::Loss;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
@@ -191,6 +191,8 @@ impl World {
                     self.broker = Some(broker);
                     return;
                 }
+                // No fault of the disk that goes over: it would not start for ever.
+                Err(error @ (StartError::Config(_) | StartError::Chains(_))) => panic!("{error}"),
                 Err(error) => {
                     self.history.note(format_args!("the broker does not start: {error}"));
                     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use hilum_core::Digest;
+use hilum_sandbox::package::Package;
 use hilum_server::config::Directory;
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value, value};
 
@@ -23,8 +24,18 @@ pub(super) struct Edits {
     /// As they were found; none where there was none.
     before: BTreeMap<PathBuf, Option<Vec<u8>>>,
     components: BTreeMap<PathBuf, Vec<u8>>,
+    /// Of packages that are put there.
+    folders: Vec<PathBuf>,
     /// Files that nothing needs when the edits are in effect.
     unneeded: Vec<PathBuf>,
+}
+
+/// Another version of a plugin.
+pub(super) enum Version {
+    /// A component that nobody signed.
+    Component(Vec<u8>),
+    /// A package.
+    Package(Box<Package>),
 }
 
 /// A plugin that is tried: where it is tried, and what it is called.
@@ -40,6 +51,7 @@ impl Edits {
             documents: BTreeMap::new(),
             before: BTreeMap::new(),
             components: BTreeMap::new(),
+            folders: Vec::new(),
             unneeded: Vec::new(),
         };
         edits.read(Directory::MAIN_FILE.into())?;
@@ -65,20 +77,20 @@ impl Edits {
         Ok(())
     }
 
-    /// Lets `name` be the component of these octets, which is put beside what is there.
-    pub(super) fn upgrade(&mut self, name: &str, component: Vec<u8>) -> anyhow::Result<()> {
-        let (file, digest) = self.put(name, component);
+    /// Lets `name` be this version, which is put beside what is there.
+    pub(super) fn upgrade(&mut self, name: &str, version: Version) -> anyhow::Result<()> {
+        let (file, digest) = self.put(name, version);
         let plugin = self.plugin(name)?;
         set(plugin, "path", file.into());
         set(plugin, "sha256", digest.into());
         Ok(())
     }
 
-    /// Lets these octets be tried wherever `name` is used, and on this stage of this flow alone where they are named.
+    /// Lets this version be tried wherever `name` is used, and on this stage of this flow alone where they are named.
     pub(super) fn canary(
         &mut self,
         name: &str,
-        component: Vec<u8>,
+        version: Version,
         trial: &Trial,
         only: &Only,
     ) -> anyhow::Result<()> {
@@ -91,7 +103,7 @@ impl Edits {
             return Err(Failure::new(what, help).into());
         }
         let entry = as_table(self.plugin(name)?);
-        let (file, digest) = self.put(name, component);
+        let (file, digest) = self.put(name, version);
         self.plugins()?.insert(&candidate, Item::Table(entry));
         let plugin = self.plugin(&candidate)?;
         set(plugin, "path", file.into());
@@ -247,13 +259,20 @@ impl Edits {
                 tracing::error!(path = %path.display(), %error, "a file could not be put back as it was");
             }
         }
+        for folder in &self.folders {
+            // One that was there before has more in it, and stays.
+            let _ = std::fs::remove_dir(self.directory.join(folder).join(Package::SIGNATURES));
+            let _ = std::fs::remove_dir(self.directory.join(folder));
+        }
     }
 
     /// Deletes what nothing needs any more.
     pub(super) fn tidy(&self) -> anyhow::Result<()> {
         for file in &self.unneeded {
             let path = self.directory.join(file);
-            match std::fs::remove_file(&path) {
+            let removed =
+                if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            match removed {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("cannot delete {}", path.display()));
                 }
@@ -263,12 +282,32 @@ impl Edits {
         Ok(())
     }
 
-    /// Plans to put a component into the folder: its file and its digest.
-    fn put(&mut self, name: &str, component: Vec<u8>) -> (String, String) {
-        let digest = Digest::of(&component).to_string();
-        let file = format!("{PLUGINS_FOLDER}/{name}-{}.wasm", &digest[..DIGITS]);
-        self.components.insert(file.clone().into(), component);
-        (file, digest)
+    /// Plans to put a version into the folder: its path there and its digest.
+    fn put(&mut self, name: &str, version: Version) -> (String, String) {
+        let package = match version {
+            Version::Component(component) => {
+                let digest = Digest::of(&component).to_string();
+                let file = format!("{PLUGINS_FOLDER}/{name}-{}.wasm", &digest[..DIGITS]);
+                self.components.insert(file.clone().into(), component);
+                return (file, digest);
+            }
+            Version::Package(package) => package,
+        };
+        let digest = package.digest().to_string();
+        let folder = format!("{PLUGINS_FOLDER}/{name}-{}", &digest[..DIGITS]);
+        let parts = package.parts();
+        let files = [
+            (Package::MANIFEST.to_owned(), &parts.manifest),
+            (Package::COMPONENT.to_owned(), &parts.component),
+            (Package::SBOM.to_owned(), &parts.sbom),
+        ];
+        let signatures =
+            parts.signatures.iter().map(|(file, octets)| (format!("{}/{file}", Package::SIGNATURES), octets));
+        for (file, octets) in files.into_iter().chain(signatures) {
+            self.components.insert(Path::new(&folder).join(file), octets.clone());
+        }
+        self.folders.push(folder.clone().into());
+        (folder, digest)
     }
 
     fn plugins(&mut self) -> anyhow::Result<&mut dyn TableLike> {
@@ -431,6 +470,10 @@ plugin = "clean"
         (read(directory, "hilum.toml"), read(directory, "flows/imaging.toml"))
     }
 
+    fn bare(component: &[u8]) -> Version {
+        Version::Component(component.to_vec())
+    }
+
     fn trial() -> Trial {
         Trial { share: 0.1, error_rate_max: 0.01, records_min: 200 }
     }
@@ -442,7 +485,7 @@ plugin = "clean"
     #[test]
     fn an_upgrade_keeps_remarks_and_the_old_component() {
         let directory = hospital();
-        let (main, flow) = edited(&directory, |edits| edits.upgrade("clean", b"new".to_vec()).unwrap());
+        let (main, flow) = edited(&directory, |edits| edits.upgrade("clean", bare(b"new")).unwrap());
         let digest = Digest::of(b"new").to_string();
         let line =
             format!("path = \"plugins/clean-{}.wasm\" # the component\nsha256 = \"{digest}\"", &digest[..12]);
@@ -458,14 +501,14 @@ plugin = "clean"
     fn what_is_tried_is_promoted_or_rolled_back() {
         let directory = hospital();
         let (main, flow) = edited(&directory, |edits| {
-            edits.canary("clean", b"new".to_vec(), &trial(), &everywhere()).unwrap();
+            edits.canary("clean", bare(b"new"), &trial(), &everywhere()).unwrap();
         });
         assert!(main.contains("[plugins.clean-next]"), "{main}");
         let canary =
             r#"canary = { plugin = "clean-next", share = 0.1, max_error_rate = 0.01, min_records = 200 }"#;
         assert_eq!(flow.matches(canary).count(), 2, "{flow}");
         let again =
-            Edits::open(directory.path()).unwrap().canary("clean", b"x".to_vec(), &trial(), &everywhere());
+            Edits::open(directory.path()).unwrap().canary("clean", bare(b"x"), &trial(), &everywhere());
         assert!(again.unwrap_err().to_string().contains("something is being tried"));
         let tried = read(&directory, "hilum.toml");
 
@@ -474,7 +517,7 @@ plugin = "clean"
         let component = format!("plugins/clean-{}.wasm", &Digest::of(b"new").to_string()[..12]);
         assert!(!directory.path().join(&component).exists());
 
-        edited(&directory, |edits| edits.canary("clean", b"new".to_vec(), &trial(), &everywhere()).unwrap());
+        edited(&directory, |edits| edits.canary("clean", bare(b"new"), &trial(), &everywhere()).unwrap());
         assert_eq!(read(&directory, "hilum.toml"), tried);
         let (main, flow) = edited(&directory, |edits| edits.promote("clean").unwrap());
         assert!(main.contains(&component) && !main.contains("clean-next"), "{main}");
@@ -487,7 +530,7 @@ plugin = "clean"
         let directory = hospital();
         let only = Only { flow: Some("imaging".into()), stage: Some("clean".into()) };
         let (_, flow) =
-            edited(&directory, |edits| edits.canary("clean", b"new".to_vec(), &trial(), &only).unwrap());
+            edited(&directory, |edits| edits.canary("clean", bare(b"new"), &trial(), &only).unwrap());
         assert_eq!(flow.matches("canary").count(), 1, "{flow}");
         let with = flow.replace("min_records = 200", "min_records = 200, config = { key = \"other\" }");
         std::fs::write(directory.path().join("flows/imaging.toml"), with).unwrap();
@@ -495,7 +538,7 @@ plugin = "clean"
         assert!(flow.contains("key = \"other\"") && !flow.contains("research"), "{flow}");
         let nowhere = Only { flow: Some("billing".into()), stage: None };
         let mut edits = Edits::open(directory.path()).unwrap();
-        let error = edits.canary("clean", b"new".to_vec(), &trial(), &nowhere).unwrap_err();
+        let error = edits.canary("clean", bare(b"new"), &trial(), &nowhere).unwrap_err();
         assert!(error.to_string().contains("no such stage"), "{error}");
     }
 
@@ -513,7 +556,7 @@ plugin = "clean"
     fn what_was_written_is_taken_back() {
         let directory = hospital();
         let mut edits = Edits::open(directory.path()).unwrap();
-        edits.canary("clean", b"new".to_vec(), &trial(), &everywhere()).unwrap();
+        edits.canary("clean", bare(b"new"), &trial(), &everywhere()).unwrap();
         edits.write().unwrap();
         assert_ne!(read(&directory, "hilum.toml"), MAIN);
         edits.restore();
@@ -522,5 +565,27 @@ plugin = "clean"
             (MAIN.into(), FLOW.into())
         );
         assert_eq!(std::fs::read_dir(directory.path().join("plugins")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_package_is_put_there_whole_and_taken_back_whole() {
+        let other = tempfile::tempdir().unwrap();
+        let packed = crate::bundled::PACKED;
+        hilum_server::provision::init(other.path(), None, packed, std::time::SystemTime::now()).unwrap();
+        let package = hilum_server::package::read(&other.path().join("plugins/encrypt")).unwrap();
+        let directory = hospital();
+        let mut edits = Edits::open(directory.path()).unwrap();
+        edits.upgrade("clean", Version::Package(Box::new(package.clone()))).unwrap();
+        edits.write().unwrap();
+        let digest = package.digest().to_string();
+        let folder = format!("plugins/clean-{}", &digest[..12]);
+        let main = read(&directory, "hilum.toml");
+        assert!(main.contains(&folder) && main.contains(&digest), "{main}");
+        let found = hilum_server::package::read(&directory.path().join(&folder)).unwrap();
+        assert_eq!(found.parts().signatures, package.parts().signatures);
+        assert_eq!(found.digest(), package.digest());
+        edits.restore();
+        assert!(!directory.path().join(&folder).exists());
+        assert_eq!(read(&directory, "hilum.toml"), MAIN);
     }
 }

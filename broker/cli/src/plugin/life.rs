@@ -8,9 +8,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use hilum_core::wire::admin::{CanaryStatus, PluginStatus, StageStatus};
+use hilum_server::package;
 use serde_json::{Value, json};
 
-use super::edit::{Edits, Only, Trial};
+use super::edit::{Edits, Only, Trial, Version};
 use crate::operate::Operate;
 use crate::output::{Exit, Failure, print, print_json};
 use crate::reload::{Options, Outcome, Place, exit, reload};
@@ -32,17 +33,17 @@ pub(super) struct Status {
 /// Puts another version of a plugin in its place.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The component is put beside the old one, hilum.toml names it and pins its digest, and the broker is asked to reload.
+The package is put beside the old one, hilum.toml names it and pins its digest, and the broker is asked to reload.
 
 Example:
-  hilum plugin upgrade st-marys deidentify --to deidentify-2.wasm --as operator")]
+  hilum plugin upgrade st-marys deidentify --to deidentify-1.1.0 --as operator")]
 pub(super) struct Upgrade {
     #[command(flatten)]
     place: Place,
     /// The plugin, as hilum.toml calls it
     name: String,
-    /// The component of the new version
-    #[arg(long, value_name = "FILE")]
+    /// The package of the new version, or its component where unsigned ones are allowed
+    #[arg(long, value_name = "PACKAGE")]
     to: PathBuf,
     #[command(flatten)]
     options: Options,
@@ -55,14 +56,14 @@ Records are chosen by their keys: those of one key stay together. Where the new 
 too many errors the broker takes it back by itself; `hilum plugin status` shows it.
 
 Example:
-  hilum plugin canary st-marys deidentify --to deidentify-2.wasm --share 10% --as operator")]
+  hilum plugin canary st-marys deidentify --to deidentify-1.1.0 --share 10% --as operator")]
 pub(super) struct Canary {
     #[command(flatten)]
     place: Place,
     /// The plugin, as hilum.toml calls it
     name: String,
-    /// The component of the new version
-    #[arg(long, value_name = "FILE")]
+    /// The package of the new version, or its component where unsigned ones are allowed
+    #[arg(long, value_name = "PACKAGE")]
     to: PathBuf,
     /// How much of the records it gets
     #[arg(long, value_name = "PERCENT", value_parser = part)]
@@ -122,18 +123,18 @@ pub(super) async fn status(args: &Status) -> anyhow::Result<ExitCode> {
 
 /// Puts another version in its place.
 pub(super) async fn upgrade(args: &Upgrade) -> anyhow::Result<ExitCode> {
-    let component = read(&args.to)?;
-    let edit = |edits: &mut Edits| edits.upgrade(&args.name, component);
+    let version = read(&args.to)?;
+    let edit = |edits: &mut Edits| edits.upgrade(&args.name, version);
     apply(&args.place, &args.options, edit).await
 }
 
 /// Begins a trial.
 pub(super) async fn canary(args: &Canary) -> anyhow::Result<ExitCode> {
-    let component = read(&args.to)?;
+    let version = read(&args.to)?;
     let Canary { share, max_error_rate: error_rate_max, min_records: records_min, .. } = *args;
     let trial = Trial { share, error_rate_max, records_min };
     let only = Only { flow: args.flow.clone(), stage: args.stage.clone() };
-    let edit = |edits: &mut Edits| edits.canary(&args.name, component, &trial, &only);
+    let edit = |edits: &mut Edits| edits.canary(&args.name, version, &trial, &only);
     apply(&args.place, &args.options, edit).await
 }
 
@@ -164,8 +165,13 @@ pub(super) async fn retire(args: &Named) -> anyhow::Result<ExitCode> {
     apply(&args.place, &args.options, |edits| edits.retire(&args.name)).await
 }
 
-fn read(component: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(component).with_context(|| format!("cannot read {}", component.display()))
+fn read(version: &Path) -> anyhow::Result<Version> {
+    let unread = || format!("cannot read {}", version.display());
+    if version.is_dir() {
+        let package = package::read(version).with_context(unread)?;
+        return Ok(Version::Package(Box::new(package)));
+    }
+    Ok(Version::Component(std::fs::read(version).with_context(unread)?))
 }
 
 /// Edits, and reloads; puts the files back where that comes to nothing.

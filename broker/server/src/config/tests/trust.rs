@@ -74,7 +74,10 @@ fn mistakes_are_told() {
         (rule("zones = [\"clinicel\"]\nany_of = [\"a\"]"), "did you mean `clinical`?"),
         (rule("worlds = [\"transforms\"]\nany_of = [\"a\"]"), "there is no world `transforms`"),
         (rule("worlds = [\"transform\"]"), "asks for nobody"),
-        (rule("any_of = [\"a\"]\n[[trust.rules]]\nany_of = [\"b\"]"), "rule 0 is about everything that this one is about"),
+        (
+            rule("any_of = [\"a\"]\n[[trust.rules]]\nany_of = [\"b\"]"),
+            "rule 0 is about everything that this one is about",
+        ),
     ] {
         let said = said(&trust);
         assert!(said.contains(words), "`{words}` is not in:\n{said}");
