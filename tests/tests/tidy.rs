@@ -148,7 +148,7 @@ fn what_documents_for_plugins_show_can_be_copied() {
             let place = format!("{}, block {}", document.display(), index / 2 + 1);
             match language {
                 "toml" => {
-                    drop(content.parse::<toml::Table>().unwrap_or_else(|error| panic!("{place}: {error}")))
+                    drop(content.parse::<toml::Table>().unwrap_or_else(|error| panic!("{place}: {error}")));
                 }
                 "json" => drop(
                     serde_json::from_str::<serde_json::Value>(content)
@@ -170,6 +170,11 @@ fn functions(text: &str) -> Vec<(usize, String, usize)> {
     for (index, line) in lines.iter().enumerate() {
         let indent = line.len() - line.trim_start().len();
         let Some(name) = function_name(line.trim_start()) else { continue };
+        let first = lines[index..].iter().find(|line| line.ends_with(['{', ';', '}']));
+        if first.is_some_and(|line| line.ends_with(';')) {
+            // Declared in a trait, and without a body.
+            continue;
+        }
         let closing = format!("{}}}", " ".repeat(indent));
         if let Some(end) = lines[index..].iter().position(|line| *line == closing) {
             found.push((index + 1, name, end + 1));

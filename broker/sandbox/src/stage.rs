@@ -236,7 +236,7 @@ impl Stage {
         match change {
             None => {}
             Some(Change::Opened { faults, for_ms }) => {
-                self.event(StageEvent::BreakerOpened { faults, for_ms })
+                self.event(StageEvent::BreakerOpened { faults, for_ms });
             }
             Some(Change::Closed { faults }) => self.event(StageEvent::BreakerClosed { faults }),
         }

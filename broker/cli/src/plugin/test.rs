@@ -160,7 +160,7 @@ fn show(tested: &[Tested]) -> anyhow::Result<()> {
                 }
             }
             Verdict::NothingExpected => {
-                print("  there is no file that says what is expected: look at it, then --accept")?
+                print("  there is no file that says what is expected: look at it, then --accept")?;
             }
             Verdict::AsExpected | Verdict::Accepted => {}
         }

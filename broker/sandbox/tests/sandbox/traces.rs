@@ -91,8 +91,8 @@ impl Recorded {
     }
 
     #[track_caller]
-    fn says(&self, name: &str, value: SpanValue) {
-        assert_eq!(self.value(name), Some(&value), "{name} of {self:?}");
+    fn says(&self, name: &str, value: impl std::borrow::Borrow<SpanValue>) {
+        assert_eq!(self.value(name), Some(value.borrow()), "{name} of {self:?}");
     }
 }
 

@@ -240,16 +240,27 @@ async fn admitted(
     if code == CloseCode::UnknownPrincipal {
         return turned_out(connection, &session, streams).await;
     }
+    part(connection, code, &mut stream, &mut machine, &mut streams).await;
+    tracing::info!(principal = %id, reason = ?connection.close_reason().map(|reason| reason.to_string()), "disconnected");
+}
+
+/// Says goodbye, and ends the connection with everything on it.
+async fn part(
+    connection: &Connection,
+    code: CloseCode,
+    stream: &mut Stream,
+    machine: &mut ControlServer,
+    streams: &mut JoinSet<()>,
+) {
     // A client that does not read must not keep the broker from stopping.
     let finish = async {
-        let _ = stream.flush(&mut machine).await;
+        let _ = stream.flush(machine).await;
         while streams.join_next().await.is_some() {}
     };
     let _ = tokio::time::timeout(GOODBYE_TIME, finish).await;
     connection.close(close_code(code), b"");
     // Streams end by themselves when their connection does; subscriptions write their cursors then.
     while streams.join_next().await.is_some() {}
-    tracing::info!(principal = %id, reason = ?connection.close_reason().map(|reason| reason.to_string()), "disconnected");
 }
 
 /// How the connection ends, if another configuration says something else of its principal.

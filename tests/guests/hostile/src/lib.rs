@@ -149,7 +149,7 @@ fn behave(behaviour: Behaviour, message: Message) -> Outcome {
         Behaviour::Drip | Behaviour::Dawdle | Behaviour::Stall | Behaviour::ReadAndStall => {
             read_badly(behaviour, message)
         }
-        Behaviour::Trace => traced(message),
+        Behaviour::Trace => traced(&message),
         _ => misbehave(behaviour, message),
     }
 }
@@ -238,7 +238,7 @@ fn read_badly(behaviour: Behaviour, message: Message) -> Outcome {
 }
 
 /// Two spans, one in the other, and everything about them that is not taken, with the record's body in it.
-fn traced(message: Message) -> Outcome {
+fn traced(message: &Message) -> Outcome {
     let told = match &message.body {
         hilum_plugin::Body::Inline(octets) => String::from_utf8_lossy(octets).to_uppercase(),
         hilum_plugin::Body::Large(_) => String::new(),

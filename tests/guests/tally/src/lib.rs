@@ -42,7 +42,7 @@ impl Observe for Tally {
             seen.count += 1;
             seen.sum =
                 body.iter().fold(seen.sum, |sum, octet| sum.wrapping_mul(31).wrapping_add(u64::from(*octet)));
-            if seen.count % 4 == 0 {
+            if seen.count.is_multiple_of(4) {
                 let head = Head { content_type: "text/plain".into(), ..Head::default() };
                 let draft = Draft::of(head, format!("{} {}", seen.count, seen.sum).into_bytes());
                 emit::emit(&self.to, draft).expect("the flow is granted");
