@@ -234,13 +234,10 @@ impl Outlet {
             Kept::load(&*self.shared.meta, &self.flow, &self.subscription, self.found).await?;
         let progress = match found {
             Some(progress) => progress,
-            None => {
-                let progress = Progress::from(self.beginning(end).await?);
-                // At once: what is kept may be of a log that is gone, and would be believed when this one has grown past it.
-                kept.write(&*self.shared.meta, &progress).await?;
-                progress
-            }
+            None => Progress::from(self.beginning(end).await?),
         };
+        // At once: what is kept may be of a log that is gone, and would be believed when this one has grown past it.
+        kept.write(&*self.shared.meta, &progress).await?;
         Ok(State::new(Deliveries::new(self.setup().settings.rules.clone(), &progress), kept))
     }
 

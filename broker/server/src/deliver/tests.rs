@@ -320,3 +320,25 @@ async fn the_newest_reader_gets_the_seat_when_the_one_before_has_left() {
     let asked = tokio::time::timeout(std::time::Duration::from_millis(20), second.asked_to_leave()).await;
     assert!(asked.is_err(), "nobody wants it");
 }
+
+/// Of a flow that is acked from memory a crash may take the end. What was settled there must not count for what comes in its place, though
+/// nobody reads before the next crash.
+#[tokio::test]
+async fn what_a_crash_took_is_forgotten_before_the_flow_grows_past_it() {
+    let store = memory::Store::new();
+    let shared = shared(&store);
+    let settled = Progress { settled: vec![(Offset(6), Offset(8))], ..Progress::from(Offset(4)) };
+    let name: SubscriptionName = "radiology".parse().unwrap();
+    let fixed = FlowEnd::Fixed(Offset(10));
+    let (mut kept, _) = Kept::load(&*shared.meta, &flow(), &name, fixed).await.unwrap();
+    kept.write(&*shared.meta, &settled).await.unwrap();
+
+    let opened = Lane::open(shared.clone(), flow(), chain(&shared, Vec::new()), Durability::Memory).await;
+    let (lane, _tasks) = opened.unwrap();
+    let egress = EgressChain::of(sandbox(), context(), Vec::new(), services(&shared));
+    let outlet = Outlet::new(shared.clone(), &lane, name.clone(), egress, DeliveryConfig::default());
+    assert_eq!(outlet.cursor().await.unwrap(), Offset(0), "the flow has no records any more");
+
+    let (_, found) = Kept::load(&*shared.meta, &flow(), &name, fixed).await.unwrap();
+    assert_eq!(found, Some(Progress::from(Offset(0))));
+}
