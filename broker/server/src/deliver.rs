@@ -228,6 +228,11 @@ impl Outlet {
         self.state.get_or_try_init(|| self.open()).await
     }
 
+    /// Finds out where the subscription stands, and keeps that.
+    pub(crate) async fn recall(&self) -> Result<(), OutletError> {
+        self.state().await.map(drop)
+    }
+
     async fn open(&self) -> Result<State, OutletError> {
         let end = Offset(self.bounds().await?.end);
         let (mut kept, found) =

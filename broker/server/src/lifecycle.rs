@@ -21,7 +21,7 @@ use crate::chains::{
 use crate::clock::Clock;
 use crate::config::{Hospital, Problems};
 use crate::control::{Control, ControlError};
-use crate::deliver::{Outlet, keeper};
+use crate::deliver::{Outlet, OutletError, keeper};
 use crate::emit::Emitter;
 use crate::endpoint::{self, EndpointError, ServerIdentity};
 use crate::flows::{Flow, Flows, Rules, Seat};
@@ -60,6 +60,16 @@ pub enum StartError {
     /// A flow does not open.
     #[error(transparent)]
     Flow(#[from] RecoverError),
+    /// It is not known where a subscription stands.
+    #[error("flow {flow}, subscription {subscription}: where it stands cannot be found out: {source}")]
+    Subscription {
+        /// What it reads.
+        flow: FlowName,
+        /// Its name.
+        subscription: SubscriptionName,
+        /// Why.
+        source: OutletError,
+    },
     /// Large bodies cannot be recovered.
     #[error(transparent)]
     Blobs(#[from] RecoverBlobsError),
@@ -197,6 +207,7 @@ impl Broker {
         recover_blobs(&shared).await?;
 
         let (by_name, opened) = open_flows(&shared, &hospital, chains).await?;
+        recall_subscriptions(&by_name).await?;
         let (rules, octets_max) = (Rules::of(&hospital), hospital.limits.body_octets_max);
         let flows = Arc::new(Flows::new(shared.clone(), by_name, octets_max, rules, Reloader::default()));
         let emit = |opened: Opened| {
@@ -358,6 +369,30 @@ async fn open_flows(
         opened.push(Opened { flow, lane: tasks });
     }
     Ok((by_name, opened))
+}
+
+/// Finds out where each subscription stands before its flow takes anything: what is kept is held against the flow's end, which
+/// must not have grown past a place that the flow lost.
+async fn recall_subscriptions(flows: &BTreeMap<FlowName, Flow>) -> Result<(), StartError> {
+    for (name, flow) in flows {
+        for (subscription, seat) in &flow.outlets {
+            match seat.outlet.recall().await {
+                Ok(()) => {}
+                // It takes nothing, so its end does not move; the others go on, and the keeper tries again.
+                Err(error) if flow.lane.is_damaged() => {
+                    tracing::error!(flow = %name, %subscription, %error, "the subscription cannot be opened yet");
+                }
+                Err(source) => {
+                    return Err(StartError::Subscription {
+                        flow: name.clone(),
+                        subscription: subscription.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// All flows, each before those that its plugins emit to. The configuration has no circle of them.
