@@ -1,5 +1,7 @@
 //! `hilum bench`: how fast the broker is on this machine, beside what its disk can do.
 
+mod bodies;
+mod body;
 mod broker;
 mod connections;
 mod consume;

@@ -10,9 +10,12 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-const TEMPLATE: [(&str, &str); 5] = [
+use crate::bundled;
+
+const TEMPLATE: [(&str, &str); 6] = [
     ("hilum.toml", include_str!("hospital/hilum.toml")),
     ("flows/bodies.toml", include_str!("hospital/flows/bodies.toml")),
+    ("flows/forwarded.toml", include_str!("hospital/flows/forwarded.toml")),
     ("flows/alerts.toml", include_str!("hospital/flows/alerts.toml")),
     ("flows/plain.toml", include_str!("hospital/flows/plain.toml")),
     ("flows/chained.toml", include_str!("hospital/flows/chained.toml")),
@@ -67,8 +70,8 @@ impl ThrowAway {
             });
             std::fs::write(path, text.to_owned() + &subscriptions.collect::<String>())?;
         }
-        let bundled = crate::bundled::PACKED;
-        hilum_server::provision::init(directory.path(), None, bundled, SystemTime::now())?;
+        let bundled = [bundled::PACKED, &[bundled::PASS]].concat();
+        hilum_server::provision::init(directory.path(), None, &bundled, SystemTime::now())?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg("serve")
             .arg(directory.path())

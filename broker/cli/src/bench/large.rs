@@ -1,26 +1,20 @@
 //! `hilum bench large`: what large bodies cost, and what they cost others.
 
 mod alarms;
-mod body;
 
-use std::future::Future;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
-use bytes::Bytes;
-use hilum_client::{Client, Delivery, FlowName, Publisher, Record, Subscription};
+use anyhow::ensure;
+use hilum_client::Delivery;
 use hilum_server::config::units;
-use tokio::task::JoinSet;
 
 use self::alarms::{Alarms, Latencies};
-use self::body::Body;
-use super::broker::{THROUGH, ThrowAway};
+use super::bodies::{self, Bodies, download};
+use super::broker::ThrowAway;
 use super::memory::Memory;
-use super::reader;
 use super::report::{Report, percentile};
-use super::workload::{Workload, noise};
+use super::workload::Workload;
 
 /// What `hilum bench large` is given.
 #[derive(Debug, clap::Args)]
@@ -57,10 +51,6 @@ pub(super) struct Args {
     workload: Workload,
 }
 
-/// A flow for large bodies.
-const BODIES: &str = "bodies";
-/// Octets that repeat in a body.
-const PATTERN_OCTETS: usize = 1 << 20;
 /// How long alarms are sent before anything counts: plugin instances, keys and memory are there then.
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -110,19 +100,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Bodies on the connection of the alarms.
-struct Bodies {
-    publisher: Arc<Publisher>,
-    subscription: Subscription,
-    body: Body,
-}
-
 impl Args {
     async fn measure(&self, broker: &ThrowAway) -> anyhow::Result<Measured> {
         let client = broker.connect().await?;
         let flow = self.workload.flow()?;
         let mut alarms = Alarms::new(&client, &flow, self.workload.record(), self.rate).await?;
-        let mut bodies = Bodies::new(&client, self.body_size, self.bodies).await?;
+        let mut bodies = Bodies::new(&client, bodies::PLAIN, self.body_size, self.bodies).await?;
         alarms.beside(pause(WARM_UP)).await?;
         let (broker, own) = (Memory::of(broker.process()?)?, Memory::of(std::process::id())?);
         let mut phases: [Phase; 4] = Default::default();
@@ -197,58 +180,4 @@ impl Args {
 async fn pause(time: Duration) -> anyhow::Result<()> {
     tokio::time::sleep(time).await;
     Ok(())
-}
-
-impl Bodies {
-    async fn new(client: &Client, size: u64, count: usize) -> anyhow::Result<Self> {
-        let flow: FlowName = BODIES.parse()?;
-        let publisher = Arc::new(client.publisher(&flow).await?);
-        let subscription = reader::open(client, &flow, &THROUGH.parse()?, u32::try_from(2 * count)?).await?;
-        let body = Body::new(noise(PATTERN_OCTETS), size);
-        Ok(Self { publisher, subscription, body })
-    }
-
-    /// Sends so many at the same time, each from a task of its own.
-    fn upload(&self, count: usize) -> impl Future<Output = anyhow::Result<Vec<()>>> + use<> {
-        let mut uploads = JoinSet::new();
-        for _ in 0..count {
-            let (publisher, body) = (self.publisher.clone(), self.body.clone());
-            uploads.spawn(async move {
-                let head = Record::new("application/octet-stream", Bytes::new()).head;
-                publisher.publish_large(head, body.size(), body).await?;
-                Ok(())
-            });
-        }
-        all(uploads)
-    }
-
-    /// So many deliveries of those that were sent.
-    async fn take(&mut self, count: usize) -> anyhow::Result<Vec<Delivery>> {
-        let mut deliveries = Vec::new();
-        while deliveries.len() < count {
-            deliveries.push(self.subscription.next().await?.context("the subscription of the bodies ended")?);
-        }
-        Ok(deliveries)
-    }
-}
-
-/// Fetches all bodies at the same time, each in a task of its own; size and digest are checked.
-fn download(deliveries: Vec<Delivery>) -> impl Future<Output = anyhow::Result<Vec<Delivery>>> {
-    let mut downloads = JoinSet::new();
-    for delivery in deliveries {
-        downloads.spawn(async move {
-            delivery.open_large(0).await?.write_to(&mut tokio::io::sink()).await?;
-            Ok(delivery)
-        });
-    }
-    all(downloads)
-}
-
-/// Waits for all, and fails with the first that does.
-async fn all<T: 'static>(mut tasks: JoinSet<anyhow::Result<T>>) -> anyhow::Result<Vec<T>> {
-    let mut results = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        results.push(done??);
-    }
-    Ok(results)
 }

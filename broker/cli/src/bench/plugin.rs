@@ -1,12 +1,15 @@
 //! `hilum bench plugin`: what a chain costs beside the WebAssembly engine alone, side by side in one run.
 
+mod large;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use hilum_core::limits::{BATCH_RECORDS_MAX, BLOB_CHUNK_OCTETS};
-use hilum_core::record::{BlobRef, Measured};
+use hilum_core::limits::BATCH_RECORDS_MAX;
+use hilum_core::record::Measured;
 use hilum_core::{Attribute, Body, Head, Principal, PrincipalId};
 use hilum_sandbox::bare::Bare;
 use hilum_sandbox::{
@@ -24,7 +27,7 @@ const TURN: Duration = Duration::from_millis(10);
 const ALLOW: &str = r#"{"rules":[{"name":"everybody","effect":"allow"}]}"#;
 
 /// What `hilum bench plugin` is given.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Each figure stands beside that of the engine alone: the same component, engine settings and types, without limits, counts, receipts and \
 reports. The two take turns of some milliseconds, and the figures are the medians of all turns, so that whatever else the machine \
@@ -33,7 +36,8 @@ does meets both.
   transform  a plugin that lets records of --size octets pass, in calls of --batch
   authorize  plugin `access`, which reads no body, on one record a call
   instance   a configured instance of the first, made afresh; the engine alone only makes it
-  large      a plugin that copies a body of --body-size on the host, and the same copy without a plugin
+  large      a body of --body-size on its way from publisher to reader through a broker, without a plugin and with one that writes an
+             octet of its own and lets the broker copy the rest
   load       plugin `deidentify`, compiled, and loaded from the cache of compiled plugins
 
 Example:
@@ -51,6 +55,9 @@ pub(super) struct Args {
     /// Octets of the large body; 0 leaves it out
     #[arg(long, default_value_t = 500_000_000)]
     body_size: u64,
+    /// Put the directory of the broker that the large body goes through there
+    #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -82,8 +89,7 @@ struct Figures {
     transform: Pair,
     authorize: Pair,
     instance: Pair,
-    /// MB/s without a plugin and with one.
-    large: Option<(f64, f64)>,
+    large: Option<large::Figures>,
     /// Milliseconds to compile, and to load what was compiled.
     load: (f64, f64),
 }
@@ -91,23 +97,26 @@ struct Figures {
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure!(args.turns > 0 && args.batch > 0, "count from 1");
     ensure!(usize::from(args.batch) <= BATCH_RECORDS_MAX, "a call has at most {BATCH_RECORDS_MAX} records");
-    tokio::task::spawn_blocking(move || {
-        let figures = measure(&args)?;
-        if args.json {
-            print_json(&figures.json(&args))?;
-        } else {
-            figures.print(&args);
-        }
-        Ok(ExitCode::SUCCESS)
-    })
-    .await
-    .context("the benchmark ended abnormally")?
+    let calls = {
+        let args = args.clone();
+        tokio::task::spawn_blocking(move || measure(&args))
+    };
+    let mut figures = calls.await.context("the benchmark ended abnormally")??;
+    if args.body_size > 0 {
+        figures.large = Some(large::measure(&args.dir, args.body_size).await?);
+    }
+    if args.json {
+        print_json(&figures.json(&args))?;
+    } else {
+        figures.print(&args);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn measure(args: &Args) -> anyhow::Result<Figures> {
     let host = Arc::new(Host::new().context("no temporary directory")?);
     let sandbox = Sandbox::new(Settings { instances: 16, ..Settings::default() })?;
-    let pass = Side::new(&sandbox, bundled::PASS, "{}", &host)?;
+    let pass = Side::new(&sandbox, bundled::PASS.component, "{}", &host)?;
     let access = Side::new(&sandbox, bundled_plugin("access")?, ALLOW, &host)?;
     let records =
         vec![input(Measured::new(Body::Inline(vec![7; args.size as usize].into())))?; args.batch.into()];
@@ -115,7 +124,7 @@ fn measure(args: &Args) -> anyhow::Result<Figures> {
         transform: pass.calls(&records, args.turns)?,
         authorize: access.calls(&records[..1], args.turns)?,
         instance: pass.instances(args.turns)?,
-        large: (args.body_size > 0).then(|| large(&pass.chain, &host, args.body_size)).transpose()?,
+        large: None,
         load: load()?,
     })
 }
@@ -152,15 +161,17 @@ impl Side {
                 Ok(Duration::ZERO)
             },
             || {
-                // A chain takes its records over; making them is no part of it.
+                // A chain takes its records over and hands them on; making them and dropping them is no part of it.
                 let began = Instant::now();
                 let own = records.to_vec();
                 let made = began.elapsed();
                 let run = self.chain.run(own);
+                let began = Instant::now();
                 if let Some(failure) = run.records.iter().find_map(|record| record.as_ref().err()) {
                     bail!("the plugin failed: {failure}");
                 }
-                Ok(made)
+                drop(run);
+                Ok(made + began.elapsed())
             },
         )?;
         Ok(Pair { bare: pair.bare / each, hilum: pair.hilum / each })
@@ -208,47 +219,6 @@ fn turn(work: &mut impl FnMut() -> anyhow::Result<Duration>) -> anyhow::Result<f
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// MB/s of copying a large body without a plugin, and with one that copies all of it on the host; the best of three each.
-fn large(chain: &Chain, host: &Arc<Host>, size: u64) -> anyhow::Result<(f64, f64)> {
-    let source = PrincipalId::new("spiffe://local/command-line")?;
-    let mut sink = host.create_blob(&source)?;
-    let chunk = vec![7; BLOB_CHUNK_OCTETS];
-    let mut left = size;
-    while left > 0 {
-        let n = usize::try_from(left)?.min(chunk.len());
-        sink.write(&chunk[..n])?;
-        left -= n as u64;
-    }
-    let blob = sink.finish()?;
-    let (mut alone, mut through) = (Duration::MAX, Duration::MAX);
-    for _ in 0..3 {
-        let began = Instant::now();
-        let copied = copy(host, &source, &blob)?;
-        alone = alone.min(began.elapsed());
-        host.discard_blob(&copied);
-        let began = Instant::now();
-        let run = chain.run(vec![input(Measured::new(Body::Blob(blob)))?]);
-        through = through.min(began.elapsed());
-        let ran = run.records.into_iter().next().context("the sandbox gave no result")??;
-        let Body::Blob(made) = *ran.run.outputs[0].body.body() else { bail!("the body is not large") };
-        ensure!(made.size == size + 1, "the plugin made {} octets of {size}", made.size);
-        host.discard_blob(&made);
-    }
-    let rate = |took: Duration| size as f64 / took.as_secs_f64() / 1e6;
-    Ok((rate(alone), rate(through)))
-}
-
-fn copy(host: &Host, source: &PrincipalId, blob: &BlobRef) -> anyhow::Result<BlobRef> {
-    let mut sink = host.create_blob(source)?;
-    let mut at = 0;
-    while at < blob.size {
-        let chunk = host.read_blob(blob, at, BLOB_CHUNK_OCTETS)?;
-        at += chunk.len() as u64;
-        sink.write(&chunk)?;
-    }
-    Ok(sink.finish()?)
 }
 
 /// Milliseconds of compiling a plugin, and of loading it from the cache: the median of some times.
@@ -319,12 +289,12 @@ impl Figures {
         object["instance"] = self.instance.json("instance");
         object["load"] =
             json!({"compile_ms": self.load.0.round(), "cached_ms": (self.load.1 * 100.0).round() / 100.0});
-        if let Some((alone, through)) = self.large {
+        if let Some(large::Figures { without, through }) = self.large {
             object["large"] = json!({
                 "octets": args.body_size,
-                "bare_mb_per_second": alone.round(),
-                "hilum_mb_per_second": through.round(),
-                "ratio": (through / alone * 1000.0).round() / 1000.0,
+                "without_mb_per_second": without.round(),
+                "through_mb_per_second": through.round(),
+                "ratio": (through / without * 1000.0).round() / 1000.0,
             });
         }
         object
@@ -343,10 +313,10 @@ impl Figures {
         );
         pair("authorize", &self.authorize, "a record, one in a call,");
         pair("instance", &self.instance, "an instance");
-        if let Some((alone, through)) = self.large {
-            let part = through / alone * 100.0;
+        if let Some(large::Figures { without, through }) = self.large {
+            let part = through / without * 100.0;
             println!(
-                "  large      {alone:>10.0} MB/s copied without a plugin, {through:.0} MB/s with one: {part:.0} %"
+                "  large      {without:>10.0} MB/s through a broker without a plugin, {through:.0} MB/s with one: {part:.0} %"
             );
         }
         let (compile, cached) = self.load;
@@ -360,7 +330,7 @@ mod tests {
 
     #[test]
     fn every_figure_is_there() {
-        let args = Args { size: 64, batch: 4, turns: 1, body_size: 1 << 20, json: true };
+        let args = Args { size: 64, batch: 4, turns: 1, body_size: 0, dir: std::env::temp_dir(), json: true };
         let figures = measure(&args).unwrap().json(&args);
         for figure in
             ["/ratio", "/bare_ns_per_record", "/hilum_ns_per_record", "/authorize/ratio", "/instance/ratio"]
@@ -370,7 +340,6 @@ mod tests {
                 "{figure}: {figures}"
             );
         }
-        assert_eq!(figures["large"]["octets"], 1 << 20);
         assert!(figures["load"]["cached_ms"].as_f64() < figures["load"]["compile_ms"].as_f64(), "{figures}");
     }
 }
