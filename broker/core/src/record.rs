@@ -472,8 +472,7 @@ fn check_run(input: &Measured, plan: &Plan, run: &ChainRun) -> Result<(), SealEr
     if run.outputs.is_empty() || run.outputs.len() > limits::SPLIT_RECORDS_MAX {
         return Err(SealError::Count(run.outputs.len()));
     }
-    let digests: Vec<Digest> = run.outputs.iter().map(|output| output.body.digest).collect();
-    if receipt.output != output_digest(&digests) {
+    if receipt.output != output_digest(run.outputs.iter().map(|output| output.body.digest)) {
         return Err(SealError::Output);
     }
     let made = |outcome: &StageOutcome| matches!(outcome, StageOutcome::Replaced | StageOutcome::Split);

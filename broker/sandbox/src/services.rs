@@ -64,9 +64,10 @@ pub enum StateError {
 
 /// A large body being written. Dropped without [`BlobSink::finish`] it leaves nothing behind.
 pub trait BlobSink: Send {
-    /// Adds octets, at most [`hilum_core::limits::BLOB_CHUNK_OCTETS`] at once.
-    fn write(&mut self, octets: &[u8]) -> Result<(), ServiceError>;
-    /// Ends the body.
+    /// Adds octets, at most [`hilum_core::limits::BLOB_CHUNK_OCTETS`] at once. It may come back before they are written, and tell an
+    /// error of these octets the next time.
+    fn write(&mut self, octets: Bytes) -> Result<(), ServiceError>;
+    /// Ends the body, when all of it is written.
     fn finish(self: Box<Self>) -> Result<BlobRef, ServiceError>;
 }
 

@@ -3,7 +3,7 @@
 //! A [`Host`] has what all chains share; [`ChainServices`] adds whose chain it is. All of it is called on the blocking threads
 //! that run chains, and waits for the store there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
@@ -16,7 +16,7 @@ use hilum_sandbox::{
     BlobSink, ServiceError, Services, Span, SpanStart, StageEvent, StageOf, StateChange, StateError,
     StateUsage, Versioned,
 };
-use hilum_store::BlobWriter;
+use hilum_store::{BlobError, BlobWriter, Pending};
 use parking_lot::Mutex;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -27,6 +27,9 @@ use crate::config::{Hospital, HostGrant};
 use crate::provision::{CredentialError, read_certificates, read_secret};
 use crate::state::FlowState;
 use crate::telemetry;
+
+/// Chunks of a body that a plugin makes which may be on their way to the disk.
+const WRITES_UNDER_WAY_MAX: usize = 4;
 
 /// What all chains share.
 pub(crate) struct Host {
@@ -103,17 +106,33 @@ pub(crate) struct ChainServices {
     watch: Watch,
 }
 
+/// Writes behind: while some chunks are hashed, sealed and written, the next ones are made.
 struct Sink {
     runtime: tokio::runtime::Handle,
     writer: Box<dyn BlobWriter>,
+    under_way: VecDeque<Pending<(), BlobError>>,
+}
+
+impl Sink {
+    /// Waits until so many writes or fewer are under way.
+    fn wait(&mut self, at_most: usize) -> Result<(), ServiceError> {
+        while self.under_way.len() > at_most {
+            let Some(write) = self.under_way.pop_front() else { break };
+            self.runtime.block_on(write).map_err(service)?;
+        }
+        Ok(())
+    }
 }
 
 impl BlobSink for Sink {
-    fn write(&mut self, octets: &[u8]) -> Result<(), ServiceError> {
-        self.runtime.block_on(self.writer.write(Bytes::copy_from_slice(octets))).map_err(service)
+    fn write(&mut self, octets: Bytes) -> Result<(), ServiceError> {
+        self.wait(WRITES_UNDER_WAY_MAX - 1)?;
+        self.under_way.push_back(self.writer.write(octets));
+        Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<BlobRef, ServiceError> {
+    fn finish(mut self: Box<Self>) -> Result<BlobRef, ServiceError> {
+        self.wait(0)?;
         self.runtime.block_on(self.writer.finish()).map_err(service)
     }
 }
@@ -165,7 +184,7 @@ impl Services for ChainServices {
         let log = LogName::Flow(self.flow.clone());
         let creating = self.shared().blobs.create(&log, source);
         let writer = self.host.runtime.block_on(creating).map_err(service)?;
-        Ok(Box::new(Sink { runtime: self.host.runtime.clone(), writer }))
+        Ok(Box::new(Sink { runtime: self.host.runtime.clone(), writer, under_way: VecDeque::new() }))
     }
 
     fn discard_blob(&self, blob: &BlobRef) {
@@ -321,7 +340,7 @@ mod tests {
         let by = source.clone();
         let made = tokio::task::spawn_blocking(move || {
             let mut sink = services.create_blob(&by)?;
-            sink.write(b"pixels")?;
+            sink.write(Bytes::from_static(b"pixels"))?;
             sink.finish()
         });
         assert_eq!(made.await.unwrap().unwrap().size, 6);

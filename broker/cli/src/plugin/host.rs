@@ -126,10 +126,10 @@ struct Sink {
 }
 
 impl BlobSink for Sink {
-    fn write(&mut self, octets: &[u8]) -> Result<(), ServiceError> {
+    fn write(&mut self, octets: Bytes) -> Result<(), ServiceError> {
         self.size += octets.len() as u64;
-        self.hasher.update(octets);
-        self.file.write_all(octets).map_err(failed)
+        self.hasher.update(&octets);
+        self.file.write_all(&octets).map_err(failed)
     }
 
     fn finish(self: Box<Self>) -> Result<BlobRef, ServiceError> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use hilum_core::limits::{BLOB_CHUNK_OCTETS, BLOB_OCTETS_MAX, INLINE_BODY_OCTETS_MAX};
 use hilum_core::record::Measured;
 use hilum_core::{Attribute, Body, FlowName, Head, Principal, PrincipalId, StageName};
@@ -161,7 +162,7 @@ fn read_body(host: &Host, source: &PrincipalId, from: &mut dyn Read) -> anyhow::
     }
     let mut sink = host.create_blob(source)?;
     let mut size = start.len() as u64;
-    start.chunks(BLOB_CHUNK_OCTETS).try_for_each(|chunk| sink.write(chunk))?;
+    start.chunks(BLOB_CHUNK_OCTETS).try_for_each(|chunk| sink.write(Bytes::copy_from_slice(chunk)))?;
     let mut chunk = vec![0; BLOB_CHUNK_OCTETS];
     loop {
         let n = from.read(&mut chunk)?;
@@ -173,7 +174,7 @@ fn read_body(host: &Host, source: &PrincipalId, from: &mut dyn Read) -> anyhow::
             let help = format!("a body has at most {BLOB_OCTETS_MAX} octets");
             return Err(Failure::new("the body is too large", help).into());
         }
-        sink.write(&chunk[..n])?;
+        sink.write(Bytes::copy_from_slice(&chunk[..n]))?;
     }
 }
 

@@ -15,6 +15,9 @@ use crate::call::Call;
 use crate::limits::READ_OCTETS_MAX;
 use crate::services::{BlobSink, ServiceError, Services};
 
+/// A piece of a body that is worth a call of the store. What is smaller is gathered up to a chunk.
+const LARGE_PIECE_OCTETS: usize = BLOB_CHUNK_OCTETS / 4;
+
 /// A body that a guest reads. It stands for the whole body, however far it has been read.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Reader {
@@ -109,31 +112,38 @@ impl Writer {
         Self { buffer: Vec::new(), sink: None }
     }
 
-    /// Adds octets to a body that is made of a record of `source`; none where no record is at hand.
+    /// Adds octets to a body that is made of a record of `source`; none where no record is at hand. Large pieces go on as they are,
+    /// small ones are gathered.
     pub(crate) fn write(
         &mut self,
         services: &dyn Services,
         source: Option<&PrincipalId>,
-        octets: &[u8],
+        octets: Bytes,
     ) -> Result<(), ServiceError> {
-        for piece in octets.chunks(BLOB_CHUNK_OCTETS) {
-            if self.buffer.len() + piece.len() > INLINE_BODY_OCTETS_MAX {
-                let sink = match &mut self.sink {
-                    Some(sink) => sink,
-                    None => self.sink.insert(services.create_blob(source.ok_or_else(no_source)?)?),
-                };
-                drain(&mut self.buffer, sink)?;
-            }
-            self.buffer.extend_from_slice(piece);
+        if self.sink.is_none() && self.buffer.len() + octets.len() <= INLINE_BODY_OCTETS_MAX {
+            self.buffer.extend_from_slice(&octets);
+            return Ok(());
         }
-        Ok(())
+        let sink = match &mut self.sink {
+            Some(sink) => sink,
+            None => self.sink.insert(services.create_blob(source.ok_or_else(no_source)?)?),
+        };
+        if octets.len() < LARGE_PIECE_OCTETS {
+            self.buffer.extend_from_slice(&octets);
+            if self.buffer.len() < BLOB_CHUNK_OCTETS {
+                return Ok(());
+            }
+            return write_all(sink, std::mem::take(&mut self.buffer).into());
+        }
+        write_all(sink, std::mem::take(&mut self.buffer).into())?;
+        write_all(sink, octets)
     }
 
     pub(crate) fn finish(mut self) -> Result<Measured, ServiceError> {
         let body = match self.sink {
             None => Body::Inline(self.buffer.into()),
             Some(mut sink) => {
-                drain(&mut self.buffer, &mut sink)?;
+                write_all(&mut sink, std::mem::take(&mut self.buffer).into())?;
                 Body::Blob(sink.finish()?)
             }
         };
@@ -141,9 +151,11 @@ impl Writer {
     }
 }
 
-fn drain(buffer: &mut Vec<u8>, sink: &mut Box<dyn BlobSink>) -> Result<(), ServiceError> {
-    buffer.chunks(BLOB_CHUNK_OCTETS).try_for_each(|chunk| sink.write(chunk))?;
-    buffer.clear();
+/// Writes octets in pieces that a sink takes.
+fn write_all(sink: &mut Box<dyn BlobSink>, mut octets: Bytes) -> Result<(), ServiceError> {
+    while !octets.is_empty() {
+        sink.write(octets.split_to(octets.len().min(BLOB_CHUNK_OCTETS)))?;
+    }
     Ok(())
 }
 
@@ -160,7 +172,7 @@ pub(crate) fn settle(host: &mut Host, body: raw::Body) -> Result<Measured, Servi
         }
         raw::Body::Inline(octets) => {
             let mut writer = Writer::new();
-            writer.write(&*services, host.source.as_ref(), &octets)?;
+            writer.write(&*services, host.source.as_ref(), octets.into())?;
             host.finish_writer(writer)
         }
         raw::Body::Large(reader) => host
@@ -185,7 +197,7 @@ impl Host {
         self.call.write(octets).map_err(|over| BodyError::TooLarge(over.max))
     }
 
-    fn write_on(&mut self, to: &Resource<Writer>, octets: &[u8]) -> Result<Result<(), ServiceError>> {
+    fn write_on(&mut self, to: &Resource<Writer>, octets: Bytes) -> Result<Result<(), ServiceError>> {
         let writer = self.table.get_mut(to)?;
         let (services, source) = (&*self.place.services, self.source.as_ref());
         Ok(self.call.waiting(|| writer.write(services, source, octets)))
@@ -212,13 +224,14 @@ impl Host {
                 Ok(chunk) => chunk,
                 Err(error) => return Ok(Err(self.interrupted(error))),
             };
-            if let Err(error) = self.account(chunk.len() as u64) {
+            let octets = chunk.len() as u64;
+            if let Err(error) = self.account(octets) {
                 return Ok(Err(error));
             }
-            if let Err(error) = self.write_on(to, &chunk)? {
+            if let Err(error) = self.write_on(to, chunk)? {
                 return Ok(Err(self.interrupted(error)));
             }
-            moved += chunk.len() as u64;
+            moved += octets;
         }
         Ok(Ok(moved))
     }
@@ -267,7 +280,7 @@ impl HostBodyWriter for Host {
         if let Err(error) = self.account(octets.len() as u64) {
             return Ok(Err(error));
         }
-        match self.write_on(&this, &octets)? {
+        match self.write_on(&this, octets.into())? {
             Ok(()) => Ok(Ok(())),
             Err(error) => Ok(Err(self.interrupted(error))),
         }

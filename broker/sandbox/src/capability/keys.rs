@@ -244,7 +244,7 @@ impl Host {
         }
         let sealed = self.seal_octets(recipients, associated, &plain)?;
         let mut writer = Writer::new();
-        let written = self.call.waiting(|| writer.write(&*services, self.source.as_ref(), &sealed));
+        let written = self.call.waiting(|| writer.write(&*services, self.source.as_ref(), sealed.into()));
         let written = written.and_then(|()| self.finish_writer(writer));
         written.map(Reader::new).map_err(|error| KeyError::Other(self.fault(error)))
     }

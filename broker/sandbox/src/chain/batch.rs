@@ -25,7 +25,8 @@ struct Flight {
 
 /// Runs inputs through all stages of a chain, or all but those that observe.
 pub(super) fn run(chain: &Chain, inputs: Vec<Input>, defers: bool) -> BatchRun {
-    let mut flights: Vec<Flight> = inputs.into_iter().map(Flight::new).collect();
+    let stages = chain.stages.len();
+    let mut flights: Vec<Flight> = inputs.into_iter().map(|input| Flight::new(input, stages)).collect();
     let mut effects = Effects::default();
     for (index, stage) in chain.stages.iter().enumerate() {
         if defers && stage.planned.world == World::Observe {
@@ -73,13 +74,14 @@ fn observe_part(chain: &Chain, stage: &Stage, items: &[&Item], effects: &mut Eff
 }
 
 impl Flight {
-    fn new(input: Input) -> Self {
+    /// An input before a chain of so many stages.
+    fn new(input: Input, stages: usize) -> Self {
         let Input { head, source, offset, body } = input;
         Self {
             input: body.digest(),
             items: vec![Item { head, source, offset, body: body.clone() }],
             body,
-            outcomes: Vec::new(),
+            outcomes: Vec::with_capacity(stages),
             obligations: Vec::new(),
             observations: Vec::new(),
             failure: None,
@@ -90,8 +92,7 @@ impl Flight {
     fn defer(&mut self, index: usize, stage: &Stage) {
         if self.failure.is_none() {
             self.observations.push(Observation { stage: index, items: self.items.clone() });
-            let verdicts: Vec<Verdict> = self.items.iter().map(|_| Verdict::Pass).collect();
-            self.take(stage, verdicts.into_iter());
+            self.take(stage, std::iter::repeat_with(|| Verdict::Pass).take(self.items.len()));
         }
     }
 
@@ -99,8 +100,7 @@ impl Flight {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
-        let digests: Vec<Digest> = self.items.iter().map(|item| item.body.digest()).collect();
-        let output = output_digest(&digests);
+        let output = output_digest(self.items.iter().map(|item| item.body.digest()));
         let receipt = Receipt { input: self.input, plan, outcomes: self.outcomes, output };
         let outputs = self.items.into_iter().map(|item| Output {
             key: item.head.key,
@@ -115,8 +115,8 @@ impl Flight {
     /// Takes the verdicts of one stage on this input's records.
     fn take(&mut self, stage: &Stage, verdicts: impl Iterator<Item = Verdict>) {
         let mut outcome = StageOutcome::Passed;
-        let items = std::mem::take(&mut self.items);
-        for (mut item, verdict) in items.into_iter().zip(verdicts) {
+        let mut at = 0;
+        for verdict in verdicts {
             let did = match verdict {
                 Verdict::Pass => StageOutcome::Passed,
                 Verdict::Oblige(obligations) => {
@@ -124,15 +124,23 @@ impl Flight {
                     StageOutcome::Obliged
                 }
                 Verdict::Annotate(attributes) => {
-                    item.head.attributes = attributes;
+                    self.items[at].head.attributes = attributes;
                     StageOutcome::Annotated
                 }
                 Verdict::Replace(made) => {
-                    item = item.replaced(made);
+                    self.items[at].replace(made);
                     StageOutcome::Replaced
                 }
                 Verdict::Split(all) => {
-                    self.items.extend(all.into_iter().map(|made| item.clone().replaced(made)));
+                    let whole = self.items[at].clone();
+                    let count = all.len();
+                    let parts = all.into_iter().map(|made| {
+                        let mut part = whole.clone();
+                        part.replace(made);
+                        part
+                    });
+                    self.items.splice(at..=at, parts);
+                    at += count;
                     outcome = StageOutcome::Split;
                     continue;
                 }
@@ -142,7 +150,7 @@ impl Flight {
                 }
                 Verdict::Fail(fault) => return self.fail(failed(stage, fault)),
             };
-            self.items.push(item);
+            at += 1;
             if rank(did) > rank(outcome) {
                 outcome = did;
             }
@@ -165,13 +173,12 @@ impl Flight {
 }
 
 impl Item {
-    fn replaced(mut self, made: Made) -> Self {
+    fn replace(&mut self, made: Made) {
         let Made { key, content_type, attributes, body } = made;
         self.head.key = key;
         self.head.content_type = content_type;
         self.head.attributes = attributes;
         self.body = body;
-        self
     }
 }
 
@@ -197,33 +204,16 @@ fn run_stage(chain: &Chain, stage: &Stage, flights: &mut [Flight], effects: &mut
     if items.is_empty() {
         return;
     }
-    let planned = &stage.planned;
-    let span = tracing::info_span!(
-        "stage",
-        stage = %planned.name,
-        plugin = planned.plugin,
-        version = planned.version,
-        records = items.len(),
-        failed = tracing::field::Empty,
-        refused = tracing::field::Empty,
-    );
-    let entered = span.enter();
     let mut verdicts = Vec::with_capacity(items.len());
     for part in parts(&items) {
         verdicts.extend(call(chain, stage, part, effects));
     }
-    span.record("failed", verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Fail(_))).count());
-    span.record(
-        "refused",
-        verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Refuse { .. })).count(),
-    );
-    drop(entered);
     let mut verdicts = verdicts.into_iter();
     for flight in flights.iter_mut().filter(|flight| flight.failure.is_none()) {
-        let count = flight.items.len();
-        // All verdicts on this input's records are taken off, even where an early one ends it.
-        let own: Vec<Verdict> = verdicts.by_ref().take(count).collect();
-        flight.take(stage, own.into_iter());
+        let mut own = verdicts.by_ref().take(flight.items.len());
+        flight.take(stage, &mut own);
+        // All verdicts on this input's records are taken off, even where an early one ended it.
+        own.for_each(drop);
     }
 }
 

@@ -198,8 +198,8 @@ struct Sink {
 }
 
 impl BlobSink for Sink {
-    fn write(&mut self, octets: &[u8]) -> Result<(), ServiceError> {
-        self.octets.extend_from_slice(octets);
+    fn write(&mut self, octets: Bytes) -> Result<(), ServiceError> {
+        self.octets.extend_from_slice(&octets);
         Ok(())
     }
 

@@ -42,7 +42,7 @@ fn replace_and_split_are_in_the_receipt() {
     let bodies: Vec<&[u8]> = ran.outputs.iter().map(|output| inline(&output.body)).collect();
     assert_eq!(bodies, [b"eno", b"owt"]);
     assert_eq!(ran.receipt.outcomes, [StageOutcome::Split, StageOutcome::Replaced]);
-    assert_eq!(ran.receipt.output, output_digest(&[Digest::of(b"eno"), Digest::of(b"owt")]));
+    assert_eq!(ran.receipt.output, output_digest([Digest::of(b"eno"), Digest::of(b"owt")]));
 }
 
 #[test]

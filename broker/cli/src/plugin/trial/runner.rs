@@ -213,7 +213,7 @@ fn stored(host: &Host, record: &Record) -> anyhow::Result<Body> {
         return Ok(Body::Inline(record.body.clone()));
     }
     let mut sink = host.create_blob(&record.source.id)?;
-    record.body.chunks(BLOB_CHUNK_OCTETS).try_for_each(|chunk| sink.write(chunk))?;
+    record.body.chunks(BLOB_CHUNK_OCTETS).try_for_each(|chunk| sink.write(record.body.slice_ref(chunk)))?;
     Ok(Body::Blob(sink.finish()?))
 }
 
