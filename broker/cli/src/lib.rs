@@ -28,6 +28,7 @@ pub mod subscription;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use hilum_sandbox::limits::THREAD_STACK_OCTETS;
 
 /// For the help of the whole program.
 const START_HERE: &str = "\
@@ -99,7 +100,8 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.enable_all().thread_stack_size(THREAD_STACK_OCTETS).build() {
         Ok(runtime) => runtime,
         Err(error) => return output::report(&error.into()).into(),
     };

@@ -169,11 +169,16 @@ impl std::hash::Hasher for Compatible {
     }
 }
 
+/// The same component for an engine that differs in nothing that code depends on, as those do that differ in their stacks.
+pub(crate) fn taken_over(component: &Component, engine: &Engine) -> wasmtime::Result<Component> {
+    load(engine, &component.serialize()?)
+}
+
 /// Loads machine code that this broker has compiled before.
 #[expect(unsafe_code, reason = "there is no safe way to load compiled code; see decision 30")]
 fn load(engine: &Engine, artifact: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `Component::deserialize` asks for octets that `Component::serialize` made and that nobody has changed. The caller has
-    // checked their MAC, whose key only this hospital's broker has, and which it puts on nothing but the output of
-    // `Component::serialize`. That they were made by this version and with these settings wasmtime checks by itself.
+    // them from there this moment, or has checked their MAC, whose key only this hospital's broker has, and which it puts on nothing but
+    // the output of `Component::serialize`. That they were made by this version and with these settings wasmtime checks by itself.
     unsafe { Component::deserialize(engine, artifact) }
 }

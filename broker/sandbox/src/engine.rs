@@ -1,7 +1,9 @@
-//! The one wasmtime engine of a broker: what code may do at all, and the clock that interrupts it.
+//! The wasmtime engine of a broker, and those like it with other stacks: what code may do at all, and the clock that interrupts it.
+
+mod stacks;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -13,8 +15,10 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::cache::Cache;
-use crate::limits::{CORE_INSTANCES_MAX, STACK_OCTETS_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use crate::limits::{CORE_INSTANCES_MAX, Limits, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use crate::plugin::{LoadError, Plugin};
+use stacks::Engines;
+pub(crate) use stacks::with_room;
 
 /// Octets of the bookkeeping of one instance.
 const INSTANCE_OCTETS_MAX: usize = 1 << 20;
@@ -52,7 +56,11 @@ pub struct SandboxError(String);
 /// Compiles plugins. Cheap to clone.
 #[derive(Clone)]
 pub struct Sandbox {
+    /// The one with the stack that a stage has by default, or in [`Sandbox::with_stack`] another.
     engine: Engine,
+    engines: Arc<Engines>,
+    /// Instances of all engines that there are.
+    instances: Arc<AtomicU32>,
     settings: Arc<Settings>,
     cache: Option<Arc<Cache>>,
     hash_seed: (u64, u64),
@@ -68,14 +76,25 @@ impl Sandbox {
     ///
     /// [`SandboxError`] where the address space for [`Settings::instances`] is not to be had, or no random seed.
     pub fn new(settings: Settings) -> Result<Self, SandboxError> {
-        let engine = Engine::new(&config(&settings)).map_err(|error| SandboxError(format!("{error:#}")))?;
-        let ticker = Ticker::start(engine.clone(), settings.tick)?;
+        let of_engines = settings.clone();
+        let engines = Arc::new(Engines::new(move |stack| Engine::new(&config(&of_engines, stack))));
+        let engine = engines.of(Limits::default().stack_octets);
+        let engine = engine.map_err(|error| SandboxError(format!("{error:#}")))?;
+        let ticker = Ticker::start(engines.clone(), settings.tick)?;
         let hash_seed = match settings.hash_seed {
             Some(seed) => seed,
             None => drawn()?,
         };
-        let (settings, compiled) = (Arc::new(settings), Arc::default());
-        Ok(Self { engine, settings, cache: None, hash_seed, compiled, _ticker: Arc::new(ticker) })
+        Ok(Self {
+            engine,
+            engines,
+            instances: Arc::default(),
+            settings: Arc::new(settings),
+            cache: None,
+            hash_seed,
+            compiled: Arc::default(),
+            _ticker: Arc::new(ticker),
+        })
     }
 
     /// The same with a cache, in which what is compiled is kept and found again.
@@ -95,7 +114,7 @@ impl Sandbox {
         if let Some(plugin) = self.compiled.lock().get(&digest).and_then(Weak::upgrade) {
             return Ok(plugin);
         }
-        let plugin = Arc::new(Plugin::load(self, component)?);
+        let plugin = Arc::new(Plugin::load(self, digest, component)?);
         let mut compiled = self.compiled.lock();
         compiled.retain(|_, plugin| plugin.strong_count() > 0);
         compiled.insert(digest, Arc::downgrade(&plugin));
@@ -109,6 +128,18 @@ impl Sandbox {
             Some(cache) => cache.component(&self.engine, digest, compile),
             None => compile(),
         }
+    }
+
+    /// The same with stacks of so many octets.
+    pub(crate) fn with_stack(&self, octets: usize) -> wasmtime::Result<Self> {
+        Ok(Self { engine: self.engines.of(octets)?, ..self.clone() })
+    }
+
+    /// Room for one more instance, if there is any. The engines share [`Settings::instances`], however many of them there are.
+    pub(crate) fn room(&self) -> Option<Room> {
+        let one_more = |there: u32| (there < self.settings.instances).then_some(there + 1);
+        let taken = self.instances.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.ok().map(|_| Room(self.instances.clone()))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -136,13 +167,22 @@ impl std::fmt::Debug for Sandbox {
     }
 }
 
+/// What an instance takes of [`Settings::instances`], until it is dropped.
+pub(crate) struct Room(Arc<AtomicU32>);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn drawn() -> Result<(u64, u64), SandboxError> {
     let mut seed = [[0; 8]; 2];
     rand::fill(seed.as_flattened_mut()).map_err(|_| SandboxError("the system has no randomness".into()))?;
     Ok((u64::from_ne_bytes(seed[0]), u64::from_ne_bytes(seed[1])))
 }
 
-fn config(settings: &Settings) -> Config {
+fn config(settings: &Settings, stack_octets: usize) -> Config {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(settings.instances)
         .total_core_instances(settings.instances.saturating_mul(CORE_INSTANCES_MAX))
@@ -165,25 +205,25 @@ fn config(settings: &Settings) -> Config {
         .wasm_component_model(true)
         .concurrency_support(false)
         .epoch_interruption(true)
-        .max_wasm_stack(STACK_OCTETS_MAX)
+        .max_wasm_stack(stack_octets)
         .cranelift_opt_level(OptLevel::Speed)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }
 
-/// The thread that advances the engine's epoch.
+/// The thread that advances the engines' epochs.
 struct Ticker {
     stop: Arc<AtomicBool>,
 }
 
 impl Ticker {
-    fn start(engine: Engine, tick: Duration) -> Result<Self, SandboxError> {
+    fn start(engines: Arc<Engines>, tick: Duration) -> Result<Self, SandboxError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let run = move || {
             while !stopped.load(Ordering::Relaxed) {
                 thread::sleep(tick);
-                engine.increment_epoch();
+                engines.increment_epoch();
             }
         };
         let spawned = thread::Builder::new().name("sandbox-clock".into()).spawn(run);

@@ -8,9 +8,9 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use crate::call::Call;
 use crate::capability::bindings::hilum::plugin::types as raw;
 use crate::capability::{Host, Place};
-use crate::engine::Sandbox;
+use crate::engine::{Room, Sandbox, with_room};
 use crate::exports::{Exports, Functions, Run};
-use crate::limits::{Exceeded, Limit, STACK_OCTETS_MAX};
+use crate::limits::{Exceeded, Limit};
 use crate::plugin::brief;
 use crate::run::FailureKind;
 
@@ -40,6 +40,7 @@ pub(crate) struct Instance {
     store: Store<Host>,
     sandbox: Sandbox,
     functions: Functions,
+    _room: Room,
 }
 
 impl Instance {
@@ -51,6 +52,9 @@ impl Instance {
         exports: &Exports,
         config: &str,
     ) -> Result<Self, StartError> {
+        let full =
+            || Fault::host(format!("no room for another instance beside {}", sandbox.settings().instances));
+        let room = sandbox.room().ok_or_else(full)?;
         let mut store = Store::new(sandbox.engine(), Host::new(Arc::clone(place)));
         store.limiter(|host| &mut host.bounds);
         store.set_hostcall_fuel(place.limits.output_octets);
@@ -60,10 +64,11 @@ impl Instance {
             // The deadline moves while a call gets on with a large body.
             Ok(UpdateDeadline::Continue(clock.ticks(store.data().call.left()?)))
         });
-        let instance = pre.instantiate(&mut store).map_err(|error| fault(&error, store.data()))?;
+        let instantiated = with_room(place.limits.stack_octets, || pre.instantiate(&mut store));
+        let instance = instantiated.map_err(|error| fault(&error, store.data()))?;
         let functions = Functions::of(&mut store, &instance, exports);
         let functions = functions.map_err(|error| Fault::output(brief(&error)))?;
-        let mut started = Self { store, sandbox: sandbox.clone(), functions };
+        let mut started = Self { store, sandbox: sandbox.clone(), functions, _room: room };
         let configure = started.functions.configure;
         let (configured,) = started.guarded(configure, Call::start(&place.limits), (config,))?;
         configured.map_err(StartError::Config)?;
@@ -122,8 +127,10 @@ impl Instance {
         let host = self.store.data_mut();
         host.call = call;
         host.bounds.refused = None;
+        let stack_octets = host.place.limits.stack_octets;
         self.store.set_epoch_deadline(ticks);
-        func.call(&mut self.store, params).map_err(|error| fault(&error, self.store.data()))
+        let called = with_room(stack_octets, || func.call(&mut self.store, params));
+        called.map_err(|error| fault(&error, self.store.data()))
     }
 }
 
@@ -188,7 +195,7 @@ fn exceeded(error: &wasmtime::Error, host: &Host) -> Option<Exceeded> {
         return of(Limit::Handles, limits.handles);
     }
     if matches!(error.downcast_ref(), Some(Trap::StackOverflow)) {
-        return of(Limit::Stack, STACK_OCTETS_MAX);
+        return of(Limit::Stack, limits.stack_octets);
     }
     let text = error.root_cause().to_string();
     if text.contains("fuel allocated for hostcalls") {

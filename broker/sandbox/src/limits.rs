@@ -55,8 +55,12 @@ pub(crate) const CORE_INSTANCES_MAX: u32 = 64;
 pub(crate) const TABLES_MAX: u32 = 8;
 /// Elements of one table that the pool has room for.
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
-/// Octets of WebAssembly stack: recursion deeper than that traps. One for all plugins, because the engine has one.
-pub(crate) const STACK_OCTETS_MAX: usize = 512 * 1024;
+/// What [`Limits::stack_octets`] may be. Each takes an engine of its own.
+pub const STACKS_OCTETS: [u64; 6] = [64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20];
+/// Octets of stack that host functions have beyond the plugin's.
+pub(crate) const HOST_STACK_OCTETS: usize = 1 << 20;
+/// Octets of stack of a thread that runs plugins, so that there is always enough. On smaller ones a call may have to map memory first.
+pub const THREAD_STACK_OCTETS: usize = 4 << 20;
 /// Host calls that each MiB of a large body adds to [`Limits::host_calls`]: pieces of 256 octets.
 const HOST_CALLS_PER_MEBIBYTE: u64 = 4096;
 /// The most that [`Limits::metric_names`] may be: every name is a time series of the hospital's.
@@ -77,6 +81,8 @@ pub struct Limits {
     pub tables: usize,
     /// Core modules that an instance consists of; by default and at most 64.
     pub core_instances: usize,
+    /// Octets of stack, beyond which recursion ends the call; by default 512 KiB. One of [`STACKS_OCTETS`].
+    pub stack_octets: usize,
     /// Wall clock of a call, host functions included; by default 2 s. Also the longest that a call may take for a piece of a large
     /// body, however fast it was before.
     pub time: Duration,
@@ -130,6 +136,7 @@ impl Default for Limits {
             table_elements: 20_000,
             tables: TABLES_MAX as usize,
             core_instances: CORE_INSTANCES_MAX as usize,
+            stack_octets: 512 << 10,
             time: Duration::from_secs(2),
             time_per_mebibyte: Duration::from_millis(100),
             start_time: Duration::from_secs(5),
@@ -190,7 +197,7 @@ pub enum Limit {
     Tables,
     /// [`Limits::core_instances`].
     CoreInstances,
-    /// Octets of stack, which is one limit for all stages.
+    /// [`Limits::stack_octets`].
     Stack,
     /// [`Limits::time`], with what a large body adds to it.
     Time,

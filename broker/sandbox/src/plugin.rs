@@ -1,18 +1,21 @@
 //! What a component is: its world, what it imports, and what it says of itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use hilum_core::chain::World;
 use hilum_core::{Digest, Label};
+use parking_lot::Mutex;
 use wasmtime::component::types::{Component as ComponentType, ComponentExtern, ComponentItem};
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Store, Trap};
+use wasmtime::{Engine, Store, Trap};
 
+use crate::cache;
 use crate::call::Describing;
 use crate::capability::bindings::hilum::plugin::types as raw;
 use crate::contract::{self, Lacking, VERSION};
-use crate::engine::Sandbox;
+use crate::engine::{Sandbox, with_room};
 use crate::grants::Grants;
 use crate::limits::{COMPONENT_OCTETS_MAX, Limits, SCHEMA_OCTETS_MAX};
 use crate::schema::Schema;
@@ -128,6 +131,8 @@ pub struct Import {
 /// A compiled component of one of the worlds. It does nothing until it is a stage of a chain.
 pub struct Plugin {
     pub(crate) component: Component,
+    /// The same for engines with other stacks.
+    for_stacks: Mutex<BTreeMap<usize, Component>>,
     pub(crate) schema: Schema,
     digest: Digest,
     world: World,
@@ -138,11 +143,10 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    pub(crate) fn load(sandbox: &Sandbox, octets: &[u8]) -> Result<Self, LoadError> {
+    pub(crate) fn load(sandbox: &Sandbox, digest: Digest, octets: &[u8]) -> Result<Self, LoadError> {
         check_header(octets)?;
         let invalid = |error: wasmtime::Error| LoadError::Invalid(brief(&error));
         shape::check(octets).map_err(LoadError::TooComplex)?;
-        let digest = Digest::of(octets);
         let component = sandbox.compile(digest, octets).map_err(invalid)?;
         let ty = component.component_type();
         let world = world(sandbox, &ty)?;
@@ -150,7 +154,22 @@ impl Plugin {
         let exports = ty.exports(sandbox.engine()).map(|(name, _)| name.to_owned()).collect();
         let (description, schema) = describe(sandbox, &component)?;
         let wit_version = wit_version(sandbox, &ty);
-        Ok(Self { digest, component, schema, world, description, imports, exports, wit_version })
+        let for_stacks = Mutex::default();
+        Ok(Self { digest, component, for_stacks, schema, world, description, imports, exports, wit_version })
+    }
+
+    /// The component for a sandbox like the one that it was loaded in, with stacks of so many octets.
+    pub(crate) fn component_in(&self, sandbox: &Sandbox, octets: usize) -> wasmtime::Result<Component> {
+        if Engine::same(self.component.engine(), sandbox.engine()) {
+            return Ok(self.component.clone());
+        }
+        let mut for_stacks = self.for_stacks.lock();
+        if let Some(component) = for_stacks.get(&octets) {
+            return Ok(component.clone());
+        }
+        let component = cache::taken_over(&self.component, sandbox.engine())?;
+        for_stacks.insert(octets, component.clone());
+        Ok(component)
     }
 
     /// SHA-256 of the component.
@@ -319,7 +338,8 @@ fn describe(sandbox: &Sandbox, component: &Component) -> Result<(Description, Sc
         let func = instance.get_typed_func::<(), (raw::Description,)>(&mut store, index)?;
         Ok(func.call(&mut store, ())?.0)
     };
-    let described = described().map_err(|error| match error.downcast_ref::<Trap>() {
+    let described = with_room(Limits::default().stack_octets, described);
+    let described = described.map_err(|error| match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => LoadError::Description(format!("it takes longer than {DESCRIBE_TIME:?}")),
         _ => LoadError::Description(brief(&error)),
     })?;

@@ -7,7 +7,7 @@ use hilum_core::limits::REASON_CHARS_MAX;
 use hilum_core::record::{BlobRef, Measured};
 use hilum_core::{Attribute, Body, Digest, Head, Offset, Principal, StageName};
 use parking_lot::Mutex;
-use wasmtime::component::{InstancePre, Linker, Resource};
+use wasmtime::component::{Component, InstancePre, Linker, Resource};
 
 use crate::breaker::{Admission, Breaker, Change};
 use crate::capability::bindings::hilum::plugin::types as raw;
@@ -116,6 +116,16 @@ impl Stage {
         }
         let config = checked_config(&name, &plugin, &config)?;
         limits.memory_octets = limits.memory_octets.min(sandbox.settings().memory_octets);
+        let unlinked = |error: wasmtime::Error| ChainError::Link {
+            stage: name.clone(),
+            reason: clip(&format!("{error:#}"), 512).to_owned(),
+        };
+        let stack = limits.stack_octets;
+        let sandbox = sandbox.with_stack(stack).map_err(|error| ChainError::Start {
+            stage: name.clone(),
+            reason: format!("`{}` is {stack}: {error:#}", Limit::Stack),
+        })?;
+        let component = plugin.component_in(&sandbox, stack).map_err(unlinked)?;
         let breaker = Mutex::new(Breaker::new(&limits));
         let place = Arc::new(Place {
             flow: context.flow.clone(),
@@ -129,13 +139,10 @@ impl Stage {
             metrics: Mutex::default(),
             names: Default::default(),
         });
-        let pre = link(sandbox, &plugin).map_err(|error| ChainError::Link {
-            stage: name.clone(),
-            reason: clip(&format!("{error:#}"), 512).to_owned(),
-        })?;
-        let exports = Exports::find(&plugin.component, plugin.world());
+        let pre = link(&sandbox, &component).map_err(unlinked)?;
+        let exports = Exports::find(&component, plugin.world());
         let exports = exports.map_err(|reason| ChainError::Link { stage: name.clone(), reason })?;
-        let mut first = Instance::start(sandbox, &pre, &place, &exports, &config)
+        let mut first = Instance::start(&sandbox, &pre, &place, &exports, &config)
             .map_err(|error| start_error(&name, error))?;
         let described = describe(&name, &mut first)?;
         let planned = PlannedStage {
@@ -147,7 +154,6 @@ impl Stage {
             configuration: Digest::of(config.as_bytes()),
             removes: described.removes,
         };
-        let sandbox = sandbox.clone();
         Ok(Self { planned, sandbox, pre, place, exports, config, idle: Mutex::new(vec![first]), breaker })
     }
 
@@ -405,11 +411,11 @@ fn checked_config(
     }
 }
 
-fn link(sandbox: &Sandbox, plugin: &Plugin) -> wasmtime::Result<InstancePre<Host>> {
+fn link(sandbox: &Sandbox, component: &Component) -> wasmtime::Result<InstancePre<Host>> {
     let mut linker = Linker::new(sandbox.engine());
     capability::link(&mut linker)?;
-    wasi::link(&mut linker, &plugin.component, sandbox.hash_seed())?;
-    linker.instantiate_pre(&plugin.component)
+    wasi::link(&mut linker, component, sandbox.hash_seed())?;
+    linker.instantiate_pre(component)
 }
 
 fn start_error(stage: &StageName, error: StartError) -> ChainError {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hilum_core::limits::SPLIT_RECORDS_MAX;
 
-use super::{CORE_INSTANCES_MAX, Limits, METRIC_NAMES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use super::{CORE_INSTANCES_MAX, Limits, METRIC_NAMES_MAX, STACKS_OCTETS, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
 /// The largest times that a stage may be given.
 const TIME_MS_MAX: u64 = 10 * 60 * 1000;
@@ -16,16 +16,19 @@ pub struct Setting {
     pub name: &'static str,
     /// The largest value that it may have.
     pub max: u64,
+    /// The values that it may have; empty where it may have every one from 1 to the largest.
+    pub one_of: &'static [u64],
     set: fn(&mut Limits, u64),
 }
 
 impl Setting {
     /// Every limit that a stage may have of its own.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::new("memory_octets", 4 << 30, |to, n| to.memory_octets = size(n)),
         Self::new("table_elements", TABLE_ELEMENTS_MAX as u64, |to, n| to.table_elements = size(n)),
         Self::new("tables", TABLES_MAX as u64, |to, n| to.tables = size(n)),
         Self::new("core_instances", CORE_INSTANCES_MAX as u64, |to, n| to.core_instances = size(n)),
+        Self::one_of("stack_octets", &STACKS_OCTETS, |to, n| to.stack_octets = size(n)),
         Self::new("call_ms", TIME_MS_MAX, |to, n| to.time = Duration::from_millis(n)),
         Self::new("mebibyte_ms", TIME_MS_MAX, |to, n| to.time_per_mebibyte = Duration::from_millis(n)),
         Self::new("start_ms", TIME_MS_MAX, |to, n| to.start_time = Duration::from_millis(n)),
@@ -50,7 +53,17 @@ impl Setting {
     ];
 
     const fn new(name: &'static str, max: u64, set: fn(&mut Limits, u64)) -> Self {
-        Self { name, max, set }
+        Self { name, max, one_of: &[], set }
+    }
+
+    const fn one_of(name: &'static str, one_of: &'static [u64], set: fn(&mut Limits, u64)) -> Self {
+        Self { name, max: one_of[one_of.len() - 1], one_of, set }
+    }
+
+    /// Whether it may have this value.
+    #[must_use]
+    pub fn takes(&self, value: u64) -> bool {
+        (1..=self.max).contains(&value) && (self.one_of.is_empty() || self.one_of.contains(&value))
     }
 
     /// Sets it.
@@ -77,5 +90,16 @@ mod tests {
             let others = Setting::ALL.iter().filter(|other| other.name == setting.name).count();
             assert_eq!(others, 1, "{} is there once", setting.name);
         }
+    }
+
+    #[test]
+    fn a_stack_has_one_of_six_sizes_and_the_default_is_one_of_them() {
+        let stack = Setting::ALL.into_iter().find(|setting| setting.name == "stack_octets").unwrap();
+        assert!(stack.takes(Limits::default().stack_octets as u64));
+        let taken: Vec<u64> =
+            (0..=4 << 10).map(|kibibytes| kibibytes << 10).filter(|n| stack.takes(*n)).collect();
+        assert_eq!(taken, STACKS_OCTETS);
+        let call = Setting::ALL.into_iter().find(|setting| setting.name == "call_ms").unwrap();
+        assert!(call.takes(1) && call.takes(call.max) && !call.takes(0) && !call.takes(call.max + 1));
     }
 }

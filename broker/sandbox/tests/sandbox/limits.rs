@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hilum_core::Body;
-use hilum_sandbox::{ChainError, FailureKind, Limit, Limits, StageSpec};
+use hilum_sandbox::limits::STACKS_OCTETS;
+use hilum_sandbox::{
+    Chain, ChainError, FailureKind, Limit, Limits, Sandbox, Settings, StageEvent, StageSpec,
+};
 use serde_json::json;
 
 use crate::hostile::stopped_on;
-use crate::support::{Memory, behaving, load, record, stage, text};
+use crate::support::{Memory, behaving, component, context, load, record, stage, text};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -17,6 +20,78 @@ fn limited(behaviour: &str, limit: impl Fn(&mut Limits)) -> StageSpec {
     let mut spec = behaving(behaviour);
     limit(&mut spec.limits);
     spec
+}
+
+/// How deep a plugin recurses until the stack of its stage is used up.
+fn depth(octets: u64) -> u64 {
+    let services = Arc::<Memory>::default();
+    let spec = limited("count-depth", |limits| {
+        limits.stack_octets = usize::try_from(octets).unwrap();
+        limits.metric_values = 1 << 32;
+    });
+    let chain = load(vec![spec], &services).unwrap();
+    let failure = chain.run(vec![text("DOE^JANE")]).records.remove(0).unwrap_err();
+    assert_eq!(
+        failure.to_string(),
+        format!(
+            "stage `hostile` failed on the record: the plugin ran out of stack: `stack_octets` is {octets} (stack-limit)"
+        )
+    );
+    let told = std::mem::take(&mut *services.events.lock().unwrap());
+    assert_eq!(
+        told,
+        [("hostile".to_owned(), StageEvent::Limited { limit: Limit::Stack, max: octets, count: 1 })]
+    );
+    let counters = services.counters.lock().unwrap();
+    counters["depth"]
+}
+
+#[test]
+fn the_more_stack_a_stage_has_the_deeper_it_goes() {
+    let depths = STACKS_OCTETS.map(depth);
+    println!("{depths:?}");
+    for (smaller, larger) in depths.iter().zip(&depths[1..]) {
+        assert!(larger > smaller && *larger < 3 * smaller, "{depths:?}");
+    }
+    assert_eq!(depth(512 << 10), depths[3], "no stage has another's stack");
+}
+
+#[test]
+fn a_stack_that_there_is_not_is_no_stage() {
+    for octets in [1, 100_000, 4 << 20] {
+        let error = load(vec![limited("pass", |limits| limits.stack_octets = octets)], &Arc::default());
+        let reason = format!("`stack_octets` is {octets}: there are no stacks of {octets} octets");
+        assert_eq!(error.unwrap_err(), ChainError::Start { stage: "hostile".parse().unwrap(), reason });
+    }
+}
+
+#[test]
+fn a_stage_with_another_stack_is_stopped_in_time_too() {
+    let spec = limited("spin", |limits| {
+        limits.stack_octets = 64 << 10;
+        limits.time = Duration::from_millis(300);
+    });
+    let (kind, limit, _) = stopped_on(spec, |_| text("x"));
+    assert_eq!((kind, limit), (FailureKind::Time, Some(Limit::Time)));
+}
+
+#[test]
+fn stages_share_the_instances_whatever_their_stacks() {
+    let sandbox = Sandbox::new(Settings { instances: 2, ..Settings::default() }).unwrap();
+    let plugin = sandbox.load(component("hostile")).unwrap();
+    let load = |stack_octets| {
+        let mut spec = behaving("pass");
+        spec.plugin = plugin.clone();
+        spec.limits.stack_octets = stack_octets;
+        Chain::load(&sandbox, context(), vec![spec], Arc::<Memory>::default())
+    };
+    let first = load(512 << 10).unwrap();
+    let second = load(1 << 20).unwrap();
+    let error = load(2 << 20).unwrap_err().to_string();
+    assert!(error.ends_with("no room for another instance beside 2"), "{error}");
+    drop(first);
+    load(2 << 20).unwrap();
+    drop(second);
 }
 
 #[test]

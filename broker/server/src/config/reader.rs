@@ -194,12 +194,17 @@ impl<'a> Table<'a> {
 
     /// A whole number from 1 on that may be there.
     pub(super) fn number_if(&mut self, key: &'static str, max: u64) -> Option<u64> {
+        self.number_at_if(key, max).map(|number| number.value)
+    }
+
+    /// The same with where it is.
+    pub(super) fn number_at_if(&mut self, key: &'static str, max: u64) -> Option<At<u64>> {
         let value = self.value(key)?;
         let path = self.path_of(key);
         let number = value.get_ref().as_integer();
         let number = number.and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
         match number {
-            Some(number) if (1..=max).contains(&number) => Some(number),
+            Some(number) if (1..=max).contains(&number) => Some(self.at(value, path, number)),
             _ => {
                 let what = format!("a whole number from 1 to {max} is needed here");
                 self.sink.report(self.at(value, path, ()).problem(what, "write a number in this range"));

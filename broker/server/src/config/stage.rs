@@ -157,8 +157,13 @@ fn read_canary(
 fn read_limits(mut table: Table<'_>) -> Limits {
     let mut limits = Limits::default();
     for setting in Setting::ALL {
-        if let Some(value) = table.number_if(setting.name, setting.max) {
-            setting.set(&mut limits, value);
+        let Some(number) = table.number_at_if(setting.name, setting.max) else { continue };
+        if setting.takes(number.value) {
+            setting.set(&mut limits, number.value);
+        } else {
+            let choice: Vec<String> = setting.one_of.iter().map(u64::to_string).collect();
+            let help = format!("write one of {}", choice.join(", "));
+            table.sink().report(number.problem(format!("{} is none of its values", number.value), help));
         }
     }
     table.finish();

@@ -322,6 +322,14 @@ fn wants_values_of_the_right_shape() {
         error: flows/device.toml:14:28: `ingress[0].limits.memory_octets`: a whole number from 1 to 4294967296 is needed here
         help: write a number in this range"#]],
     );
+    check_device("memory_octets = 1_000_000", "stack_octets = 131_072", expect!["all right"]);
+    check_device(
+        "memory_octets = 1_000_000",
+        "stack_octets = 1_000_000",
+        expect![[r#"
+        error: flows/device.toml:14:27: `ingress[0].limits.stack_octets`: 1000000 is none of its values
+        help: write one of 65536, 131072, 262144, 524288, 1048576, 2097152"#]],
+    );
     check_device(
         "threshold = 20.5",
         "threshold = nan",

@@ -40,6 +40,8 @@ pub enum Behaviour {
     Trap,
     /// Recurses without end.
     Recurse,
+    /// The same, and counts how deep it is in the metric `depth`.
+    CountDepth,
     /// Allocates without end.
     Allocate,
     /// Writes a body without end.
@@ -158,6 +160,7 @@ fn misbehave(behaviour: Behaviour, message: Message) -> Outcome {
     match behaviour {
         Behaviour::Spin | Behaviour::SpinOnBad => spin(),
         Behaviour::Recurse => Refusal::new("depth", recurse(1)).into(),
+        Behaviour::CountDepth => Refusal::new("depth", count_depth()).into(),
         Behaviour::Allocate => {
             let mut hoard = Vec::new();
             loop {
@@ -333,6 +336,13 @@ fn pseudonymise(message: Message) -> Outcome {
 fn recurse(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);
     black_box(recurse(depth + 1)) + frame[63]
+}
+
+#[expect(unconditional_recursion, reason = "this is what it is for")]
+#[inline(never)]
+fn count_depth() -> u64 {
+    metrics::add("depth", 1);
+    black_box(count_depth()) + 1
 }
 
 hilum_plugin::export_transform!(Hostile);
