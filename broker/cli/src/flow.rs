@@ -1,13 +1,15 @@
 //! `hilum flow`: how flows stand.
 
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use hilum_client::FlowName;
-use hilum_core::wire::admin::FlowStatus;
+use hilum_core::chain::FailsOn;
+use hilum_core::wire::admin::{BreakerStatus, FlowStatus};
 use serde_json::{Value, json};
 
-use crate::operate::{Operate, size};
+use crate::operate::{Operate, shown, size};
 use crate::output::{Exit, print, print_json};
 use crate::subscription;
 
@@ -20,7 +22,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List flows: what they hold, and what is in quarantine
+    /// List flows: what they hold, what is in quarantine, and which stages are left alone because their plugins fail
     #[command(after_help = "\
 Example:
   hilum flow list --dir st-marys --as operator")]
@@ -28,7 +30,7 @@ Example:
         #[command(flatten)]
         operate: Operate,
     },
-    /// Show one flow with its subscriptions
+    /// Show one flow with its subscriptions, and the stages that are left alone
     #[command(after_help = "\
 Example:
   hilum flow show --dir st-marys --as operator imaging --json | jq '.subscriptions[].lag'")]
@@ -45,11 +47,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List { operate } => {
             let (client, mut admin) = operate.open().await?;
-            for flow in admin.flows().await? {
+            let flows = admin.flows().await?;
+            let breakers = admin.breakers().await?;
+            for flow in flows {
                 if operate.json {
-                    print_json(&as_json(&flow))?;
+                    print_json(&as_json(&flow, &breakers))?;
                 } else {
-                    print(line(&flow))?;
+                    print_lines(&flow, &breakers)?;
                 }
             }
             client.close().await;
@@ -59,12 +63,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let subscriptions = admin.subscriptions(&flow).await?;
             let status = admin.flows().await?.into_iter().find(|status| status.flow == flow);
             let status = status.with_context(|| format!("the broker does not list flow `{flow}`"))?;
+            let breakers = admin.breakers().await?;
             if operate.json {
-                let mut object = as_json(&status);
+                let mut object = as_json(&status, &breakers);
                 object["subscriptions"] = subscriptions.iter().map(subscription::as_json).collect();
                 print_json(&object)?;
             } else {
-                print(line(&status))?;
+                print_lines(&status, &breakers)?;
                 for status in &subscriptions {
                     print(format_args!("  {}", subscription::line(status)))?;
                 }
@@ -73,6 +78,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(Exit::Ok.into())
+}
+
+fn print_lines(flow: &FlowStatus, breakers: &[BreakerStatus]) -> io::Result<()> {
+    print(line(flow))?;
+    for breaker in of(flow, breakers) {
+        print(format_args!("  {}", breaker_line(breaker)))?;
+    }
+    Ok(())
 }
 
 fn line(flow: &FlowStatus) -> String {
@@ -90,7 +103,50 @@ fn line(flow: &FlowStatus) -> String {
     )
 }
 
-fn as_json(flow: &FlowStatus) -> Value {
+/// The breakers of a flow that are open, its subscriptions' too.
+fn of<'a>(flow: &'a FlowStatus, breakers: &'a [BreakerStatus]) -> impl Iterator<Item = &'a BreakerStatus> {
+    breakers.iter().filter(|breaker| breaker.place.flow == flow.flow)
+}
+
+fn breaker_line(breaker: &BreakerStatus) -> String {
+    let BreakerStatus { place, plugin, version, is_trial, reader, on, since, until, faults } = breaker;
+    let stage = match (&place.subscription, reader) {
+        (Some(subscription), Some(reader)) => format!("`{}` of {subscription} for {reader}", place.stage),
+        _ => format!("`{}`", place.stage),
+    };
+    let trial = if *is_trial { " (on trial)" } else { "" };
+    format!(
+        "stage {stage} is left alone since {}: plugin {} {}{trial} failed {faults} times on {on}; tried again at {}",
+        shown(*since),
+        plugin.0,
+        version.0,
+        shown(*until)
+    )
+}
+
+fn breaker_json(breaker: &BreakerStatus) -> Value {
+    let (on, source) = match &breaker.on {
+        FailsOn::Everybody => ("everybody", None),
+        FailsOn::Source(id) => ("source", Some(id)),
+        FailsOn::Others => ("others", None),
+        FailsOn::Clock => ("clock", None),
+    };
+    json!({
+        "subscription": breaker.place.subscription,
+        "reader": breaker.reader,
+        "stage": breaker.place.stage,
+        "plugin": breaker.plugin.0,
+        "version": breaker.version.0,
+        "is_trial": breaker.is_trial,
+        "on": on,
+        "source": source,
+        "since": breaker.since,
+        "until": breaker.until,
+        "faults": breaker.faults,
+    })
+}
+
+fn as_json(flow: &FlowStatus, breakers: &[BreakerStatus]) -> Value {
     json!({
         "flow": flow.flow,
         "start": flow.start,
@@ -102,5 +158,6 @@ fn as_json(flow: &FlowStatus) -> Value {
             "octets_max": flow.quarantine_octets_max,
         },
         "fault": flow.fault.as_ref().map(|fault| &fault.0),
+        "breakers": of(flow, breakers).map(breaker_json).collect::<Vec<_>>(),
     })
 }

@@ -121,6 +121,10 @@ actions! {
     PluginAdmitted = "plugin-admitted";
     /// A plugin was not loaded, so that the broker did not start: why is in the reason.
     PluginRefused = "plugin-refused";
+    /// A plugin failed on record after record, and its stage is left alone for a while: on whose records is in the reason.
+    BreakerOpened = "breaker-opened";
+    /// A stage that was left alone works again.
+    BreakerClosed = "breaker-closed";
 }
 
 impl fmt::Display for Action {

@@ -3,9 +3,12 @@
 //! A [`Plan`] says which plugins, by digest, with which configuration, a record goes through. A [`Receipt`]
 //! says that a record went through them: it names the plan by digest and binds input to output.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
+use crate::identity::PrincipalId;
 use crate::name::{Label, StageName};
 
 /// The kinds of plugin (the worlds of the WIT package `hilum:plugin`).
@@ -28,6 +31,30 @@ impl World {
             Self::Transform => "transform",
             Self::Authorize => "authorize",
             Self::Observe => "observe",
+        }
+    }
+}
+
+/// Whose records a stage fails on, so that it is left alone for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailsOn {
+    /// Those of several sources, and nobody's went well since.
+    Everybody,
+    /// Those of one.
+    Source(PrincipalId),
+    /// Those of many sources, more than are told from each other.
+    Others,
+    /// None: it fails when it is told the time.
+    Clock,
+}
+
+impl fmt::Display for FailsOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everybody => f.write_str("records of several sources"),
+            Self::Source(id) => write!(f, "records of {id}"),
+            Self::Others => f.write_str("records of many sources"),
+            Self::Clock => f.write_str("being told the time"),
         }
     }
 }

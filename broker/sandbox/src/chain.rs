@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use hilum_core::chain::{Plan, World};
+use hilum_core::chain::{FailsOn, Plan, PlannedStage, World};
 use hilum_core::limits::CHAIN_STAGES_MAX;
-use hilum_core::{FlowName, Principal, StageName, SubscriptionName};
+use hilum_core::{FlowName, Principal, StageName, SubscriptionName, Timestamp};
 
+use crate::breaker::Standing;
 use crate::contract::VERSION;
 use crate::engine::Sandbox;
 use crate::grants::Grants;
@@ -100,6 +101,25 @@ pub enum ChainError {
     },
 }
 
+/// A stage that is left alone, because its plugin fails on record after record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBreaker {
+    /// The stage.
+    pub stage: StageName,
+    /// The plugin's own name.
+    pub plugin: String,
+    /// The plugin's own version.
+    pub version: String,
+    /// Whose records it fails on.
+    pub on: FailsOn,
+    /// Since when it is left alone.
+    pub since: Timestamp,
+    /// When it is tried again, with the next record.
+    pub until: Timestamp,
+    /// Faults one after another.
+    pub faults: u32,
+}
+
 /// The loaded stages of a flow's ingress or of a subscription's egress.
 pub struct Chain {
     context: ChainContext,
@@ -170,6 +190,19 @@ impl Chain {
     /// What the `observe` stages did last was taken back: their instances, which may remember it, are not used again.
     pub fn forget_observers(&self) {
         self.stages.iter().filter(|stage| stage.planned.world == World::Observe).for_each(Stage::forget);
+    }
+
+    /// The circuit breakers of its stages that are open.
+    #[must_use]
+    pub fn open_breakers(&self) -> Vec<OpenBreaker> {
+        let of_stage = |stage: &Stage| {
+            let PlannedStage { name, plugin, version, .. } = stage.planned.clone();
+            stage.standing().into_iter().map(move |Standing { on, since, until, faults }| {
+                let (stage, plugin, version) = (name.clone(), plugin.clone(), version.clone());
+                OpenBreaker { stage, plugin, version, on, since, until, faults }
+            })
+        };
+        self.stages.iter().flat_map(of_stage).collect()
     }
 
     /// Whether some stage observes.

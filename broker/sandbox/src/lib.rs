@@ -7,7 +7,8 @@
 //! 3. [`engine`] and [`plugin`]: [`Sandbox`] compiles a component, or finds it in its [`cache`], and finds out what it is.
 //! 4. [`trace`]: the spans of stages and plugins.
 //! 5. [`chain`]: [`Chain::load`] checks and links the stages of a chain, [`Chain::run`] runs a batch of records
-//!    through them and leaves receipts. [`run`] has the shapes that go in and come out.
+//!    through them and leaves receipts. [`run`] has the shapes that go in and come out. `breaker` leaves a stage alone that fails again and
+//!    again.
 //! 6. [`package`] and [`trust`]: how a plugin travels with its manifest, SBOM and signatures, and whose signature is enough.
 //!
 //! [`bare`] is for measuring what all of this costs.
@@ -44,7 +45,7 @@ pub mod trace;
 pub mod trust;
 
 pub use cache::Cache;
-pub use chain::{Chain, ChainContext, ChainError, StageSpec};
+pub use chain::{Chain, ChainContext, ChainError, OpenBreaker, StageSpec};
 pub use contract::Lacking;
 pub use engine::{Sandbox, Settings};
 pub use grants::{Grant, GrantError, Grants};

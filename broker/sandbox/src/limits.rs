@@ -57,6 +57,8 @@ pub(crate) const TABLES_MAX: u32 = 8;
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// What [`Limits::stack_octets`] may be. Each takes an engine of its own.
 pub const STACKS_OCTETS: [u64; 6] = [64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20];
+/// Sources that a stage's circuit breaker tells from each other.
+pub(crate) const BREAKER_SOURCES_MAX: usize = 256;
 /// Octets of stack that host functions have beyond the plugin's.
 pub(crate) const HOST_STACK_OCTETS: usize = 1 << 20;
 /// Octets of stack of a thread that runs plugins, so that there is always enough. On smaller ones a call may have to map memory first.
@@ -121,7 +123,7 @@ pub struct Limits {
     pub metric_names: usize,
     /// Configured instances that wait for the next batch; by default 2.
     pub idle_instances: usize,
-    /// Faults one after another at which the stage's circuit breaker opens; by default 10.
+    /// Faults one after another, on records of one source or of all, at which the stage's circuit breaker opens for them; by default 10.
     pub breaker_faults: u32,
     /// How long the breaker is open at first; by default 1 s. Twice as long each time that the probe fails too.
     pub breaker_time: Duration,

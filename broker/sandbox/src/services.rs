@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hilum_core::chain::FailsOn;
 use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::record::{BlobRef, Timestamp};
 use hilum_core::{FlowName, PrincipalId, StageName};
@@ -85,7 +86,7 @@ pub struct StageOf<'a> {
 }
 
 /// Something about a stage that operators should know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StageEvent {
     /// The plugin ran into a limit: it was stopped, or what was over was dropped.
     Limited {
@@ -98,15 +99,23 @@ pub enum StageEvent {
     },
     /// The circuit breaker opened, or stays open because the probe failed too.
     BreakerOpened {
+        /// Whose records it fails on.
+        on: FailsOn,
         /// Faults one after another.
         faults: u32,
         /// For how long, in milliseconds.
         for_ms: u64,
+        /// It was open before.
+        again: bool,
     },
     /// The circuit breaker closed: a record went well.
     BreakerClosed {
+        /// Whose records it failed on.
+        on: FailsOn,
         /// The faults before.
         faults: u32,
+        /// Whether it is still open for others.
+        is_open: bool,
     },
 }
 

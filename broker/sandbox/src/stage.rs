@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use hilum_core::chain::PlannedStage;
+use hilum_core::chain::{FailsOn, PlannedStage};
 use hilum_core::limits::REASON_CHARS_MAX;
 use hilum_core::record::{BlobRef, Measured};
-use hilum_core::{Attribute, Body, Digest, Head, Offset, Principal, StageName};
+use hilum_core::{Attribute, Body, Digest, Head, Offset, Principal, PrincipalId, StageName};
 use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre, Linker, Resource};
 
-use crate::breaker::{Admission, Breaker, Change};
+use crate::breaker::{Admission, Breaker, Change, Standing};
 use crate::capability::bindings::hilum::plugin::types as raw;
 use crate::capability::{self, Host, Place, Reader, settle};
 use crate::chain::{ChainContext, ChainError, StageSpec};
@@ -157,9 +157,16 @@ impl Stage {
         Ok(Self { planned, sandbox, pre, place, exports, config, idle: Mutex::new(vec![first]), breaker })
     }
 
-    /// Whether the stage may be called, or fails too often and is left alone for a while.
-    pub(crate) fn admission(&self) -> Admission {
-        self.breaker.lock().admit(self.place.services.now())
+    /// Whether the stage may be called on records of this source, or by the clock where there is none, or fails on them too often and is
+    /// left alone for a while.
+    pub(crate) fn admission(&self, by: Option<&PrincipalId>) -> Admission {
+        let now = self.place.services.now();
+        self.breaker.lock().admit(by, now)
+    }
+
+    /// What of its circuit breaker is open.
+    pub(crate) fn standing(&self) -> Vec<Standing> {
+        self.breaker.lock().standing()
     }
 
     /// Runs a batch of one source in one call. After an error nothing of the call is left: neither state nor emissions.
@@ -175,16 +182,17 @@ impl Stage {
         if let Some(spans) = spans {
             spans.close().end(items, result.as_deref().map_err(|fault| fault.kind.code()));
         }
+        let by = items.first().map(|item| &item.source.id);
         match &result {
-            Err(fault) => self.failed(fault),
+            Err(fault) => self.failed(by, fault),
             Ok(verdicts) => {
                 let faults = verdicts.iter().filter_map(|verdict| match verdict {
                     Verdict::Fail(fault) => Some(fault),
                     _ => None,
                 });
-                faults.clone().for_each(|fault| self.failed(fault));
+                faults.clone().for_each(|fault| self.failed(by, fault));
                 if faults.count() < verdicts.len() {
-                    self.went_well();
+                    self.went_well(by);
                 }
             }
         }
@@ -215,36 +223,41 @@ impl Stage {
     }
 
     /// The breaker of this stage is open.
-    pub(crate) fn left_alone(&self, left_ms: u64, faults: u32) -> Fault {
+    pub(crate) fn left_alone(&self, on: &FailsOn, left_ms: u64, faults: u32) -> Fault {
         let PlannedStage { plugin, version, .. } = &self.planned;
         let reason = format!(
-            "plugin {plugin} {version} failed {faults} times one after another and is tried again in {left_ms} ms"
+            "plugin {plugin} {version} failed {faults} times one after another on {on}, and is tried again in {left_ms} ms"
         );
         Fault { kind: FailureKind::BreakerOpen, reason, limit: None }
     }
 
-    fn failed(&self, fault: &Fault) {
+    fn failed(&self, by: Option<&PrincipalId>, fault: &Fault) {
         if let Some(Exceeded { limit, max }) = fault.limit {
             self.event(StageEvent::Limited { limit, max, count: 1 });
         }
         if fault.kind.is_fault() {
-            let change = self.breaker.lock().fault(self.place.services.now());
-            self.changed(change);
+            let now = self.place.services.now();
+            let changes = self.breaker.lock().fault(by, now);
+            self.changed(changes);
         }
     }
 
-    fn went_well(&self) {
-        let change = self.breaker.lock().success();
-        self.changed(change);
+    fn went_well(&self, by: Option<&PrincipalId>) {
+        let changes = self.breaker.lock().success(by);
+        self.changed(changes);
     }
 
-    fn changed(&self, change: Option<Change>) {
-        match change {
-            None => {}
-            Some(Change::Opened { faults, for_ms }) => {
-                self.event(StageEvent::BreakerOpened { faults, for_ms });
-            }
-            Some(Change::Closed { faults }) => self.event(StageEvent::BreakerClosed { faults }),
+    fn changed(&self, changes: Vec<Change>) {
+        for change in changes {
+            self.event(match change {
+                Change::Opened { on, faults, for_ms, again } => {
+                    StageEvent::BreakerOpened { on, faults, for_ms, again }
+                }
+                Change::Closed { on, faults } => {
+                    let is_open = self.breaker.lock().is_open();
+                    StageEvent::BreakerClosed { on, faults, is_open }
+                }
+            });
         }
     }
 
@@ -261,12 +274,13 @@ impl Stage {
 
     /// Tells an `observe` plugin the time.
     pub(crate) fn tick(&self, effects: &mut Effects) -> Result<(), Fault> {
-        if !self.exports.ticks() || self.admission() != Admission::Closed {
+        if !self.exports.ticks() || matches!(self.admission(None), Admission::Open { .. }) {
             return Ok(());
         }
         let result = self.tick_once(effects);
-        if let Err(fault) = &result {
-            self.failed(fault);
+        match &result {
+            Ok(()) => self.went_well(None),
+            Err(fault) => self.failed(None, fault),
         }
         result
     }

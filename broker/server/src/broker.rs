@@ -6,6 +6,7 @@ use hilum_core::audit::{Action, Event};
 use hilum_core::{FlowName, LogName, Offset, PrincipalId, SubscriptionName, Timestamp};
 use hilum_store::{AppendError, Blobs, Durability, Log, Meta};
 
+use crate::aside::Aside;
 use crate::chains::Slots;
 use crate::clock::Clock;
 use crate::control::Control;
@@ -41,6 +42,8 @@ pub struct Shared {
     pub ledgers: Ledgers,
     /// What the observing stages of each flow keep.
     pub states: States,
+    /// Audit events of those who cannot wait.
+    pub(crate) aside: Aside,
 }
 
 /// An audit event under construction: who and where, before what.

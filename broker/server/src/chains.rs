@@ -400,6 +400,11 @@ impl EgressChain {
         &self.tallies
     }
 
+    /// The chains of the readers that were here, by reader. Blocks while another one is loaded.
+    pub(crate) fn routes(&self) -> Vec<(PrincipalId, Arc<Route>)> {
+        self.by_reader.lock().iter().map(|(reader, route)| (reader.clone(), route.clone())).collect()
+    }
+
     /// The chain for one reader, loaded at its first visit. Blocks.
     pub fn for_reader(&self, reader: &Arc<Principal>) -> Result<Arc<Route>, ChainError> {
         let mut by_reader = self.by_reader.lock();

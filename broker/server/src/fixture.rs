@@ -12,6 +12,7 @@ use hilum_plugin_build::Guests;
 use hilum_sandbox::{Chain, ChainContext, Grants, Limits, Plugin, Sandbox, Settings, StageSpec};
 use hilum_store::memory;
 
+use crate::aside::Aside;
 use crate::broker::Shared;
 use crate::chains::Slots;
 use crate::clock::Clock;
@@ -98,6 +99,7 @@ pub(crate) fn shared(store: &memory::Store) -> Arc<Shared> {
         quarantine: Quarantines::new(u64::MAX),
         ledgers: Ledgers::default(),
         states: States::default(),
+        aside: Aside::default(),
     })
 }
 

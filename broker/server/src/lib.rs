@@ -1,7 +1,8 @@
 //! The broker as a library: everything that the one binary puts together.
 //!
 //! 1. [`config`]: what a hospital directory says; [`provision`]: makes one.
-//! 2. [`lifecycle`]: starts a broker from it and stops it; [`broker`]: what all its parts share, among it its [`clock`].
+//! 2. [`lifecycle`]: starts a broker from it and stops it; [`broker`]: what all its parts share, among it its [`clock`], and
+//!    the audit events that are put `aside`.
 //! 3. [`ingest`]: a record's way into a flow; [`deliver`]: its way out to each subscription.
 //!    [`memory`]: how much may be under way in all of them together.
 //! 4. [`endpoint`] and [`quic`]: connections and their streams, which feed the former and are fed by the latter.
@@ -10,6 +11,7 @@
 //! 6. `reload`: another configuration while the broker runs.
 //! 7. [`telemetry`]: logs, traces, metrics.
 
+mod aside;
 pub mod broker;
 pub mod chains;
 pub mod clock;

@@ -14,6 +14,7 @@ use quinn::{Endpoint, ServerConfig};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::aside::{self, Aside};
 use crate::broker::{About, Shared};
 use crate::chains::{
     Catalog, ChainsError, EgressChain, FlowChains, LoadedChains, Lots, Material, Slots, slot,
@@ -146,6 +147,8 @@ pub struct Broker {
     keepers: Vec<JoinHandle<()>>,
     keepers_stop: watch::Sender<bool>,
     retention: Retention,
+    /// Writes audit events that others have put aside.
+    aside: aside::Writer,
 }
 
 struct RunningFlow {
@@ -188,6 +191,7 @@ impl Broker {
             quarantine,
             ledgers: Ledgers::default(),
             states: States::default(),
+            aside: Aside::default(),
         });
         let host = Arc::new(Host::new(shared.clone(), &hospital)?);
         let lots = reload::lots_for(&hospital, &shared).await?;
@@ -223,6 +227,7 @@ impl Broker {
         };
         let keepers = outlets.map(keep).collect();
         let retention = Retention::start(&shared, &hospital, &flows);
+        let aside = aside::Writer::start(&shared);
         let endpoint = listen(endpoint::server_config(identity)?)?;
         let address = endpoint
             .local_addr()
@@ -243,6 +248,7 @@ impl Broker {
             keepers,
             keepers_stop,
             retention,
+            aside,
         })
     }
 
@@ -272,6 +278,7 @@ impl Broker {
             flow.lane.close().await;
             finished("emitter", flow.emitter).await;
         }
+        self.aside.stop().await;
         let event = About::default().event(self.shared.now(), Action::Lifecycle, "stopped");
         self.shared.audit_refusal(event).await;
         drop((self.shared, self.flows));

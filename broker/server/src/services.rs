@@ -246,8 +246,7 @@ impl Services for ChainServices {
     }
 
     fn stage_event(&self, of: StageOf<'_>, event: StageEvent) {
-        let shared = self.shared();
-        self.watch.event(&shared.instruments, self.subscription.as_ref(), of, event, shared.now());
+        self.watch.event(self.shared(), self.subscription.as_ref(), of, event);
     }
 
     fn now(&self) -> Timestamp {

@@ -10,11 +10,11 @@ use hilum_core::policy::Right;
 use hilum_core::session::{AdminClient, Violation};
 use hilum_core::wire::CloseCode;
 use hilum_core::wire::admin::{
-    AddHold, AuditPage, Disclosed, FlowPage, FlowStatus, HoldPage, HoldStatus, ListFlows, ListHolds,
-    ListQuarantine, ListStages, ListStates, ListSubscriptions, OpenAdmin, Preview, PreviewReload,
-    QuarantineId, QuarantinePage, ReadAudit, ReadBody, ReadValues, Released, Reload, RemoveHold,
-    SeekSubscription, SeekTo, Short, ShowQuarantined, Shown, StagePage, StageStatus, StatePage, StateStatus,
-    StateValue, SubscriptionId, SubscriptionPage, SubscriptionStatus, ToBroker, ToClient,
+    AddHold, AuditPage, BreakerPage, BreakerStatus, Disclosed, FlowPage, FlowStatus, HoldPage, HoldStatus,
+    ListBreakers, ListFlows, ListHolds, ListQuarantine, ListStages, ListStates, ListSubscriptions, OpenAdmin,
+    Preview, PreviewReload, QuarantineId, QuarantinePage, ReadAudit, ReadBody, ReadValues, Released, Reload,
+    RemoveHold, SeekSubscription, SeekTo, Short, ShowQuarantined, Shown, StagePage, StageStatus, StatePage,
+    StateStatus, StateValue, SubscriptionId, SubscriptionPage, SubscriptionStatus, ToBroker, ToClient,
 };
 use hilum_core::{Digest, FlowName, Offset, StageName, SubscriptionName};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -122,6 +122,19 @@ impl Admin {
             after = flows.last().map(|flow| flow.flow.clone());
             if !page.more {
                 return Ok(flows);
+            }
+        }
+    }
+
+    /// Stages of flows in reach that are left alone because their plugins fail, all of them.
+    pub async fn breakers(&mut self) -> Result<Vec<BreakerStatus>, AdminError> {
+        let mut breakers: Vec<BreakerStatus> = Vec::new();
+        loop {
+            let question = ToBroker::Breakers(ListBreakers { from: breakers.len() as u64 });
+            let page: BreakerPage = asks!(self, "list breakers", question, ToClient::Breakers(page) => page)?;
+            breakers.extend(page.breakers);
+            if !page.more {
+                return Ok(breakers);
             }
         }
     }

@@ -10,7 +10,7 @@ use hilum_client::{Client, PublishError, Publisher, Record};
 use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription};
 use serde_json::Value;
 
-use crate::support::{body, done, name, next, says, subscribe, take, text};
+use crate::support::{body, done, name, next, operate, printed, says, subscribe, take, text};
 
 /// Records that are timed in one go.
 const TIMED: usize = 300;
@@ -27,6 +27,14 @@ const SHORT: &str = "breaker_ms = 200, breaker_max_ms = 400 }";
 const LONG: &str = "breaker_ms = 3000, breaker_max_ms = 3000 }";
 const LONG_TIME: Duration = Duration::from_millis(3200);
 
+/// Another one that publishes what `scanner` publishes.
+const OTHER: &str = r#"
+[principals.other]
+path = "device/other"
+stakeholder = "clinic"
+zone = "clinic"
+"#;
+
 struct Scene {
     hospital: Hospital,
     broker: Broker,
@@ -35,10 +43,10 @@ struct Scene {
 
 impl Scene {
     async fn new(breaker: &str) -> Self {
-        let plugin = "[plugins.hostile]\npath = \"plugins/hostile.wasm\"\n";
+        let more = format!("[plugins.hostile]\npath = \"plugins/hostile.wasm\"\n{OTHER}");
         let slow = Flow::new("slow").ingress(Stage::new("spin", "hostile").with(&format!("{SPIN}{breaker}")));
         let flows = [Flow::plain().ingress(Stage::open("gate")), slow.subscription(Subscription::all())];
-        let hospital = Hospital::with(plugin, &flows);
+        let hospital = Hospital::with(&more, &flows);
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let guests = hilum_plugin_build::Guests::new(workspace.clone(), workspace.join("target/plugins"));
         let built = guests.build(&["hilum-guest-hostile"]).unwrap_or_else(|error| panic!("{error}"));
@@ -154,6 +162,67 @@ async fn a_plugin_that_fails_again_and_again_is_left_alone_and_its_records_wait_
     );
     says(&log, &["a plugin fails again and again", "faults=3", "a plugin works again"]);
     assert!(!log.contains("DOE"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_publishers_poison_takes_no_other_publishers_records_with_it_and_operators_see_whose_it_is() {
+    let scene = Scene::new(LONG).await;
+    let other = scene.hospital.connect(scene.broker.address(), "other").await.unwrap();
+    let [poison, well] = [scene.scanner.clone(), other]
+        .map(|client| async move { client.publisher(&name("slow")).await.unwrap() });
+    let (poison, well) = (poison.await, well.await);
+    for _ in 0..3 {
+        poison.publish(bad()).await.unwrap_err();
+    }
+    for record in ["one", "two", "three"] {
+        well.publish(text(record)).await.unwrap();
+    }
+
+    // It stays open until a record of the same publisher goes well, however long that takes.
+    let flows = scene.operator("flow list");
+    let of = |flow: &str| flows.iter().find(|status| status["flow"] == flow).unwrap()["breakers"].clone();
+    assert_eq!(of("records"), serde_json::json!([]));
+    let slow = of("slow");
+    let [open] = &slow.as_array().unwrap()[..] else { panic!("not one: {flows:?}") };
+    let shown = ["stage", "plugin", "version", "on", "source", "faults"].map(|key| open[key].clone());
+    let expected = ["spin", "hostile", "0.1.0", "source", "spiffe://test/device/scanner"].map(Value::from);
+    assert_eq!((&shown[..5], &shown[5]), (&expected[..], &Value::from(3)));
+    assert_eq!(open["until"].as_u64().unwrap() - open["since"].as_u64().unwrap(), 3000);
+    let lines = printed(&operate(&scene.hospital, &scene.broker, "operator", "flow list"));
+    says(
+        &lines,
+        &[
+            "stage `spin` is left alone since 2",
+            "plugin hostile 0.1.0 failed 3 times on records of spiffe://test/device/scanner; tried again at 2",
+        ],
+    );
+    assert!(!format!("{flows:?}{lines}").contains("DOE"));
+
+    tokio::time::sleep(LONG_TIME).await;
+    poison.publish(text("as ever")).await.unwrap();
+    assert!(scene.operator("flow list").iter().all(|status| status["breakers"] == serde_json::json!([])));
+    for (action, what) in [
+        (
+            "breaker-opened",
+            "stage `spin`: plugin hostile 0.1.0 failed 3 times one after another on records of ",
+        ),
+        ("breaker-closed", "stage `spin`: plugin hostile 0.1.0 works again, after 3 faults on records of "),
+    ] {
+        // It is written a moment after it happened.
+        let events = loop {
+            let events = scene.operator(&format!("audit --action {action}"));
+            if !events.is_empty() {
+                break events;
+            }
+        };
+        let [event] = &events[..] else { panic!("not one: {events:?}") };
+        assert_eq!(
+            (&event["flow"], &event["principal"]),
+            (&"slow".into(), &"spiffe://test/device/scanner".into())
+        );
+        says(event["reason"].as_str().unwrap(), &[what]);
+        assert!(!format!("{event}").contains("DOE"));
+    }
 }
 
 /// What a publisher is told of a record that the breaker stopped: it may try again, as with any other failure of a chain.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Refusal, bounded, head};
 use crate::canary::{Millionths, StagePlace};
-use crate::chain::World;
+use crate::chain::{FailsOn, World};
 use crate::control::HoldId;
 use crate::digest::Digest;
 use crate::identity::PrincipalId;
@@ -66,6 +66,8 @@ pub enum ToBroker {
     States(ListStates),
     /// What one of them keeps. Needs `bodies`.
     Values(ReadValues),
+    /// Stages that are left alone because their plugins fail. Needs `inspect`.
+    Breakers(ListBreakers),
 }
 
 /// Asks for flows.
@@ -252,6 +254,13 @@ impl std::fmt::Debug for ReadValues {
     }
 }
 
+/// Asks for circuit breakers that are open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListBreakers {
+    /// Leaves out so many: those of the pages before.
+    pub from: u64,
+}
+
 /// A text of at most [`crate::limits::REASON_CHARS_MAX`] characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -305,6 +314,8 @@ pub enum ToClient {
     States(StatePage),
     /// What a stage keeps.
     Values(ValuePage),
+    /// Stages that are left alone.
+    Breakers(BreakerPage),
 }
 
 /// What the operator may do.
@@ -653,6 +664,39 @@ pub struct StateStatus {
     pub emitted: u64,
     /// Those of them that are not known to be stored where they go.
     pub pending: u64,
+}
+
+/// Circuit breakers that are open, by flow and subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerPage {
+    /// Up to [`ADMIN_PAGE_ITEMS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub breakers: Vec<BreakerStatus>,
+    /// Whether there are more after these.
+    pub more: bool,
+}
+
+/// A stage that is left alone, because its plugin fails on record after record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerStatus {
+    /// Where it is.
+    pub place: StagePlace,
+    /// The plugin, as it calls itself.
+    pub plugin: Short,
+    /// Its version, as it calls it.
+    pub version: Short,
+    /// Whether it is in the chain in which another plugin is tried on a share of the records.
+    pub is_trial: bool,
+    /// Whose chain it is, where it is a subscription's: each reader has one of its own.
+    pub reader: Option<PrincipalId>,
+    /// On whose records.
+    pub on: FailsOn,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it is tried again, with the next record.
+    pub until: Timestamp,
+    /// Faults one after another.
+    pub faults: u32,
 }
 
 /// What a stage keeps, by key.

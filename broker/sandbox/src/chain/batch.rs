@@ -67,8 +67,8 @@ pub(super) fn observe(chain: &Chain, records: &[&[Observation]]) -> Result<Vec<E
 
 /// Calls a stage that observes, if its circuit breaker lets it: the caller takes records apart where it fails.
 fn observe_part(chain: &Chain, stage: &Stage, items: &[&Item], effects: &mut Effects) -> Result<(), Fault> {
-    match stage.admission() {
-        Admission::Open { left_ms, faults } => Err(stage.left_alone(left_ms, faults)),
+    match stage.admission(items.first().map(|item| &item.source.id)) {
+        Admission::Open { on, left_ms, faults } => Err(stage.left_alone(&on, left_ms, faults)),
         Admission::Closed | Admission::Probe => stage.call(&chain.context, items, effects).map(drop),
     }
 }
@@ -217,10 +217,10 @@ fn run_stage(chain: &Chain, stage: &Stage, flights: &mut [Flight], effects: &mut
     }
 }
 
-/// Calls a stage on records, as far as its circuit breaker lets it: while that is open they fail at once, then one of them shows whether
-/// the stage works again.
+/// Calls a stage on records of one source, as far as its circuit breaker lets it: while that is open they fail at once, then one of them
+/// shows whether the stage works again.
 fn call(chain: &Chain, stage: &Stage, items: &[&Item], effects: &mut Effects) -> Vec<Verdict> {
-    match stage.admission() {
+    match stage.admission(items.first().map(|item| &item.source.id)) {
         Admission::Closed => call_together(chain, stage, items, effects),
         Admission::Probe => {
             let (first, rest) = items.split_at(1);
@@ -230,8 +230,8 @@ fn call(chain: &Chain, stage: &Stage, items: &[&Item], effects: &mut Effects) ->
             }
             verdicts
         }
-        Admission::Open { left_ms, faults } => {
-            items.iter().map(|_| Verdict::Fail(stage.left_alone(left_ms, faults))).collect()
+        Admission::Open { on, left_ms, faults } => {
+            items.iter().map(|_| Verdict::Fail(stage.left_alone(&on, left_ms, faults))).collect()
         }
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hilum_sandbox::{Chain, Failure, FailureKind, Input, StageEvent};
+use hilum_core::chain::FailsOn;
+use hilum_sandbox::{Chain, Failure, FailureKind, Input, OpenBreaker, StageEvent};
 
-use crate::support::{Memory, bad, behaving, load, text};
+use crate::support::{Memory, bad, behaving, from, from_another, load, text};
 
 fn chain(services: &Arc<Memory>) -> Chain {
     let mut spec = behaving("panic-on-bad");
@@ -30,6 +31,11 @@ fn events(services: &Memory) -> Vec<StageEvent> {
     std::mem::take(&mut *services.events.lock().unwrap()).into_iter().map(|(_, event)| event).collect()
 }
 
+/// The source of all records that say nothing else.
+fn scanner() -> FailsOn {
+    FailsOn::Source(text("").source.id.clone())
+}
+
 const TRAP: Option<FailureKind> = Some(FailureKind::Trap);
 const OPEN: Option<FailureKind> = Some(FailureKind::BreakerOpen);
 
@@ -39,12 +45,15 @@ fn after_faults_one_after_another_records_fail_at_once() {
     let chain = chain(&services);
     // The batch fails, then two records alone; the good ones behind them are not shown to the plugin.
     assert_eq!(kinds(&chain, vec![bad("a"), bad("b"), text("c"), text("d")]), [TRAP, TRAP, OPEN, OPEN]);
-    assert_eq!(events(&services), [StageEvent::BreakerOpened { faults: 3, for_ms: 1000 }]);
+    assert_eq!(
+        events(&services),
+        [StageEvent::BreakerOpened { on: scanner(), faults: 3, for_ms: 1000, again: false }]
+    );
     let failure = chain.run(vec![text("e")]).records.remove(0).unwrap_err();
     assert_eq!(
         failure.to_string(),
-        "stage `hostile` failed on the record: plugin hostile 0.1.0 failed 3 times one after another and is tried again in 1000 ms \
-         (breaker-open)"
+        "stage `hostile` failed on the record: plugin hostile 0.1.0 failed 3 times one after another on records of \
+         spiffe://st-marys/device/mri-1, and is tried again in 1000 ms (breaker-open)"
     );
     assert!(events(&services).is_empty(), "what is not tried is no fault");
 }
@@ -61,11 +70,70 @@ fn one_record_shows_whether_it_works_again() {
         assert_eq!(kinds(&chain, vec![text("x")]), [OPEN]);
         later(1);
         assert_eq!(kinds(&chain, vec![bad("a"), text("b"), text("c")]), [TRAP, OPEN, OPEN]);
-        assert_eq!(events(&services), [StageEvent::BreakerOpened { faults, for_ms }]);
+        assert_eq!(
+            events(&services),
+            [StageEvent::BreakerOpened { on: scanner(), faults, for_ms, again: true }]
+        );
     }
     later(3000);
     assert_eq!(kinds(&chain, vec![text("a"), bad("b"), text("c")]), [None, TRAP, None]);
-    assert_eq!(events(&services), [StageEvent::BreakerClosed { faults: 6 }]);
+    assert_eq!(events(&services), [StageEvent::BreakerClosed { on: scanner(), faults: 6, is_open: false }]);
+}
+
+#[test]
+fn one_sources_poison_takes_no_other_sources_records_with_it() {
+    let services = Arc::<Memory>::default();
+    let chain = chain(&services);
+    let mut batch: Vec<Input> = (0..20).map(|_| bad("DOE^JANE")).collect();
+    batch.extend([from_another(text("a")), text("b"), from_another(text("c"))]);
+    let kinds = kinds(&chain, batch);
+    assert_eq!(kinds[..3], [TRAP, TRAP, OPEN]);
+    assert!(kinds[3..20].iter().all(|kind| *kind == OPEN));
+    assert_eq!(kinds[20..], [None, OPEN, None], "only the source of the poison waits");
+    let now = 1_700_000_000_000;
+    let open = OpenBreaker {
+        stage: "hostile".parse().unwrap(),
+        plugin: "hostile".into(),
+        version: "0.1.0".into(),
+        on: scanner(),
+        since: hilum_core::Timestamp(now),
+        until: hilum_core::Timestamp(now + 1000),
+        faults: 3,
+    };
+    assert_eq!(chain.open_breakers(), [open]);
+    services.later_ms.fetch_add(1000, Ordering::Relaxed);
+    assert_eq!(self::kinds(&chain, vec![text("d")]), [None]);
+    assert!(chain.open_breakers().is_empty());
+}
+
+#[test]
+fn a_plugin_that_fails_on_everybody_is_left_alone_by_everybody() {
+    let services = Arc::<Memory>::default();
+    let chain = chain(&services);
+    for (name, kinds) in
+        [("a", [TRAP, TRAP, TRAP, OPEN]), ("b", [TRAP, TRAP, TRAP, OPEN]), ("c", [TRAP, OPEN, OPEN, OPEN])]
+    {
+        for kind in kinds {
+            assert_eq!(self::kinds(&chain, vec![from(name, bad("x"))]), [kind], "{name}");
+        }
+    }
+    let everybody: Vec<_> = chain.open_breakers().into_iter().map(|open| (open.on, open.faults)).collect();
+    assert_eq!(everybody[0], (FailsOn::Everybody, 7));
+    assert_eq!(everybody.len(), 3, "two of them by themselves too");
+    // Another one is tried once a second, and if its records go well, all is well but for those who sent the bad ones.
+    assert_eq!(kinds(&chain, vec![from("d", text("x"))]), [OPEN]);
+    services.later_ms.fetch_add(999, Ordering::Relaxed);
+    assert_eq!(kinds(&chain, vec![from("d", text("x"))]), [OPEN]);
+    events(&services);
+    services.later_ms.fetch_add(1, Ordering::Relaxed);
+    assert_eq!(
+        kinds(&chain, vec![from("d", text("x")), from("d", text("y")), from("c", text("z"))]),
+        [None, None, None]
+    );
+    assert_eq!(
+        events(&services),
+        [StageEvent::BreakerClosed { on: FailsOn::Everybody, faults: 7, is_open: true }]
+    );
 }
 
 #[test]

@@ -119,9 +119,14 @@ pub(crate) fn record(body: Body, attributes: &[(&str, &str)]) -> Input {
 }
 
 /// The same from another scanner.
-pub(crate) fn from_another(mut input: Input) -> Input {
-    let other = PrincipalId::new("spiffe://st-marys/device/mri-2").unwrap();
-    input.source = Arc::new(Principal { id: other, ..(*input.source).clone() });
+pub(crate) fn from_another(input: Input) -> Input {
+    from("mri-2", input)
+}
+
+/// The same from the scanner of this name.
+pub(crate) fn from(name: &str, mut input: Input) -> Input {
+    let id = PrincipalId::new(&format!("spiffe://st-marys/device/{name}")).unwrap();
+    input.source = Arc::new(Principal { id, ..(*input.source).clone() });
     input
 }
 

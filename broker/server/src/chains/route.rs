@@ -10,7 +10,7 @@ use std::sync::Arc;
 use hilum_core::chain::Plan;
 use hilum_core::record::ChainRun;
 use hilum_core::{FlowName, StageName, SubscriptionName};
-use hilum_sandbox::{BatchRun, Chain, Failure, Input, Ran};
+use hilum_sandbox::{BatchRun, Chain, Failure, Input, OpenBreaker, Ran};
 use parking_lot::Mutex;
 
 use super::guarded;
@@ -95,6 +95,13 @@ impl Route {
     #[must_use]
     pub fn plan(&self) -> &Plan {
         self.current.plan()
+    }
+
+    /// The circuit breakers that are open, and whether each is in the chain with the plugin that is tried.
+    pub(crate) fn open_breakers(&self) -> Vec<(bool, OpenBreaker)> {
+        let tried = self.canary.iter().flat_map(|canary| canary.chain.open_breakers());
+        let current = self.current.open_breakers().into_iter().map(|open| (false, open));
+        current.chain(tried.map(|open| (true, open))).collect()
     }
 
     /// The plan by which a run was made. A run of neither is none that this proves.

@@ -5,6 +5,7 @@
 //! the one before ended, with the next page of a list or the next part of a body, is written down once.
 
 mod audit;
+mod breakers;
 mod flows;
 mod holds;
 mod life;
@@ -97,6 +98,7 @@ impl Operator<'_> {
             ToBroker::Stages(list) => ToClient::Stages(self.stages(list).await?),
             ToBroker::States(list) => ToClient::States(self.states(list).await?),
             ToBroker::Values(read) => ToClient::Values(self.values(read).await?),
+            ToBroker::Breakers(list) => ToClient::Breakers(self.breakers(list).await?),
         })
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{example, head};
 use crate::canary::{Millionths, StagePlace};
-use crate::chain::World;
+use crate::chain::{FailsOn, World};
 use crate::control::HoldId;
 use crate::digest::Digest;
 use crate::name::FlowName;
@@ -15,7 +15,7 @@ use crate::wire::{Open, Refusal, RefusalCode};
 
 /// One of each frame, with its name.
 pub(super) fn examples() -> Vec<(&'static str, Bytes)> {
-    [requests(), answers(), kept()].concat()
+    [requests(), answers(), kept(), left_alone()].concat()
 }
 
 fn imaging() -> FlowName {
@@ -231,5 +231,30 @@ fn kept() -> Vec<(&'static str, Bytes)> {
         example("admin-values", ToBroker::Values(values)),
         example("admin-state-page", ToClient::States(StatePage { stages: vec![status], more: false })),
         example("admin-value-page", ToClient::Values(ValuePage { values: vec![value] })),
+    ]
+}
+
+/// Both ways, about stages that are left alone.
+fn left_alone() -> Vec<(&'static str, Bytes)> {
+    let status = |subscription: Option<&str>, on| BreakerStatus {
+        place: StagePlace {
+            flow: imaging(),
+            subscription: subscription.map(|name| name.parse().unwrap()),
+            stage: "clean".parse().unwrap(),
+        },
+        plugin: Short::new("deidentify"),
+        version: Short::new("1.1.0"),
+        is_trial: false,
+        reader: subscription.map(|_| "spiffe://st-marys/research/research-1".parse().unwrap()),
+        on,
+        since: Timestamp(1_700_000_000_000),
+        until: Timestamp(1_700_000_001_000),
+        faults: 10,
+    };
+    let source = FailsOn::Source("spiffe://st-marys/device/mri-1".parse().unwrap());
+    let breakers = vec![status(None, source), status(Some("research"), FailsOn::Everybody)];
+    vec![
+        example("admin-breakers", ToBroker::Breakers(ListBreakers { from: 0 })),
+        example("admin-breaker-page", ToClient::Breakers(BreakerPage { breakers, more: false })),
     ]
 }

@@ -115,7 +115,7 @@ fn not_taken(error: &ReloadError) -> Refusal {
 }
 
 /// The items of one page, and whether there are more.
-fn page<T>(items: impl Iterator<Item = T>, from: usize) -> (Vec<T>, bool) {
+pub(super) fn page<T>(items: impl Iterator<Item = T>, from: usize) -> (Vec<T>, bool) {
     let mut items = items.skip(from);
     let page = items.by_ref().take(ADMIN_PAGE_ITEMS_MAX).collect();
     (page, items.next().is_some())
