@@ -52,6 +52,8 @@ pub const ADMIN_PAGE_ITEMS_MAX: usize = 100;
 pub const REASON_CHARS_MAX: usize = 256;
 /// Publishers that a flow remembers for recognising retries.
 pub const PRODUCERS_MAX: usize = 16_384;
+/// Stages that emit to a flow and that it never forgets, beside its publishers.
+pub const EMITTERS_MAX: usize = 1024;
 /// Records of one append to a log.
 pub const APPEND_RECORDS_MAX: usize = 4096;
 /// Octets of bodies of one append to a log.

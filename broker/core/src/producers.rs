@@ -9,17 +9,17 @@
 //! ([`Producers::forgotten_through`]), and a publisher is told the broker's time when it first opens a stream. When it
 //! comes back it says that time: if it is later than what was forgotten, then it was never forgotten, and nothing of it
 //! is stored where nothing is known of it. Otherwise nobody can tell, and it is refused. A publisher with an open stream is not
-//! forgotten.
+//! forgotten; nor are the stages that emit to the flow ([`Producers::exempt`]), because the configuration bounds their number.
 
 mod checkpoint;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::PRODUCERS_MAX;
+use crate::limits::{EMITTERS_MAX, PRODUCERS_MAX};
 use crate::record::{ProducerId, ProducerPosition, Timestamp};
 
 pub use checkpoint::CheckpointError;
@@ -27,14 +27,17 @@ pub use checkpoint::CheckpointError;
 /// The publishers of one flow.
 ///
 /// - `advance` tells the time, which never goes back.
+/// - `exempt` says who is not to be forgotten.
 /// - `open` and `close` bracket a publisher's stream.
 /// - `settle` and `fail` note what became of a record; `track`, `standing` and `last_settled` tell.
 /// - `encode` and `decode` are for a checkpoint; what was stored since comes with `restore`.
 #[derive(Debug, Default)]
 pub struct Producers {
     tracks: HashMap<ProducerId, Kept>,
-    /// Those without a stream, the longest silent first.
+    /// Those without a stream that may be forgotten, the longest silent first.
     idle: BTreeMap<u64, ProducerId>,
+    /// Those that may not.
+    exempt: HashSet<ProducerId>,
     uses: u64,
     now: Timestamp,
     forgotten_through: Option<Timestamp>,
@@ -143,6 +146,22 @@ impl Producers {
         self.forget_through(self.now);
     }
 
+    /// This one is not forgotten to make room for others, nor refused for want of it; what it is known of it so far. For at most
+    /// [`EMITTERS_MAX`]: any more are like other publishers.
+    pub fn exempt(&mut self, producer: ProducerId) {
+        if self.exempt.len() >= EMITTERS_MAX || !self.exempt.insert(producer) {
+            return;
+        }
+        if let Some(kept) = self.tracks.get(&producer) {
+            self.idle.remove(&kept.used);
+        }
+    }
+
+    /// How many are remembered.
+    fn tracks_max(&self) -> usize {
+        PRODUCERS_MAX + self.exempt.len()
+    }
+
     /// Lets a publisher open a stream. `known_since` is the broker's time at which it opened its first one; none for one that has
     /// published nothing yet. Gives the last number that was settled. The publisher is not forgotten until [`Producers::close`].
     pub fn open(
@@ -156,7 +175,8 @@ impl Producers {
             {
                 return Err(ProducerError::Unknown);
             }
-            if self.tracks.len() >= PRODUCERS_MAX && self.idle.is_empty() {
+            let is_full = self.tracks.len() >= self.tracks_max() && self.idle.is_empty();
+            if is_full && !self.exempt.contains(&producer) {
                 return Err(ProducerError::TooMany);
             }
         }
@@ -221,7 +241,7 @@ impl Producers {
             self.idle.remove(&kept.used);
             kept.used = self.uses;
         }
-        if kept.streams == 0 {
+        if kept.streams == 0 && !self.exempt.contains(&producer) {
             self.idle.insert(kept.used, producer);
         }
         kept
@@ -229,7 +249,7 @@ impl Producers {
 
     /// The one that is heard of now is the last to be forgotten, so room is made when it is there.
     fn forget_surplus(&mut self) {
-        while self.tracks.len() > PRODUCERS_MAX {
+        while self.tracks.len() > self.tracks_max() {
             let Some((_, oldest)) = self.idle.pop_first() else { return };
             if let Some(kept) = self.tracks.remove(&oldest) {
                 self.forget_through(kept.heard);

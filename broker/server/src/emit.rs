@@ -151,7 +151,7 @@ impl Emitter {
         }
         let Some(flow) = self.flows.by_name.get(to) else { return false };
         let shared = &self.flows.shared;
-        match flow.lane.producer(emitter.producer, Some(emitter.since)) {
+        match flow.lane.emitter(emitter, false) {
             Ok(stream) => {
                 self.streams.insert(place, stream);
                 true
@@ -163,7 +163,7 @@ impl Emitter {
                 self.audit(stage, to, reason).await;
                 let renamed = self.state.rename(stage, shared.now());
                 self.streams.retain(|(of, _), _| of != stage);
-                if let Ok(stream) = flow.lane.producer(renamed.producer, None) {
+                if let Ok(stream) = flow.lane.emitter(renamed, true) {
                     self.streams.insert(place, stream);
                 }
                 // The next attempt goes under the new name.
@@ -213,6 +213,8 @@ impl Emitter {
 
 #[cfg(test)]
 mod tests {
+    use hilum_core::limits::PRODUCERS_MAX;
+    use hilum_core::record::ProducerId;
     use hilum_store::{Durability, memory};
 
     use super::*;
@@ -237,15 +239,17 @@ mod tests {
     /// A flow whose stage emits at each record, acting for a stakeholder, and the flow that it emits to.
     async fn open(store: memory::Store, stakeholder: &str) -> Bench {
         let shared = shared(&store);
+        // Before the flow that it emits to.
+        let stages = chain(&shared, vec![counting()]);
+        let (source, source_tasks) =
+            Lane::open(shared.clone(), flow(), stages, Durability::Fsynced).await.unwrap();
         let lane =
             Lane::open(shared.clone(), target(), chain(&shared, Vec::new()), Durability::Fsynced).await;
         let (lane, target_tasks) = lane.unwrap();
         let emitters = [((flow(), "counter".parse().unwrap()), principal(stakeholder))].into();
         let rules = Rules { policy: policy(), emitters, ..Rules::default() };
         let by_name = [(target(), Flow { lane, outlets: BTreeMap::new() })].into();
-        let flows = Arc::new(Flows::new(shared.clone(), by_name, 0, rules, Reloader::default()));
-        let stages = chain(&shared, vec![counting()]);
-        let (source, source_tasks) = Lane::open(shared, flow(), stages, Durability::Fsynced).await.unwrap();
+        let flows = Arc::new(Flows::new(shared, by_name, 0, rules, Reloader::default()));
         let emitter = Emitter::new(&flow(), flows.clone());
         let emitter = tokio::spawn(emitter.run(source.tail()));
         Bench { store, flows, source, source_tasks, target_tasks, emitter }
@@ -255,6 +259,25 @@ mod tests {
         async fn publish(&self, sequence: u64) {
             let answer = self.source.submit(vec![record(sequence, text("x"))]).await.unwrap();
             assert!(matches!(answer.await.unwrap()[..], [Settled::Stored(_)]));
+        }
+
+        /// So many publish one record each to the target.
+        async fn crowd(&self, publishers: usize) {
+            let numbers: Vec<u64> = (0..publishers as u64).collect();
+            for some in numbers.chunks(256) {
+                let items = some.iter().map(|number| {
+                    let mut id = [9; 16];
+                    id[..8].copy_from_slice(&number.to_be_bytes());
+                    let position = ProducerPosition { producer: ProducerId(id), sequence: 1 };
+                    let head = record(1, text("tick")).record.head().clone();
+                    let draft = Draft::new(target(), head, text("tick of another"), Some(position)).unwrap();
+                    let sender = principal("imaging");
+                    let permit = policy().admit(&sender, &target()).unwrap();
+                    Item { record: draft.attest(sender).admit(&permit).unwrap(), span: None }
+                });
+                let lane = &self.flows.by_name[&target()].lane;
+                lane.submit(items.collect()).await.unwrap().await.unwrap();
+            }
         }
 
         /// Waits until so many counts are in the target.
@@ -282,7 +305,7 @@ mod tests {
     /// What the counter emitted at records, as it is stored.
     async fn counts(shared: &crate::broker::Shared) -> Vec<String> {
         let log = hilum_core::LogName::Flow(target());
-        let entries = shared.log.read(&log, Offset(0), 1 << 20).await.unwrap();
+        let entries = shared.log.read(&log, Offset(0), 1 << 30).await.unwrap();
         let body = |entry: &hilum_store::LogEntry| {
             let stored = hilum_core::record::Stored::decode(target(), entry.offset, &entry.octets).unwrap();
             let Body::Inline(body) = &stored.envelope().body else { panic!("it is small") };
@@ -323,6 +346,21 @@ mod tests {
         third.publish(3).await;
         assert_eq!(third.counts(3).await, ["1", "2", "3"], "each once");
         third.stop().await;
+    }
+
+    /// So many publishers that the target remembers no more of them come after an emission whose number is not known to be settled.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_emission_comes_once_though_the_target_forgets_its_publishers() {
+        let bench = open(memory::Store::new(), "imaging").await;
+        bench.publish(1).await;
+        assert_eq!(bench.counts(1).await, ["1"]);
+        bench.crowd(PRODUCERS_MAX + 1).await;
+        let again = open(bench.store.crash(), "imaging").await;
+        again.publish(2).await;
+        assert_eq!(again.counts(2).await, ["1", "2"], "each once");
+        let forgotten = audit(&again.flows.shared).await;
+        assert!(forgotten.iter().all(|event| event.action != Action::Denied), "{forgotten:?}");
+        again.stop().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

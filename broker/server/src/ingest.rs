@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use hilum_core::producers::ProducerError;
 use hilum_core::record::{Admitted, ProducerId};
+use hilum_core::state::Emitter;
 use hilum_core::{FlowName, Offset, Timestamp, limits};
 use hilum_store::Durability;
 use parking_lot::Mutex;
@@ -145,6 +146,7 @@ pub struct Lane {
     submissions: mpsc::Sender<Submission>,
     shared: Arc<Shared>,
     known: Arc<Mutex<Known>>,
+    checkpoints: Arc<Checkpoints>,
     tail: watch::Receiver<Offset>,
     is_damaged: bool,
     records: Account,
@@ -205,10 +207,12 @@ impl Lane {
         durability: Durability,
     ) -> Result<(Self, LaneTasks), RecoverError> {
         let recovered = recover::recover(&shared, &flow).await?;
-        let recover::Found { producers, through, next_slot, since, damage } = recovered;
+        let recover::Found { producers, kept_through, through, next_slot, since, damage } = recovered;
         let is_damaged = damage.is_some();
         let known = Arc::new(Mutex::new(Known { producers, through }));
-        let checkpoints = Checkpoints::new(shared.clone(), flow.clone(), known.clone(), next_slot, since);
+        let checkpoints =
+            Checkpoints::new(shared.clone(), flow.clone(), known.clone(), (next_slot, kept_through), since);
+        let checkpoints = Arc::new(checkpoints);
         let (tail_sender, tail) = watch::channel(through);
         let keeper = Keeper::open(shared.clone(), flow.clone(), tail.clone(), damage)
             .await
@@ -228,7 +232,7 @@ impl Lane {
             shared: shared.clone(),
             flow: flow.clone(),
             known: known.clone(),
-            checkpoints: Arc::new(checkpoints),
+            checkpoints: checkpoints.clone(),
             written,
             durability,
             route: routed,
@@ -244,8 +248,19 @@ impl Lane {
         let (records, uploads) =
             (shared.memory.account(RECORDS_OCTETS), shared.memory.account(UPLOADS_OCTETS));
         let route = Arc::new(route);
-        let lane =
-            Self { flow, durability, submissions, shared, known, tail, is_damaged, records, uploads, route };
+        let lane = Self {
+            flow,
+            durability,
+            submissions,
+            shared,
+            known,
+            checkpoints,
+            tail,
+            is_damaged,
+            records,
+            uploads,
+            route,
+        };
         Ok((lane, tasks))
     }
 
@@ -340,6 +355,19 @@ impl Lane {
         known.producers.advance(now);
         let last_settled = known.producers.open(producer, known_since)?;
         Ok(ProducerStream { known: self.known.clone(), producer, last_settled, known_since: now })
+    }
+
+    /// As [`Lane::producer`], for a stage that emits to the flow: what is known of it is never forgotten to make room for publishers.
+    pub(crate) fn emitter(&self, emitter: Emitter, is_new: bool) -> Result<ProducerStream, ProducerError> {
+        self.known.lock().producers.exempt(emitter.producer);
+        self.producer(emitter.producer, (!is_new).then_some(emitter.since))
+    }
+
+    /// Keeps what is known of publishers, if not all before `end` is counted in: a start cannot read what was deleted.
+    pub(crate) async fn keep_known(&self, end: Offset) {
+        if self.checkpoints.kept_through() < end {
+            self.checkpoints.keep_or_warn().await;
+        }
     }
 
     /// How safe records are when they are answered.

@@ -28,6 +28,7 @@ use crate::broker::Shared;
 use crate::config::Hospital;
 use crate::deliver::Outlet;
 use crate::flows::Flows;
+use crate::ingest::Lane;
 
 pub use ledger::{Ledger, Ledgers};
 pub use pass::PassError;
@@ -79,7 +80,8 @@ impl Retention {
         for (name, flow) in &flows.by_name {
             let outlets = flow.outlets.values().map(|seat| seat.outlet.clone()).collect();
             let policy = policies.of(&LogName::Flow(name.clone()));
-            let own = Keeper::of_flow(shared.clone(), name.clone(), policy, outlets);
+            let mut own = Keeper::of_flow(shared.clone(), name.clone(), policy, outlets);
+            own.lane = Some(flow.lane.clone());
             let keepers = vec![own, keeper(LogName::Quarantine(name.clone()))];
             tasks.push(tokio::spawn(run(keepers, policies.clone(), stop.clone())));
         }
@@ -138,6 +140,8 @@ pub(crate) struct Keeper {
     log: LogName,
     policy: Policy,
     outlets: Vec<Arc<Outlet>>,
+    /// Of a flow that is open.
+    lane: Option<Lane>,
     /// What a flow has; other logs have no ledger.
     ledger: Option<Arc<Ledger>>,
     /// Whether the ledger was counted.
@@ -155,6 +159,7 @@ impl Keeper {
             log,
             policy,
             outlets: Vec::new(),
+            lane: None,
             ledger: None,
             is_counted: true,
             compacted: 0,

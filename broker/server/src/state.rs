@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hilum_core::limits::{BATCH_OCTETS_MAX, BATCH_RECORDS_MAX};
+use hilum_core::record::ProducerId;
 use hilum_core::state::{Emitted, Emitter, Item, State, Usage, Value};
 use hilum_core::{FlowName, Offset, StageName, Timestamp};
 use hilum_sandbox::{Emission, ServiceError, StateChange, StateError, StateUsage, Versioned};
@@ -42,6 +43,12 @@ impl States {
     pub fn of(&self, flow: &FlowName) -> Arc<FlowState> {
         let mut flows = self.0.lock();
         flows.entry(flow.clone()).or_insert_with(|| Arc::new(FlowState::new(flow.clone()))).clone()
+    }
+
+    /// Under which names the stages of the flows that are open have emitted.
+    pub(crate) fn emitters(&self) -> Vec<ProducerId> {
+        let flows = self.0.lock();
+        flows.values().flat_map(|flow| flow.emitters()).collect()
     }
 }
 
@@ -148,6 +155,12 @@ impl Inner {
 impl FlowState {
     fn new(flow: FlowName) -> Self {
         Self { flow, inner: Mutex::default(), made: Notify::new(), settled: Notify::new() }
+    }
+
+    fn emitters(&self) -> Vec<ProducerId> {
+        let inner = self.inner.lock();
+        let stages = inner.kept.iter().flat_map(|kept| kept.stages().values());
+        stages.filter_map(|stage| Some(stage.emitter()?.producer)).collect()
     }
 
     /// A value, as the records before have left it.

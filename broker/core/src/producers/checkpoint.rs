@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Kept, Producers, Track};
-use crate::limits::PRODUCERS_MAX;
+use crate::limits::{EMITTERS_MAX, PRODUCERS_MAX};
 use crate::record::{ProducerId, Timestamp};
 
 /// First octet of a checkpoint.
@@ -33,11 +33,11 @@ impl Producers {
         postcard::to_extend(&saved, vec![VERSION]).expect("plain data encodes into memory")
     }
 
-    /// Reads what [`Producers::encode`] wrote. Nobody has a stream.
+    /// Reads what [`Producers::encode`] wrote. Nobody has a stream, and nobody is exempt.
     pub fn decode(octets: &[u8]) -> Result<Self, CheckpointError> {
         let (&version, rest) = octets.split_first().ok_or(CheckpointError)?;
         let (saved, rest): (Saved, _) = postcard::take_from_bytes(rest).map_err(|_| CheckpointError)?;
-        if version != VERSION || !rest.is_empty() || saved.tracks.len() > PRODUCERS_MAX {
+        if version != VERSION || !rest.is_empty() || saved.tracks.len() > PRODUCERS_MAX + EMITTERS_MAX {
             return Err(CheckpointError);
         }
         let Saved { now, forgotten_through, tracks } = saved;

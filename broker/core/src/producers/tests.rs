@@ -58,6 +58,34 @@ fn crowd(producers: &mut Producers, from: u32, count: usize) {
 }
 
 #[test]
+fn who_is_exempt_is_not_forgotten_however_long_it_is_silent() {
+    let mut producers = Producers::default();
+    producers.advance(Timestamp(10));
+    producers.settle(at(0, 7));
+    producers.exempt(at(0, 0).producer);
+    producers.exempt(at(0, 0).producer);
+    producers.advance(Timestamp(20));
+    crowd(&mut producers, 1, 2 * PRODUCERS_MAX);
+    assert_eq!(producers.open(at(0, 0).producer, since(5)), Ok(7));
+    producers.close(at(0, 0).producer);
+    // Nor after a start, where it is read from a checkpoint before it is known to be exempt.
+    let mut again = Producers::decode(&producers.encode()).unwrap();
+    again.exempt(at(0, 0).producer);
+    crowd(&mut again, 1 << 20, PRODUCERS_MAX);
+    assert_eq!(again.standing(at(0, 7)), Standing::Repeat);
+    assert_eq!(again.tracks.len(), PRODUCERS_MAX + 1);
+    assert_eq!(again.open(at(1, 0).producer, since(5)), Err(ProducerError::Unknown));
+    // What nobody can know, an exempt one does not know either.
+    again.forget_all(Timestamp(30));
+    assert_eq!(again.open(at(0, 0).producer, since(5)), Err(ProducerError::Unknown));
+    // Only so many are.
+    for n in (0..).take(2 * EMITTERS_MAX) {
+        again.exempt(at(u32::MAX - n, 0).producer);
+    }
+    assert_eq!(again.exempt.len(), EMITTERS_MAX);
+}
+
+#[test]
 fn forgets_the_longest_silent_publisher_and_says_so_when_it_returns() {
     let mut producers = Producers::default();
     producers.advance(Timestamp(10));

@@ -40,6 +40,8 @@ pub(super) struct Checkpoints {
     pub(super) flow: FlowName,
     pub(super) known: Arc<Mutex<Known>>,
     progress: tokio::sync::Mutex<Progress>,
+    /// How much of the log the last one counts in.
+    kept_through: Mutex<Offset>,
     since: Mutex<Since>,
 }
 
@@ -66,17 +68,22 @@ pub(super) enum CheckpointError {
 }
 
 impl Checkpoints {
-    /// `since` is what a start read after the checkpoint: it counts for the next one, or a broker that is killed again and again
+    /// `next` is the pages to be written next, and how much of the log is counted in what is kept. `since` is what a start read after the checkpoint: it counts for the next one, or a broker that is killed again and again
     /// would read ever more.
     pub(super) fn new(
         shared: Arc<Shared>,
         flow: FlowName,
         known: Arc<Mutex<Known>>,
-        slot: u8,
+        (slot, kept_through): (u8, Offset),
         since: Since,
     ) -> Self {
         let (progress, since) = (tokio::sync::Mutex::new(Progress { slot }), Mutex::new(since));
-        Self { shared, flow, known, progress, since }
+        Self { shared, flow, known, progress, kept_through: Mutex::new(kept_through), since }
+    }
+
+    /// All records before this are counted in what is kept.
+    pub(super) fn kept_through(&self) -> Offset {
+        *self.kept_through.lock()
     }
 
     /// Counts what was stored. Every now and then a checkpoint is kept, beside the appends.
@@ -108,6 +115,7 @@ impl Checkpoints {
         self.wait_until_durable(through).await?;
         save(&*self.shared.meta, &self.flow, progress.slot, through, &octets).await?;
         progress.slot ^= 1;
+        *self.kept_through.lock() = through;
         Ok(through)
     }
 
@@ -129,6 +137,8 @@ impl Checkpoints {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) producers: Producers,
+    /// What the checkpoint counts in.
+    pub(super) kept_through: Offset,
     pub(super) through: Offset,
     /// The pages that are not its own.
     pub(super) next_slot: u8,
@@ -166,7 +176,8 @@ pub(super) async fn load(meta: &dyn Meta, flow: &FlowName) -> Option<Found> {
     }
     let producers = Producers::decode(&octets).ok()?;
     let through = Offset(u64::from_be_bytes(*through));
-    Some(Found { producers, through, next_slot: (slot & 1) ^ 1, since: Since::default(), damage: None })
+    let (kept_through, next_slot) = (through, (slot & 1) ^ 1);
+    Some(Found { producers, kept_through, through, next_slot, since: Since::default(), damage: None })
 }
 
 async fn get(meta: &dyn Meta, flow: &FlowName, key: Vec<u8>) -> Option<Vec<u8>> {

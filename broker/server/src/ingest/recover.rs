@@ -58,6 +58,8 @@ pub(super) async fn recover(shared: &Shared, flow: &FlowName) -> Result<Found, R
     let mut bounds = shared.log.bounds(&log).await.map_err(failed)?;
     let found = checkpoint::load(&*shared.meta, flow).await;
     let mut found = found.filter(|found| found.through.0 <= bounds.end).unwrap_or_default();
+    // Those that emit here are opened before.
+    shared.states.emitters().into_iter().for_each(|emitter| found.producers.exempt(emitter));
     let mut at = found.through;
     loop {
         // Also at the end: a log that is damaged ends where the damage begins, and says so when it is read there.

@@ -278,7 +278,7 @@ impl Keeper {
         Ok(stay)
     }
 
-    /// Deletes entries with their bodies: audit first, then the ledger, the bodies, the entries. What a crash leaves is found
+    /// Deletes entries with their bodies: audit first, then what is known of their publishers, the ledger, the bodies, the entries. What a crash leaves is found
     /// and deleted by the next look. `whole`: all of the log before this offset goes.
     pub(super) async fn delete(
         &self,
@@ -288,6 +288,10 @@ impl Keeper {
     ) -> Result<(), PassError> {
         if let (Some(first), Some(last)) = (gone.first(), gone.last()) {
             self.shared.audit(vec![self.event(gone.len(), first.fact.offset, last.fact.offset, why)]).await?;
+        }
+        if let (Some(lane), Some(last)) = (&self.lane, gone.last()) {
+            // Whose records they were has to be known without them.
+            lane.keep_known(last.fact.offset.next()).await;
         }
         let blobs: Vec<(BlobId, u64)> = gone.iter().filter_map(|entry| entry.blob).collect();
         if let Some(ledger) = &self.ledger {
