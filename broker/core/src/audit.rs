@@ -125,6 +125,8 @@ actions! {
     BreakerOpened = "breaker-opened";
     /// A stage that was left alone works again.
     BreakerClosed = "breaker-closed";
+    /// The last batch on a chain that another configuration replaced has ended: no record gets a receipt of its plan any more.
+    Drained = "drained";
 }
 
 impl fmt::Display for Action {

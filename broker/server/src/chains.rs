@@ -4,6 +4,7 @@
 
 mod admission;
 pub(crate) mod guarded;
+mod life;
 mod route;
 pub(crate) mod slot;
 mod trial;
@@ -35,6 +36,7 @@ use crate::provision::read_secret;
 use crate::services::{ChainServices, Host, NoServices};
 use admission::Admission;
 pub use admission::{Admitted, TrustError, policy, read_public_key};
+pub(crate) use life::{End, Life, Replaced};
 pub use route::Route;
 pub(crate) use route::{Tallies, Tally, Whose};
 pub(crate) use trial::{Drawn, Lots, Trial};
@@ -367,6 +369,7 @@ pub struct EgressChain {
     services: Arc<ChainServices>,
     plan: Plan,
     tallies: Arc<Tallies>,
+    life: Arc<Life>,
     by_reader: Mutex<BTreeMap<PrincipalId, Arc<Route>>>,
 }
 
@@ -380,8 +383,8 @@ impl EgressChain {
     ) -> Self {
         let chain = Chain::load(&sandbox, context.clone(), stages.clone(), services.clone());
         let plan = chain.expect("the test's chain loads").plan().clone();
-        let (tallies, by_reader) = (Arc::default(), Mutex::default());
-        Self { sandbox, context, stages, canary: None, services, plan, tallies, by_reader }
+        let (tallies, life, by_reader) = (Arc::default(), Arc::default(), Mutex::default());
+        Self { sandbox, context, stages, canary: None, services, plan, tallies, life, by_reader }
     }
 
     /// Which plugins with which configuration: the same for all readers.
@@ -405,6 +408,16 @@ impl EgressChain {
         self.by_reader.lock().iter().map(|(reader, route)| (reader.clone(), route.clone())).collect()
     }
 
+    /// Its plan, and that with a plugin that is tried; none where nothing runs.
+    pub(crate) fn plans(&self) -> Vec<Digest> {
+        route::plans(&self.plan, self.canary().map(|(plan, _)| plan))
+    }
+
+    /// When nothing runs on it any more, for any reader.
+    pub(crate) fn end(&self) -> End {
+        self.life.end()
+    }
+
     /// The chain for one reader, loaded at its first visit. Blocks.
     pub fn for_reader(&self, reader: &Arc<Principal>) -> Result<Arc<Route>, ChainError> {
         let mut by_reader = self.by_reader.lock();
@@ -419,7 +432,8 @@ impl EgressChain {
             Some((stages, trial, _)) => Some((load(stages)?, trial.clone())),
             None => None,
         };
-        let route = Arc::new(Route::new(load(&self.stages)?, canary, self.tallies.clone()));
+        let route =
+            Arc::new(Route::new(load(&self.stages)?, canary, self.tallies.clone(), self.life.clone()));
         by_reader.insert(reader.id.clone(), route.clone());
         Ok(route)
     }
@@ -518,7 +532,7 @@ impl Loading<'_> {
             }
             None => None,
         };
-        Ok(Route::new(load(stages)?, canary, Arc::default()))
+        Ok(Route::new(load(stages)?, canary, Arc::default(), Arc::default()))
     }
 
     fn egress(&self, subscription: &SubscriptionConfig) -> Result<EgressChain, ChainsError> {
@@ -537,8 +551,8 @@ impl Loading<'_> {
             None => None,
         };
         let plan = load(&stages)?.plan().clone();
-        let (tallies, by_reader) = (Arc::default(), Mutex::default());
-        Ok(EgressChain { sandbox, context, stages, canary, services, plan, tallies, by_reader })
+        let (tallies, life, by_reader) = (Arc::default(), Arc::default(), Mutex::default());
+        Ok(EgressChain { sandbox, context, stages, canary, services, plan, tallies, life, by_reader })
     }
 
     fn chain(

@@ -210,17 +210,19 @@ impl Outlet {
         self.setup.read().clone()
     }
 
-    /// Delivers in another way from the next batch on; what is under way ends as it began. Readers have to ask for their chain again.
-    pub(crate) async fn set_up(&self, setup: Setup) {
+    /// Delivers in another way from the next batch on; gives the way that it was. What is under way ends as it began. Readers have to ask
+    /// for their chain again.
+    pub(crate) async fn set_up(&self, setup: Setup) -> Arc<Setup> {
         let setup = Arc::new(setup);
-        *self.setup.write() = setup.clone();
-        let Some(state) = self.state.get() else { return };
+        let before = std::mem::replace(&mut *self.setup.write(), setup.clone());
+        let Some(state) = self.state.get() else { return before };
         // What was read ahead was chosen by the old filter.
         let mut ahead = state.ahead.lock().await;
         ahead.records.clear();
         ahead.through = state.look(Deliveries::next_offset);
         drop(ahead);
         state.change(|it, _| it.set_rules(setup.settings.rules.clone()));
+        before
     }
 
     /// What is under way and where the subscription stands; found out when it is asked for first.

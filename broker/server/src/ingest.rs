@@ -270,10 +270,10 @@ impl Lane {
         self.route.borrow().clone()
     }
 
-    /// Lets records go another way, from the next batch on. The batch under way ends on the chain that it began on; with it that chain
-    /// goes.
-    pub fn set_route(&self, route: Route) {
-        self.route.send_replace(Arc::new(route));
+    /// Lets records go another way, from the next batch on; gives the way that they went so far. The batch under way ends on the chain
+    /// that it began on; with it that chain goes.
+    pub fn set_route(&self, route: Route) -> Arc<Route> {
+        self.route.send_replace(Arc::new(route))
     }
 
     /// The flow's name.

@@ -7,26 +7,31 @@
 //!    writes down what changes, and puts it in its place. From there on nothing can fail.
 //!
 //! A batch that is under way ends on the chain on which it began; the next one of its flow goes through the new chain. So no record is
-//! left out, none goes twice, and their order stays. The old chain goes with its last batch.
+//! left out, none goes twice, and their order stays. The old chain goes with its last batch, which [`drain`] tells of.
+
+mod drain;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hilum_core::audit::{Action, Event};
 use hilum_core::control::Decision;
 use hilum_core::policy::OperatorPermit;
+use hilum_core::wire::admin::{ChainPlace, Standing};
 use hilum_core::{Digest, FlowName, PrincipalId, SubscriptionName};
 use hilum_store::AppendError;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::broker::{About, Shared};
-use crate::chains::{Admitted, Catalog, ChainsError, FlowChains, LoadedChains, Lots, Material};
+use crate::chains::{Admitted, Catalog, ChainsError, FlowChains, LoadedChains, Lots, Material, Replaced};
 use crate::config::{self, Change, Directory, Hospital, HostGrant, Outline, Problem, Problems, StageConfig};
 use crate::deliver::Setup;
 use crate::flows::{Flow, Flows, Rules};
 use crate::retention::Policies;
 use crate::services::Host;
+use drain::Drains;
 
 /// Changes that one audit event names; it says how many there are.
 const NAMED_CHANGES_MAX: usize = 64;
@@ -40,6 +45,8 @@ pub(crate) struct Reloader {
     working: Arc<tokio::sync::Mutex<()>>,
     /// Compiled for the last preview: what is applied after it need not be compiled again.
     previewed: Mutex<Option<Arc<Catalog>>>,
+    /// What the last reload replaced.
+    drains: Drains,
 }
 
 /// What the broker runs.
@@ -93,6 +100,15 @@ impl Reloader {
     /// What the broker runs; none before it does.
     pub(crate) fn running(&self) -> Option<Arc<Running>> {
         self.running.lock().clone()
+    }
+
+    /// Which configuration the broker runs, when no reload is under way; and how far the chains are that the last one replaced. For
+    /// those it waits as long as it is told to, but for its own limit. None before the broker runs.
+    pub(crate) async fn standing(&self, wait: Duration) -> Option<Standing> {
+        let alone = self.working.lock().await;
+        let digest = self.running()?.hospital.outline.digest();
+        drop(alone);
+        Some(self.drains.standing(digest, wait).await)
     }
 
     /// Reads the directory again and checks everything.
@@ -296,8 +312,9 @@ async fn carry_out(
     events.extend(plan_events(shared, &chains));
     shared.audit(events).await?;
     // What the plans promise is announced: from here on nothing can fail.
+    let mut replaced = Vec::new();
     for (name, flow) in &flows.by_name {
-        change_flow(name, flow, &hospital, chains.take(name), &changes).await;
+        replaced.extend(change_flow(name, flow, &hospital, chains.take(name), &changes).await);
     }
     flows.set_rules(Rules::of(&hospital));
     let running = flows.reloader.running().ok_or(ReloadError::GivenUp)?;
@@ -305,15 +322,26 @@ async fn carry_out(
     let policies = running.policies.clone();
     flows.reloader.set_running(Running { hospital, catalog, lots, policies });
     *flows.reloader.previewed.lock() = None;
+    flows.reloader.drains.follow(shared, digest, replaced);
     forget_rollbacks(&flows, &by).await;
     tracing::info!(configuration = %digest, changes = changes.len(), "the broker took another configuration");
     Ok(changes.len() as u64)
 }
 
-async fn change_flow(name: &FlowName, flow: &Flow, hospital: &Hospital, new: FlowChains, changes: &[Change]) {
+/// Gives the chains with stages that were replaced.
+async fn change_flow(
+    name: &FlowName,
+    flow: &Flow,
+    hospital: &Hospital,
+    new: FlowChains,
+    changes: &[Change],
+) -> Vec<Replaced> {
     let FlowChains { ingress, mut egress } = new;
+    let mut replaced = Vec::new();
     if let Some(route) = ingress {
-        flow.lane.set_route(route);
+        let old = flow.lane.set_route(route);
+        let place = ChainPlace { flow: name.clone(), subscription: None };
+        replaced.push(Replaced { place, plans: old.plans(), end: old.life().end() });
     }
     let config = hospital.flows.get(name);
     for subscription in config.into_iter().flat_map(|flow| &flow.subscriptions) {
@@ -323,9 +351,16 @@ async fn change_flow(name: &FlowName, flow: &Flow, hospital: &Hospital, new: Flo
         if chain.is_none() && !changes.iter().any(|change| change.is_under(&path)) {
             continue;
         }
+        let is_new = chain.is_some();
         let chain = chain.map_or_else(|| seat.outlet.setup().chain.clone(), Arc::new);
-        seat.outlet.set_up(Setup { chain, settings: subscription.delivery.clone() }).await;
+        let old = seat.outlet.set_up(Setup { chain, settings: subscription.delivery.clone() }).await;
+        if is_new {
+            let place = ChainPlace { flow: name.clone(), subscription: Some(subscription.name.clone()) };
+            replaced.push(Replaced { place, plans: old.chain.plans(), end: old.chain.end() });
+        }
     }
+    replaced.retain(|chain| !chain.plans.is_empty());
+    replaced
 }
 
 /// What was rolled back and is not in the configuration any more may be tried again some day.

@@ -3,6 +3,8 @@
 //! The broker answers only those whom the hospital's configuration names as operators (`[[operators]]`), and writes down
 //! everything that is asked.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hilum_core::control::HoldId;
 use hilum_core::digest::Hasher;
@@ -10,11 +12,12 @@ use hilum_core::policy::Right;
 use hilum_core::session::{AdminClient, Violation};
 use hilum_core::wire::CloseCode;
 use hilum_core::wire::admin::{
-    AddHold, AuditPage, BreakerPage, BreakerStatus, Disclosed, FlowPage, FlowStatus, HoldPage, HoldStatus,
-    ListBreakers, ListFlows, ListHolds, ListQuarantine, ListStages, ListStates, ListSubscriptions, OpenAdmin,
-    Preview, PreviewReload, QuarantineId, QuarantinePage, ReadAudit, ReadBody, ReadValues, Released, Reload,
-    RemoveHold, SeekSubscription, SeekTo, Short, ShowQuarantined, Shown, StagePage, StageStatus, StatePage,
-    StateStatus, StateValue, SubscriptionId, SubscriptionPage, SubscriptionStatus, ToBroker, ToClient,
+    AddHold, AskStanding, AuditPage, BreakerPage, BreakerStatus, Disclosed, FlowPage, FlowStatus, HoldPage,
+    HoldStatus, ListBreakers, ListFlows, ListHolds, ListQuarantine, ListStages, ListStates,
+    ListSubscriptions, OpenAdmin, Preview, PreviewReload, QuarantineId, QuarantinePage, ReadAudit, ReadBody,
+    ReadValues, Released, Reload, RemoveHold, SeekSubscription, SeekTo, Short, ShowQuarantined, Shown,
+    StagePage, StageStatus, Standing, StatePage, StateStatus, StateValue, SubscriptionId, SubscriptionPage,
+    SubscriptionStatus, ToBroker, ToClient,
 };
 use hilum_core::{Digest, FlowName, Offset, StageName, SubscriptionName};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -316,6 +319,14 @@ impl Admin {
     pub async fn reload(&mut self, digest: Digest) -> Result<u64, AdminError> {
         let question = ToBroker::Reload(Reload { digest });
         asks!(self, "reload the configuration", question, ToClient::Reloaded(changes) => changes)
+    }
+
+    /// Which configuration the broker runs, when no reload is under way there; and how far the chains are that the last one replaced,
+    /// for which it waits as long as it is told to, and no longer than a second. Needs the right `configure`.
+    pub async fn standing(&mut self, wait: Duration) -> Result<Standing, AdminError> {
+        let wait_milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let question = ToBroker::Standing(AskStanding { wait_milliseconds });
+        asks!(self, "learn what the broker runs", question, ToClient::Standing(standing) => standing)
     }
 
     /// Stages of all flows in reach, with their plugins.

@@ -68,6 +68,8 @@ pub enum ToBroker {
     Values(ReadValues),
     /// Stages that are left alone because their plugins fail. Needs `inspect`.
     Breakers(ListBreakers),
+    /// Which configuration the broker runs, and whether anything still ends as the one before had it. Needs `configure`.
+    Standing(AskStanding),
 }
 
 /// Asks for flows.
@@ -221,6 +223,13 @@ pub struct Reload {
     pub digest: Digest,
 }
 
+/// Asks which configuration the broker runs. It is answered when no reload is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskStanding {
+    /// While chains that were replaced still run, the answer may wait for so many milliseconds: the broker waits for a second at most.
+    pub wait_milliseconds: u64,
+}
+
 /// Asks for stages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListStages {
@@ -316,6 +325,8 @@ pub enum ToClient {
     Values(ValuePage),
     /// Stages that are left alone.
     Breakers(BreakerPage),
+    /// What the broker runs.
+    Standing(Standing),
 }
 
 /// What the operator may do.
@@ -647,6 +658,40 @@ pub struct CanaryStatus {
     pub records_min: u64,
     /// Why it gets nothing any more.
     pub rolled_back: Option<Short>,
+}
+
+/// Which configuration the broker runs, and what became of the chains that reloads replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Of the configuration: what a preview names where nothing would change.
+    pub digest: Digest,
+    /// Chains with stages that the last reload replaced.
+    pub replaced: u64,
+    /// Those on which a batch is still under way, of earlier reloads too. Up to [`ADMIN_PAGE_ITEMS_MAX`], the first ones.
+    #[serde(deserialize_with = "bounded::list::<_, _, ADMIN_PAGE_ITEMS_MAX>")]
+    pub under_way: Vec<ChainPlace>,
+    /// How many that are.
+    pub under_way_count: u64,
+    /// From the last reload until the last batch on any of them had ended; until now where one is under way.
+    pub milliseconds: u64,
+}
+
+/// Where a chain is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ChainPlace {
+    /// The flow.
+    pub flow: FlowName,
+    /// The subscription; none for the flow's ingress chain.
+    pub subscription: Option<SubscriptionName>,
+}
+
+impl std::fmt::Display for ChainPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.subscription {
+            Some(subscription) => write!(f, "subscription `{subscription}` of flow `{}`", self.flow),
+            None => write!(f, "flow `{}`", self.flow),
+        }
+    }
 }
 
 /// How much a stage keeps.

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use hilum_core::chain::Plan;
 use hilum_core::record::ChainRun;
-use hilum_core::{FlowName, StageName, SubscriptionName};
+use hilum_core::{Digest, FlowName, StageName, SubscriptionName};
 use hilum_sandbox::{BatchRun, Chain, Failure, Input, OpenBreaker, Ran};
 use parking_lot::Mutex;
 
 use super::guarded;
+use super::life::Life;
 use super::trial::{Drawn, Trial};
 use crate::broker::Shared;
 
@@ -22,6 +23,7 @@ pub struct Route {
     current: Arc<Chain>,
     canary: Option<Canary>,
     tallies: Arc<Tallies>,
+    life: Arc<Life>,
 }
 
 /// The chain with a plugin that is tried.
@@ -72,7 +74,7 @@ pub(crate) struct Whose<'a> {
 
 impl From<Arc<Chain>> for Route {
     fn from(current: Arc<Chain>) -> Self {
-        Self { current, canary: None, tallies: Arc::default() }
+        Self { current, canary: None, tallies: Arc::default(), life: Arc::default() }
     }
 }
 
@@ -81,14 +83,25 @@ impl Route {
         current: Arc<Chain>,
         canary: Option<(Arc<Chain>, Arc<Trial>)>,
         tallies: Arc<Tallies>,
+        life: Arc<Life>,
     ) -> Self {
-        Self { current, canary: canary.map(|(chain, trial)| Canary { chain, trial }), tallies }
+        Self { current, canary: canary.map(|(chain, trial)| Canary { chain, trial }), tallies, life }
     }
 
     /// The chain that is not tried.
     #[must_use]
     pub fn current(&self) -> &Arc<Chain> {
         &self.current
+    }
+
+    /// Held by what runs on it, and by what of that is not observed so far.
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.life
+    }
+
+    /// Its plan, and that with a plugin that is tried; none where nothing runs.
+    pub(crate) fn plans(&self) -> Vec<Digest> {
+        plans(self.plan(), self.canary().map(|(plan, _)| plan))
     }
 
     /// Its plan.
@@ -238,6 +251,12 @@ impl Route {
             canary.trial.settle(shared).await;
         }
     }
+}
+
+/// The digests of a chain's plans; none where it has no stages.
+pub(super) fn plans(current: &Plan, tried: Option<&Plan>) -> Vec<Digest> {
+    let with_stages = std::iter::once(current).chain(tried).filter(|plan| !plan.stages().is_empty());
+    with_stages.map(Plan::digest).collect()
 }
 
 fn is_failed(result: &Result<Ran, Failure>) -> bool {

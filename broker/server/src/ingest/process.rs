@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Item, Origin, Refusal, RefusalKind, Reply, Submission};
 use crate::broker::Shared;
-use crate::chains::{Drawn, Route, Whose, slot};
+use crate::chains::{Drawn, Life, Route, Whose, slot};
 use crate::clock::Clock;
 use crate::telemetry::RecordSpan;
 
@@ -50,6 +50,8 @@ pub(super) struct Observed {
     /// Whose stages.
     pub(super) chain: Arc<Chain>,
     pub(super) observations: Vec<Observation>,
+    /// The chain has not ended before they have.
+    _life: Arc<Life>,
     /// As it came in: what goes to quarantine if one of them fails on it.
     admitted: Admitted,
 }
@@ -305,8 +307,14 @@ fn seal(
             let chain = route.chain_of(&run).clone();
             match record.seal(chain.plan(), run, now) {
                 Ok(sealed) => {
-                    observed = (!observations.is_empty())
-                        .then(|| Box::new(Observed { chain, observations, admitted: spare }));
+                    observed = (!observations.is_empty()).then(|| {
+                        Box::new(Observed {
+                            chain,
+                            observations,
+                            _life: route.life().clone(),
+                            admitted: spare,
+                        })
+                    });
                     Ok(Passed { sealed, obligations })
                 }
                 Err(error) => {

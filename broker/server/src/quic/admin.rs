@@ -99,6 +99,7 @@ impl Operator<'_> {
             ToBroker::States(list) => ToClient::States(self.states(list).await?),
             ToBroker::Values(read) => ToClient::Values(self.values(read).await?),
             ToBroker::Breakers(list) => ToClient::Breakers(self.breakers(list).await?),
+            ToBroker::Standing(ask) => ToClient::Standing(self.standing(ask).await?),
         })
     }
 

@@ -2,7 +2,7 @@
 //! reader answers.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -139,7 +139,7 @@ async fn not_allowed_to_seek(
 }
 
 struct Opened {
-    route: Arc<Route>,
+    route: Weak<Route>,
     cursor: Offset,
     news: watch::Receiver<u64>,
     readers: usize,
@@ -150,7 +150,7 @@ async fn prepare(
     outlet: &Arc<Outlet>,
     machine: &SubscriptionServer,
 ) -> Result<Opened, OutletError> {
-    let route = outlet.chain_for(&session.principal).await?;
+    let route = Arc::downgrade(&outlet.chain_for(&session.principal).await?);
     if let Some(to) = machine.request().from {
         outlet.seek(to, &session.principal.id, "asked for by the reader").await?;
     }
@@ -181,7 +181,8 @@ fn is_in_order(result: &Result<Ended, StreamError>) -> bool {
 struct Reader<'a> {
     session: &'a Session,
     outlet: Arc<Outlet>,
-    route: Arc<Route>,
+    /// What a batch goes through. Only batches keep it: a reader that is slow keeps no chain that was replaced.
+    route: Weak<Route>,
     permit: ReadPermit,
     /// Another configuration: policy is asked again, and the chain may be another.
     changes: watch::Receiver<Arc<Rules>>,
@@ -239,9 +240,13 @@ impl Reader<'_> {
                 self.news.borrow_and_update();
                 tail.borrow_and_update();
                 decisions.borrow_and_update();
-                (asking, may_have_more) = (None, false);
-                // Beside what is being sent.
-                self.fetching = Some((self.fetch(machine), lease));
+                asking = None;
+                // Its chain was replaced a moment ago where it is gone: then `changes` tells of another one.
+                if let Some(route) = self.route.upgrade() {
+                    may_have_more = false;
+                    // Beside what is being sent.
+                    self.fetching = Some((self.fetch(machine, route), lease));
+                }
             }
             if let Some(ended) = flush(stream, machine, seated).await? {
                 return Ok(ended);
@@ -301,7 +306,7 @@ impl Reader<'_> {
             }
         }
         match self.outlet.chain_for(&self.session.principal).await {
-            Ok(route) => self.route = route,
+            Ok(route) => self.route = Arc::downgrade(&route),
             Err(error) => drop(self.handle_batch(Err(error))),
         }
     }
@@ -313,9 +318,9 @@ impl Reader<'_> {
     }
 
     /// On a task of its own, so that it goes on while this one sends.
-    fn fetch(&self, machine: &SubscriptionServer) -> Fetching {
+    fn fetch(&self, machine: &SubscriptionServer, route: Arc<Route>) -> Fetching {
         let room = Credit { records: machine.room(), octets: machine.room_octets() };
-        let (outlet, permit, route) = (self.outlet.clone(), self.permit.clone(), self.route.clone());
+        let (outlet, permit) = (self.outlet.clone(), self.permit.clone());
         let reader = self.reader;
         tokio::spawn(async move { outlet.next(&permit, &route, reader, room).await })
     }

@@ -212,7 +212,7 @@ fn stage() -> StageStatus {
     }
 }
 
-/// Both ways, about what plugins keep.
+/// Both ways, about what plugins keep and what the broker runs.
 fn kept() -> Vec<(&'static str, Bytes)> {
     let values =
         ReadValues { flow: imaging(), stage: "watch".parse().unwrap(), after: Some("mri-1/helium".into()) };
@@ -226,11 +226,16 @@ fn kept() -> Vec<(&'static str, Bytes)> {
     };
     let value =
         StateValue { key: "mri-1/helium".into(), version: 7, octets: Bytes::from_static(&[0x4d, 0x01]) };
+    let under_way = vec![ChainPlace { flow: imaging(), subscription: Some("research".parse().unwrap()) }];
+    let standing =
+        Standing { digest: Digest([0xcc; 32]), replaced: 2, under_way, under_way_count: 1, milliseconds: 12 };
     vec![
         example("admin-states", ToBroker::States(ListStates { flow: imaging(), after: None })),
         example("admin-values", ToBroker::Values(values)),
+        example("admin-standing", ToBroker::Standing(AskStanding { wait_milliseconds: 500 })),
         example("admin-state-page", ToClient::States(StatePage { stages: vec![status], more: false })),
         example("admin-value-page", ToClient::Values(ValuePage { values: vec![value] })),
+        example("admin-runs", ToClient::Standing(standing)),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! The configuration and the plugins of a running broker, for operators: what a reload would change, the reload, how stages stand.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hilum_core::audit::Action;
 use hilum_core::canary::StagePlace;
@@ -8,8 +9,8 @@ use hilum_core::chain::Plan;
 use hilum_core::limits::ADMIN_PAGE_ITEMS_MAX;
 use hilum_core::policy::Right;
 use hilum_core::wire::admin::{
-    CanaryStatus, Change, ListStages, PluginStatus, Preview, PreviewReload, Problem, Reload, Short,
-    StagePage, StageStatus,
+    AskStanding, CanaryStatus, Change, ListStages, PluginStatus, Preview, PreviewReload, Problem, Reload,
+    Short, StagePage, StageStatus, Standing,
 };
 use hilum_core::wire::{Refusal, RefusalCode};
 use hilum_core::{FlowName, SubscriptionName};
@@ -54,6 +55,13 @@ impl Operator<'_> {
                 Err(not_taken(&error))
             }
         }
+    }
+
+    pub(super) async fn standing(&mut self, ask: AskStanding) -> Result<Standing, Refusal> {
+        let permit = self.permit(Right::Configure, None).await?;
+        self.looks(&permit, Action::Inspected, "what the broker runs".to_owned()).await?;
+        let wait = Duration::from_millis(ask.wait_milliseconds);
+        self.session.flows.reloader.standing(wait).await.ok_or_else(not_running)
     }
 
     pub(super) async fn stages(&mut self, list: ListStages) -> Result<StagePage, Refusal> {
