@@ -33,6 +33,8 @@ struct Network {
     broker: SocketAddr,
     front: UdpSocket,
     is_over: AtomicBool,
+    /// New clients get nothing through.
+    is_closed: AtomicBool,
     /// Octets that were carried up, and down.
     carried: [AtomicU64; 2],
     /// Where `carried` makes the next cut; `u64::MAX` for nowhere.
@@ -48,7 +50,14 @@ struct Network {
 /// One client's datagrams.
 struct Flow {
     back: UdpSocket,
-    is_cut: AtomicBool,
+    /// Up, and down.
+    is_cut: [AtomicBool; 2],
+}
+
+impl Flow {
+    fn is_cut(&self, way: Way) -> bool {
+        self.is_cut[way as usize].load(Ordering::SeqCst)
+    }
 }
 
 impl Relay {
@@ -62,6 +71,7 @@ impl Relay {
             broker: broker.parse().unwrap(),
             front,
             is_over: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             carried: Default::default(),
             cut_at: [nowhere(), nowhere()],
             cuts: AtomicU32::new(0),
@@ -98,6 +108,19 @@ impl Relay {
         self.network.cut();
     }
 
+    /// From now on nothing is carried that way between the broker and the clients that there are, what is delayed included.
+    pub fn cut_way(&self, way: Way) {
+        self.network.cuts.fetch_add(1, Ordering::SeqCst);
+        for flow in self.network.flows.lock().unwrap().values() {
+            flow.is_cut[way as usize].store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// From now on new clients get nothing through.
+    pub fn close(&self) {
+        self.network.is_closed.store(true, Ordering::SeqCst);
+    }
+
     /// Cuts when so many more octets have gone that way.
     pub fn cut_after(&self, way: Way, octets: u64) {
         self.network.cut_at[way as usize].store(self.carried(way) + octets, Ordering::SeqCst);
@@ -132,7 +155,7 @@ impl Network {
     fn cut(&self) {
         self.cuts.fetch_add(1, Ordering::SeqCst);
         for flow in self.flows.lock().unwrap().values() {
-            flow.is_cut.store(true, Ordering::SeqCst);
+            flow.is_cut.iter().for_each(|way| way.store(true, Ordering::SeqCst));
         }
     }
 
@@ -141,9 +164,7 @@ impl Network {
         // A linear congruential generator (Knuth, MMIX): chance that is the same in each run.
         let dice = self.dice.load(Ordering::SeqCst).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         self.dice.store(dice, Ordering::SeqCst);
-        if flow.is_cut.load(Ordering::SeqCst)
-            || (dice >> 33) % 100 < u64::from(self.lost.load(Ordering::SeqCst))
-        {
+        if flow.is_cut(way) || (dice >> 33) % 100 < u64::from(self.lost.load(Ordering::SeqCst)) {
             return false;
         }
         let octets = octets as u64;
@@ -167,8 +188,10 @@ impl Network {
             if self.lets_through(&flow, Way::Up, octets) {
                 let to_broker = flow.clone();
                 late.send(&self, &datagram[..octets], move |datagram| {
-                    // The broker may be gone.
-                    let _ = to_broker.back.send(datagram);
+                    if !to_broker.is_cut(Way::Up) {
+                        // The broker may be gone.
+                        let _ = to_broker.back.send(datagram);
+                    }
                 });
             }
         }
@@ -180,24 +203,28 @@ impl Network {
         let back = UdpSocket::bind("127.0.0.1:0").unwrap();
         back.connect(self.broker).unwrap();
         back.set_read_timeout(Some(PATIENCE)).unwrap();
-        let flow = Arc::new(Flow { back, is_cut: AtomicBool::new(false) });
+        let is_closed = self.is_closed.load(Ordering::SeqCst);
+        let is_cut = [AtomicBool::new(is_closed), AtomicBool::new(is_closed)];
+        let flow = Arc::new(Flow { back, is_cut });
         self.flows.lock().unwrap().insert(client, flow.clone());
         let (network, carried) = (self.clone(), flow.clone());
         threads.push(std::thread::spawn(move || network.carry_down(&carried, client)));
         flow
     }
 
-    fn carry_down(self: Arc<Self>, flow: &Flow, client: SocketAddr) {
+    fn carry_down(self: Arc<Self>, flow: &Arc<Flow>, client: SocketAddr) {
         let mut threads = Vec::new();
         let mut datagram = vec![0; DATAGRAM_OCTETS_MAX];
         let late = Late::begin(&mut threads);
-        while !self.is_over() && !flow.is_cut.load(Ordering::SeqCst) {
+        while !self.is_over() && !flow.is_cut(Way::Down) {
             let Ok(octets) = flow.back.recv(&mut datagram) else { continue };
             if self.lets_through(flow, Way::Down, octets) {
-                let network = self.clone();
+                let (network, flow) = (self.clone(), flow.clone());
                 late.send(&self, &datagram[..octets], move |datagram| {
-                    // The client may be gone.
-                    let _ = network.front.send_to(datagram, client);
+                    if !flow.is_cut(Way::Down) {
+                        // The client may be gone.
+                        let _ = network.front.send_to(datagram, client);
+                    }
                 });
             }
         }

@@ -1,11 +1,16 @@
 //! `hilum reload DIR`: lets the running broker take the configuration that is in its directory now, after showing what changes.
 
+mod drained;
+mod lost;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use hilum_client::Client;
 use hilum_client::admin::Admin;
+use hilum_core::Digest;
 use hilum_core::wire::admin::{Change, Preview};
 use hilum_server::config::{Problem, Problems};
 use serde_json::{Value, json};
@@ -13,6 +18,8 @@ use serde_json::{Value, json};
 use crate::check::problem_json;
 use crate::connect::Connection;
 use crate::output::{Exit, Failure, print, print_json};
+use drained::Drained;
+pub(crate) use lost::{Found, Order, not_taken, unknown};
 
 /// What `hilum reload` is given.
 #[derive(Debug, clap::Args)]
@@ -20,6 +27,9 @@ use crate::output::{Exit, Failure, print, print_json};
 Shows what would change, and asks. All of it takes effect or nothing: batches that are under way end on the plugins on which they began, the \
 next ones go through the new ones, and no record is lost, doubled or moved. What is applied is what was shown: if a file is edited in \
 between, it is refused. Where something needs a restart (the address, a flow that comes or goes), nothing is applied.
+
+What began on a plugin that was replaced ends with it. The command waits for that, and says how long it took or what is still under way; \
+the audit has it as `drained`. When the connection breaks before the answer, the broker is asked again what it runs.
 
 Exit code 3 if it is refused, 1 if something is wrong with the configuration; the broker goes on as it was.
 
@@ -59,13 +69,16 @@ pub struct Options {
     /// What for, e.g. a ticket: goes to the audit
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     note: String,
+    /// Wait no longer than so many seconds for what is under way on the plugins that are replaced
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    drain_wait: u64,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
 /// What a reload came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Outcome {
     /// So many things changed.
     Applied(u64),
@@ -75,18 +88,38 @@ pub enum Outcome {
     Shown,
     /// Somebody said no.
     Declined,
+    /// It was ordered, and the answer was lost.
+    Lost(Lost),
+}
+
+/// An order without an answer.
+#[derive(Debug)]
+pub struct Lost {
+    /// What was ordered.
+    pub(crate) order: Order,
+    /// What the broker said when it was asked afterwards.
+    pub(crate) found: Found,
+    /// How the answer was lost.
+    pub(crate) error: anyhow::Error,
 }
 
 /// Shows, asks and applies.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    reload(&args.place, &args.options).await.map(exit)
+    let (place, options) = (&args.place, &args.options);
+    match reload(place, options).await? {
+        Outcome::Lost(lost) => Err(match &lost.found {
+            Found::Unknown(why) => unknown(&lost.error, why, place),
+            _ => not_taken(&lost.error, ""),
+        }),
+        outcome => Ok(exit(&outcome)),
+    }
 }
 
-/// How a command ends.
+/// How a command ends that has an answer.
 #[must_use]
-pub fn exit(outcome: Outcome) -> ExitCode {
+pub fn exit(outcome: &Outcome) -> ExitCode {
     match outcome {
-        Outcome::Declined => Exit::Failed.into(),
+        Outcome::Declined | Outcome::Lost(_) => Exit::Failed.into(),
         _ => Exit::Ok.into(),
     }
 }
@@ -101,15 +134,76 @@ impl Place {
     }
 }
 
-/// Shows, asks and applies.
+/// Shows, asks and applies. An order whose answer is lost and that was carried out is [`Outcome::Applied`] all the same.
 pub async fn reload(place: &Place, options: &Options) -> anyhow::Result<Outcome> {
     let (client, mut admin) = place.open(&options.note).await?;
-    let outcome = go_through(&mut admin, options).await;
+    let shown = show(&mut admin, options).await?;
+    let Some(order) = shown.order else {
+        client.close().await;
+        say(&shown, options, None)?;
+        return Ok(shown.outcome);
+    };
+    let outcome = match admin.reload(order.wanted).await {
+        Ok(changes) => Outcome::Applied(changes),
+        Err(error) if lost::may_be_applied(&error) => {
+            eprintln!("note: {error}; asking the broker what it runs");
+            // Its last words may be on their way for as long as the broker is silent.
+            drop((admin, client));
+            return recover(place, options, shown, order, error.into()).await;
+        }
+        Err(error) => {
+            client.close().await;
+            return Err(error.into());
+        }
+    };
+    let shown = Shown { outcome, ..shown };
+    // What is asked now changes nothing: it took effect.
+    let drained = Drained::wait(&mut admin, Duration::from_secs(options.drain_wait)).await;
     client.close().await;
-    outcome
+    say(&shown, options, drained.ok().as_ref())?;
+    Ok(shown.outcome)
 }
 
-async fn go_through(admin: &mut Admin, options: &Options) -> anyhow::Result<Outcome> {
+/// The answer to an order was lost.
+async fn recover(
+    place: &Place,
+    options: &Options,
+    shown: Shown,
+    order: Order,
+    error: anyhow::Error,
+) -> anyhow::Result<Outcome> {
+    let found = order.found(place).await;
+    if !matches!(found, Found::Wanted) {
+        if options.json {
+            let applied = if matches!(found, Found::Before) { Value::Bool(false) } else { Value::Null };
+            print_json(&json!({"ok": false, "digest": order.wanted.to_string(), "applied": applied}))?;
+        }
+        return Ok(Outcome::Lost(Lost { order, found, error }));
+    }
+    let changes = shown.changes.len() as u64;
+    let shown = Shown { outcome: Outcome::Applied(changes), ..shown };
+    say(&shown, options, drained_again(place, options).await.ok().as_ref())?;
+    Ok(shown.outcome)
+}
+
+async fn drained_again(place: &Place, options: &Options) -> anyhow::Result<Drained> {
+    let (client, mut admin) = place.open("").await?;
+    let drained = Drained::wait(&mut admin, Duration::from_secs(options.drain_wait)).await?;
+    client.close().await;
+    Ok(drained)
+}
+
+/// What was shown, and what comes of it.
+struct Shown {
+    digest: Digest,
+    changes: Vec<Change>,
+    outcome: Outcome,
+    /// What is to be ordered, if anything.
+    order: Option<Order>,
+}
+
+async fn show(admin: &mut Admin, options: &Options) -> anyhow::Result<Shown> {
+    let before = if options.dry_run { None } else { Some(admin.standing(Duration::ZERO).await?.digest) };
     let Preview { digest, problems, changes, .. } = admin.preview().await?;
     let Some(digest) = digest else {
         let problems = problems.into_iter().map(known).collect();
@@ -120,33 +214,46 @@ async fn go_through(admin: &mut Admin, options: &Options) -> anyhow::Result<Outc
     }
     let restart: Vec<&str> =
         changes.iter().filter(|change| change.needs_restart).map(|change| change.path.as_str()).collect();
-    let outcome = if changes.is_empty() {
-        Outcome::Same
+    let (outcome, order) = if changes.is_empty() {
+        (Outcome::Same, None)
     } else if !restart.is_empty() {
         return Err(needs_restart(&changes, &restart, options.json)?);
     } else if options.dry_run {
-        Outcome::Shown
+        (Outcome::Shown, None)
     } else if options.yes || agreed(changes.len())? {
-        Outcome::Applied(admin.reload(digest).await?)
+        // Until there is an answer.
+        (Outcome::Shown, before.map(|before| Order { before, wanted: digest }))
     } else {
-        Outcome::Declined
+        (Outcome::Declined, None)
     };
-    if options.json {
-        let shown: Vec<Value> = changes.iter().map(as_json).collect();
-        let applied = matches!(outcome, Outcome::Applied(_));
-        print_json(&json!({"ok": true, "digest": digest.to_string(), "changes": shown, "applied": applied}))?;
-    } else {
-        print(said(outcome))?;
-    }
-    Ok(outcome)
+    Ok(Shown { digest, changes, outcome, order })
 }
 
-fn said(outcome: Outcome) -> String {
+/// Says what it came to.
+fn say(shown: &Shown, options: &Options, drained: Option<&Drained>) -> std::io::Result<()> {
+    let Shown { digest, changes, outcome, .. } = shown;
+    if options.json {
+        let changes: Vec<Value> = changes.iter().map(as_json).collect();
+        let applied = matches!(outcome, Outcome::Applied(_));
+        let digest = digest.to_string();
+        let drain = drained.map(Drained::as_json);
+        return print_json(
+            &json!({"ok": true, "digest": digest, "changes": changes, "applied": applied, "drain": drain}),
+        );
+    }
+    print(said(outcome))?;
+    match drained.and_then(Drained::line) {
+        Some(line) => print(line),
+        None => Ok(()),
+    }
+}
+
+fn said(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Applied(1) => "1 change took effect".into(),
         Outcome::Applied(changes) => format!("{changes} changes took effect"),
         Outcome::Same => "the broker has this configuration already".into(),
-        Outcome::Shown | Outcome::Declined => "nothing was changed".into(),
+        Outcome::Shown | Outcome::Declined | Outcome::Lost(_) => "nothing was changed".into(),
     }
 }
 

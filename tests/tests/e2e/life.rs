@@ -1,5 +1,8 @@
 //! Plugins and configurations that change while records flow: nothing is lost, nothing comes twice, and the order stays.
 
+mod drain;
+mod lost;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
@@ -209,7 +212,7 @@ async fn nothing_is_lost_doubled_or_moved_while_plugins_come_and_go() {
     says(&shown, &["~ flows.records.ingress.judge.config: ", "annotate", "nothing was changed"]);
     says(
         &scene.does("reload", "--yes --note ticket-1"),
-        &["2 changes took effect", "second.egress.judge.config"],
+        &["2 changes took effect", "second.egress.judge.config", "drained: the last batch on the 2 chains"],
     );
     says(&scene.does("reload", "--yes"), &["has this configuration already"]);
     // Another component.
@@ -245,12 +248,22 @@ async fn nothing_is_lost_doubled_or_moved_while_plugins_come_and_go() {
     says(reloads[0]["reason"].as_str().unwrap(), &["2 changes", "operators[0]", "ticket-1"]);
     assert_eq!(reloads.len(), 7);
     let loaded = scene.audited("plan-loaded");
-    let plan = |event: &Value| event["reason"].as_str().unwrap().split(' ').next().unwrap().to_owned();
     let plans: BTreeSet<String> = loaded.iter().map(plan).collect();
     assert_eq!(plans.len(), 5, "each that ran is announced, those that were tried too: {loaded:?}");
+    // Every reload but the one that took out what no stage used replaced both chains, and each of them came to its end.
+    let drained = scene.audited("drained");
+    assert_eq!(drained.len(), 2 * (reloads.len() - 1), "{drained:?}");
+    assert!(drained.iter().all(|event| plans.contains(&plan(event))), "{drained:?}");
+    let of_second = drained.iter().filter(|event| event["subscription"] == "second");
+    assert_eq!(of_second.count(), reloads.len() - 1);
     assert!(scene.audited("quarantined").is_empty());
     let (in_good_order, log) = scene.broker.stop();
     assert!(in_good_order, "{log}");
+}
+
+/// The plan that an event of the audit is about.
+fn plan(event: &Value) -> String {
+    event["reason"].as_str().unwrap().split(' ').next().unwrap().to_owned()
 }
 
 /// Until the candidate had some records on the way in and out.

@@ -225,12 +225,12 @@ impl Edits {
         Ok(())
     }
 
-    /// Writes everything. Where that fails, it is taken back.
+    /// Writes everything. Where that fails, it is taken back. What was taken back may be written again.
     pub(super) fn write(&mut self) -> anyhow::Result<()> {
-        let components = std::mem::take(&mut self.components);
+        let components = self.components.iter().map(|(file, octets)| (file.clone(), octets.clone()));
         let texts =
             self.documents.iter().map(|(file, document)| (file.clone(), document.to_string().into_bytes()));
-        let all: Vec<(PathBuf, Vec<u8>)> = components.into_iter().chain(texts).collect();
+        let all: Vec<(PathBuf, Vec<u8>)> = components.chain(texts).collect();
         for (file, octets) in all {
             let path = self.directory.join(&file);
             let found = self.before.entry(file).or_insert_with(|| std::fs::read(&path).ok());
@@ -565,6 +565,10 @@ plugin = "clean"
             (MAIN.into(), FLOW.into())
         );
         assert_eq!(std::fs::read_dir(directory.path().join("plugins")).unwrap().count(), 1);
+        // And written once more, where it took effect after all.
+        edits.write().unwrap();
+        assert!(read(&directory, "hilum.toml").contains("clean-next"));
+        assert_eq!(std::fs::read_dir(directory.path().join("plugins")).unwrap().count(), 2);
     }
 
     #[test]

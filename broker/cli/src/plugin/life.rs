@@ -1,7 +1,7 @@
 //! Plugins of a running broker: how they stand, and putting others in their place.
 //!
 //! Each command edits the hospital's files first and then does what `hilum reload` does. Where that is refused, or somebody says no, the
-//! files are put back.
+//! files are put back. Where the answer is lost, what the broker runs decides (see [`crate::reload`]).
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::edit::{Edits, Only, Trial, Version};
 use crate::operate::Operate;
 use crate::output::{Exit, Failure, print, print_json};
-use crate::reload::{Options, Outcome, Place, exit, reload};
+use crate::reload::{Found, Lost, Options, Outcome, Place, exit, not_taken, reload, unknown};
 
 /// Shows how stages stand.
 #[derive(Debug, clap::Args)]
@@ -184,11 +184,39 @@ async fn apply(
     edit(&mut edits)?;
     edits.write()?;
     let outcome = reload(place, options).await;
-    match outcome {
+    match &outcome {
         Ok(Outcome::Applied(_) | Outcome::Same) => edits.tidy()?,
+        Ok(Outcome::Lost(lost)) => return settle(place, &mut edits, lost).await,
         _ => edits.restore(),
     }
-    outcome.map(exit)
+    Ok(exit(&outcome?))
+}
+
+/// The answer to the order was lost. The files are to be what the broker runs; where that is not known, what it was told to take.
+async fn settle(place: &Place, edits: &mut Edits, lost: &Lost) -> anyhow::Result<ExitCode> {
+    if let Found::Unknown(why) = &lost.found {
+        return Err(unknown(&lost.error, why, place));
+    }
+    edits.restore();
+    // An order that is still on its way is refused from here on; one that was quicker than this shows when the broker is asked again.
+    match lost.order.found(place).await {
+        Found::Before => Err(not_taken(&lost.error, ", and the files are as they were")),
+        Found::Unknown(why) => {
+            let files = format!(
+                ", and the files are as they were. It could not be asked once more: {why:#}; `hilum reload --dry-run` says whether they \
+                 are what it runs"
+            );
+            Err(not_taken(&lost.error, &files))
+        }
+        Found::Wanted => {
+            edits
+                .write()
+                .context("the broker took the changes after all, and the files could not be written again")?;
+            print("the changes took effect")?;
+            edits.tidy()?;
+            Ok(Exit::Ok.into())
+        }
+    }
 }
 
 fn line(stage: &StageStatus) -> String {
