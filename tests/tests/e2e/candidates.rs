@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use hilum_client::Record;
-use hilum_tests::{Flow, Stage, Subscription};
+use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription};
 use serde_json::json;
 
 use crate::support::{Scene, done, name, nothing_comes, operate, printed, said, says, subscribe, take};
@@ -60,6 +60,63 @@ async fn a_candidate_is_compared_on_what_is_stored_and_nobody_gets_anything() {
     let expected = ["before", &messages[0], &messages[1], &messages[2]];
     assert_eq!(take(&mut all, 4).await, expected, "what was read for a comparison comes again");
     nothing_comes(&mut all).await;
+}
+
+/// For an ingress stage what the chain made stands in for what it saw, and that is said; what it stopped is there as it came in.
+#[tokio::test]
+async fn what_an_ingress_chain_stopped_is_compared_as_it_came_in() {
+    let flow = Flow::plain().ingress(Stage::open("check")).ingress(Stage::clean());
+    let hospital = Hospital::new(&[flow]);
+    let broker = Broker::start(hospital.path());
+    let scanner = hospital.connect(broker.address(), "scanner").await.unwrap();
+    let publisher = scanner.publisher(&name("records")).await.unwrap();
+    publisher.publish(Record::new(CONTENT_TYPE, Bytes::from(message(1)))).await.unwrap();
+    for body in ["no message", "none either"] {
+        let refused = publisher.publish(Record::new(CONTENT_TYPE, Bytes::from(body))).await.unwrap_err();
+        says(&refused.to_string(), &["stage `clean`"]);
+    }
+    let candidate = hospital.file("plugins/deidentify.wasm");
+    let replay =
+        |rest: &str| format!("plugin replay records {rest} --wait 2 --candidate {}", candidate.display());
+    let stored = &done(&hospital, &broker, "reader", &replay("all ingress/clean"))[0];
+    assert_eq!(
+        (&stored["input"], &stored["records"]),
+        (&json!("made-by-ingress-chain"), &json!(1)),
+        "{stored}"
+    );
+    let plain = operate(&hospital, &broker, "reader", &replay("all ingress/clean"));
+    says(
+        &printed(&plain),
+        &["input      what the ingress chain made of records, not what the stage saw", "--quarantine"],
+    );
+
+    let stopped = replay("ingress/clean --quarantine");
+    let found = &done(&hospital, &broker, "steward", &stopped)[0];
+    let counts = ["records", "same", "stopped_before"].map(|of| found[of].as_u64());
+    assert_eq!(counts, [Some(2), Some(2), Some(0)], "{found}");
+    assert_eq!(
+        (&found["input"], &found["different"]),
+        (&json!("quarantined-at-ingress"), &json!([])),
+        "{found}"
+    );
+    let rest = &done(&hospital, &broker, "steward", &format!("{stopped} --from 1"))[0];
+    assert_eq!(rest["records"], 1, "{rest}");
+    // What a stage before it would stop does not come to it.
+    let closed =
+        Stage::new("check", "access").with(r#"config.rules = [{ name = "nothing", effect = "deny" }]"#);
+    let flow = Flow::plain().ingress(closed).ingress(Stage::clean());
+    std::fs::write(hospital.file("flows/0.toml"), flow.to_string()).unwrap();
+    let found = &done(&hospital, &broker, "steward", &stopped)[0];
+    assert_eq!((&found["records"], &found["stopped_before"]), (&json!(2), &json!(2)), "{found}");
+
+    // Each record is in the audit, and who may not see bodies sees none.
+    let disclosed = done(&hospital, &broker, "operator", "audit --action disclosed");
+    says(disclosed[0]["reason"].as_str().unwrap(), &["quarantine record 0", "replayed on a candidate"]);
+    let denied = operate(&hospital, &broker, "operator", &stopped);
+    assert_eq!(denied.status.code(), Some(3), "{}", said(&denied));
+    says(&said(&denied), &["`bodies`"]);
+    let both = operate(&hospital, &broker, "steward", &replay("all ingress/clean --quarantine"));
+    assert_eq!(both.status.code(), Some(2), "{}", said(&both));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use hilum_client::SubscriptionName;
 use serde_json::json;
 
 use super::slice::Slice;
@@ -23,6 +24,8 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     slice: Slice,
+    /// The subscription of it to read through, with the rights of its reader
+    subscription: SubscriptionName,
     /// The folder for the records; none that is there is written over
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -38,7 +41,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "warning: {} gets what the reader may see, as it is: it may identify patients",
         args.out.display()
     );
-    let seen = args.slice.each(|record| record.write(&args.out)).await?;
+    let seen = args.slice.each(&args.subscription, |record| record.write(&args.out)).await?;
     if args.json {
         print_json(&json!({ "records": seen.records, "too_large": seen.too_large, "out": args.out }))?;
     } else {

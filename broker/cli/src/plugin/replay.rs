@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use hilum_core::Offset;
+use hilum_core::{Offset, SubscriptionName};
 use serde_json::{Value, json};
 
 use super::slice::{Seen, Slice};
@@ -24,28 +24,40 @@ const OFFSETS_MAX: usize = 20;
 
 /// What `hilum plugin replay` is given.
 #[derive(Debug, clap::Args)]
+#[command(allow_missing_positional = true)]
 #[command(after_help = "\
 Records are read through a subscription that delivers them as they are stored, with the rights of its reader, who must be cleared \
-for them; the reading is audited like any other. The stages before the one in question run first. What went into an ingress chain is not \
-kept: for one of its stages the records that came out of the chain stand in.
+for them; the reading is audited like any other. The stages before the one in question run first.
+
+For an INGRESS stage this is not what it saw: what went into the chain is not kept. The records that came out of the chain stand in, and \
+no stage runs before. What the chain stopped is kept in quarantine as it came in: --quarantine replays that, for an ingress stage through \
+the stages before it. It needs the operator's right `bodies`, no subscription, and each record that is seen is in the audit; for an \
+egress stage it replays what that chain failed on.
 
 The current version, as the hospital directory has it, and the candidate get the same records, configuration and grants, in the \
-same order, each with a state of its own. Keys are made up, the same for both; the clock shows the record's time; who published is not \
-known. An egress stage is told of a reader of its subscription. Of values only --show prints any.
+same order, each with a state of its own. Keys are made up, the same for both; the clock shows the record's time; who published is \
+known of records in quarantine only. An egress stage is told of a reader of its subscription. Of values only --show prints any.
 
 Exit code 0 if all outcomes are the same, 1 if some differ.
 
 Examples:
   hilum plugin replay --dir st-marys --as operations-1 device operations ingress/watch --candidate analytics-2.wasm
-  hilum plugin replay --dir st-marys --as radiologist imaging radiology research/clean --candidate new.wasm --from start --show 3")]
+  hilum plugin replay --dir st-marys --as radiologist imaging radiology research/clean --candidate new.wasm --from start --show 3
+  hilum plugin replay --dir st-marys --as privacy-officer imaging ingress/check --quarantine --candidate new.wasm")]
 pub(super) struct Args {
     #[command(flatten)]
     slice: Slice,
+    /// The subscription of it to read through, with the rights of its reader
+    #[arg(required_unless_present = "quarantine", conflicts_with = "quarantine")]
+    subscription: Option<SubscriptionName>,
     /// The stage: `ingress/NAME`, or SUBSCRIPTION/NAME for one of an egress chain
     stage: StageName,
     /// The component to compare with the current one
     #[arg(long, value_name = "FILE")]
     candidate: PathBuf,
+    /// Read what the chain stopped, as it was before the chain, from the flow's quarantine
+    #[arg(long, conflicts_with = "ack")]
+    quarantine: bool,
     /// Print the differences of so many records, with the values in them
     #[arg(long, value_name = "N", default_value_t = 0)]
     show: usize,
@@ -57,16 +69,81 @@ pub(super) struct Args {
 /// Reads the slice, and compares.
 pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let hospital = args.slice.connection.hospital()?;
-    let load = || Stages::load(&hospital, &args.slice, &args.stage, &args.candidate);
+    let through = args.subscription.as_ref();
+    let load = || Stages::load(&hospital, &args.slice.flow, through, &args.stage, &args.candidate);
     let stages = tokio::task::block_in_place(load)?;
     let mut comparison = Comparison::default();
-    let seen = args.slice.each(|record| comparison.add(&stages, &record, args.show)).await?;
+    let seen = match through {
+        Some(through) => {
+            let take = |record: Record| {
+                let offset = record.offset.unwrap_or_default();
+                comparison.add(&stages, &record, offset, args.show)
+            };
+            args.slice.each(through, take).await?
+        }
+        None => {
+            let take = |record: Record, number| comparison.add(&stages, &record, number, args.show);
+            args.slice.each_stopped(args.stage.subscription(), &hospital, take).await?
+        }
+    };
+    let input = Input::of(&args.stage, through);
     if args.json {
-        print_json(&comparison.as_json(&stages, &seen))?;
+        print_json(&comparison.as_json(&stages, input, &seen))?;
     } else {
-        comparison.print(&stages, &seen)?;
+        comparison.print(&stages, input, &seen)?;
     }
     Ok(if comparison.different.is_empty() { Exit::Ok } else { Exit::Failed }.into())
+}
+
+/// What both versions got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// What the flow has, for an egress stage: what it sees.
+    Stored,
+    /// The same, for an ingress stage: what its chain made.
+    MadeByChain,
+    /// What an ingress chain stopped, as it came in.
+    CameIn,
+    /// What an egress chain failed on.
+    FailedOn,
+}
+
+impl Input {
+    fn of(stage: &StageName, through: Option<&SubscriptionName>) -> Self {
+        match (through, stage.subscription()) {
+            (Some(_), Some(_)) => Self::Stored,
+            (Some(_), None) => Self::MadeByChain,
+            (None, None) => Self::CameIn,
+            (None, Some(_)) => Self::FailedOn,
+        }
+    }
+
+    /// For scripts.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::MadeByChain => "made-by-ingress-chain",
+            Self::CameIn => "quarantined-at-ingress",
+            Self::FailedOn => "quarantined-at-egress",
+        }
+    }
+
+    /// For people.
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Stored => "records as the flow has them",
+            Self::MadeByChain => {
+                "what the ingress chain made of records, not what the stage saw: that is not kept. `--quarantine` replays what was \
+                 stopped, as it came in"
+            }
+            Self::CameIn => {
+                "what the ingress chain stopped, as it came in; offsets are numbers of the quarantine"
+            }
+            Self::FailedOn => {
+                "what the chain failed on, as the flow has it; offsets are numbers of the quarantine"
+            }
+        }
+    }
 }
 
 /// What was seen of both.
@@ -92,8 +169,7 @@ struct Different {
 }
 
 impl Comparison {
-    fn add(&mut self, stages: &Stages, record: &Record, show: usize) -> anyhow::Result<()> {
-        let offset = record.offset.unwrap_or_default();
+    fn add(&mut self, stages: &Stages, record: &Record, offset: Offset, show: usize) -> anyhow::Result<()> {
         self.span = Some((self.span.map_or(offset, |(first, _)| first), offset));
         let Some(records) = stages.before(record)? else {
             self.stopped += 1;
@@ -141,10 +217,10 @@ impl Comparison {
         if self.tried == 0 { 0.0 } else { of.as_secs_f64() * 1e6 / self.tried as f64 }
     }
 
-    fn as_json(&self, stages: &Stages, seen: &Seen) -> Value {
+    fn as_json(&self, stages: &Stages, input: Input, seen: &Seen) -> Value {
         let different = |((before, after), of): (&(&str, &str), &Different)| json!({ "current": before, "candidate": after, "records": of.count, "offsets": of.offsets });
         json!({
-            "current": stages.current_plugin, "candidate": stages.candidate_plugin,
+            "current": stages.current_plugin, "candidate": stages.candidate_plugin, "input": input.name(),
             "records": seen.records, "too_large": seen.too_large, "stopped_before": self.stopped, "same": self.same,
             "different": self.different.iter().map(different).collect::<Vec<_>>(),
             "candidate_failed": self.failed(),
@@ -153,9 +229,10 @@ impl Comparison {
         })
     }
 
-    fn print(&self, stages: &Stages, seen: &Seen) -> anyhow::Result<()> {
+    fn print(&self, stages: &Stages, input: Input, seen: &Seen) -> anyhow::Result<()> {
         print(format_args!("current    {}", stages.current_plugin))?;
         print(format_args!("candidate  {}", stages.candidate_plugin))?;
+        print(format_args!("input      {}", input.shown()))?;
         let span = self.span.map_or_else(String::new, |(first, last)| format!(", offsets {first} to {last}"));
         print(format_args!("records    {}{span}", seen.records))?;
         for (count, what) in
@@ -224,11 +301,11 @@ mod tests {
         let mut comparison = Comparison::default();
         for (offset, mut record) in (7..).zip(records::read(folder.path()).unwrap()) {
             record.offset = Some(Offset(offset));
-            comparison.add(&stages, &record, 0).unwrap();
+            comparison.add(&stages, &record, Offset(offset), 0).unwrap();
         }
         // Both refuse what is no message; pseudonyms under another key are others.
         assert_eq!((comparison.tried, comparison.same, comparison.failed()), (2, 1, 0));
-        let found = comparison.as_json(&stages, &Seen { records: 2, too_large: 0 });
+        let found = comparison.as_json(&stages, Input::Stored, &Seen { records: 2, too_large: 0 });
         let different =
             json!([{ "current": "replaced", "candidate": "replaced", "records": 1, "offsets": [8] }]);
         assert_eq!(found["different"], different);

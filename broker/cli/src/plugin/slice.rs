@@ -1,4 +1,7 @@
-//! A slice of a live flow, read as a reader of one of its subscriptions: what `record` and `replay` share.
+//! A slice of a live flow, read as a reader of one of its subscriptions: what `record` and `replay` share. What chains stopped is read
+//! from quarantine instead.
+
+mod stopped;
 
 use std::time::Duration;
 
@@ -19,10 +22,8 @@ const RECORDS_MAX: i64 = 65_536;
 pub(super) struct Slice {
     /// The flow
     pub(super) flow: FlowName,
-    /// The subscription of it to read through, with the rights of its reader
-    pub(super) subscription: SubscriptionName,
     /// Begin at another place: `start`, `end`, an offset, or a time as RFC 3339 has it. The subscription needs `replay = true`, and goes
-    /// on from there for everybody who reads it
+    /// on from there for everybody who reads it. Of a quarantine: a number, or a time at which records came there
     #[arg(long, value_name = "PLACE", value_parser = place)]
     from: Option<SeekTo>,
     /// Stop after so many records
@@ -47,14 +48,15 @@ pub(super) struct Seen {
 }
 
 impl Slice {
-    /// Hands each record to `take`, in order of the flow. `take` may block.
+    /// Reads through a subscription, and hands each record to `take`, in order of the flow. `take` may block.
     pub(super) async fn each(
         &self,
+        through: &SubscriptionName,
         mut take: impl FnMut(Record) -> anyhow::Result<()>,
     ) -> anyhow::Result<Seen> {
         let client = self.connection.connect().await?;
         let credit = Credit { records: self.count, octets: CREDIT_OCTETS_MAX };
-        let opened = client.subscribe_from(&self.flow, &self.subscription, credit, self.from).await;
+        let opened = client.subscribe_from(&self.flow, through, credit, self.from).await;
         let mut subscription = opened?;
         let (mut seen, mut left, mut unanswered) = (Seen::default(), self.count, Vec::new());
         while left > 0 {

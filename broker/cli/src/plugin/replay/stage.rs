@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use hilum_core::chain::World;
-use hilum_core::{Principal, SubscriptionName};
+use hilum_core::{FlowName, Principal, SubscriptionName};
 use hilum_sandbox::{ChainContext, Plugin, Sandbox, Settings};
 use hilum_server::chains::{grants, limits, load_plugin};
 use hilum_server::clock::Clock;
 use hilum_server::config::{FlowConfig, Hospital, StageConfig, SubscriptionConfig};
 
-use super::super::slice::Slice;
 use super::super::trial::records::Record;
 use super::super::trial::runner::{Runner, Setting};
 use crate::output::Failure;
@@ -24,6 +23,13 @@ pub(super) struct StageName {
     /// The subscription whose egress chain it is in; none for the ingress chain.
     subscription: Option<SubscriptionName>,
     stage: String,
+}
+
+impl StageName {
+    /// The subscription whose egress chain it is in; none for the ingress chain.
+    pub(super) fn subscription(&self) -> Option<&SubscriptionName> {
+        self.subscription.as_ref()
+    }
 }
 
 impl FromStr for StageName {
@@ -50,15 +56,15 @@ pub(super) struct Stages {
 }
 
 impl Stages {
-    /// Loads both versions, and the stages before.
+    /// Loads both versions, and the stages before; for records that come through a subscription, or from quarantine where none is named.
     pub(super) fn load(
         hospital: &Hospital,
-        slice: &Slice,
+        flow: &FlowName,
+        through: Option<&SubscriptionName>,
         stage: &StageName,
         candidate: &Path,
     ) -> anyhow::Result<Self> {
-        let flow =
-            hospital.flows.get(&slice.flow).with_context(|| format!("there is no flow `{}`", slice.flow))?;
+        let flow = hospital.flows.get(flow).with_context(|| format!("there is no flow `{flow}`"))?;
         let of = stage.subscription.as_ref().map(|name| subscription(flow, name)).transpose()?;
         let chain = of.map_or(flow.ingress.as_slice(), |of| of.egress.as_slice());
         let names = || chain.iter().map(|stage| stage.stage.as_str()).collect::<Vec<_>>().join(", ");
@@ -71,13 +77,16 @@ impl Stages {
         let memory_octets = memory_octets.max(default.memory_octets);
         let sandbox =
             Sandbox::new(Settings { instances: 16, memory_octets, hash_seed: Some((1, 2)), ..default })?;
-        ensure_unchanged(hospital, &sandbox, subscription(flow, &slice.subscription)?)?;
+        if let Some(through) = through {
+            ensure_unchanged(hospital, &sandbox, subscription(flow, through)?)?;
+        }
         let context = context(hospital, flow, of);
         let runner = |stage: &StageConfig, plugin: &Arc<Plugin>| {
             Runner::new(&sandbox, plugin, setting(&context, stage))
         };
-        // What went into an ingress chain is not kept: there is nothing that the stages before could run on.
-        let before = if of.is_some() { &chain[..place] } else { &[] };
+        // What went into an ingress chain is kept only of records that it stopped: of others there is nothing that the stages before
+        // could run on.
+        let before = if of.is_some() || through.is_none() { &chain[..place] } else { &[] };
         let before = before
             .iter()
             .map(|stage| runner(stage, &plugin(hospital, &sandbox, stage)?))
