@@ -2,15 +2,13 @@
 //!
 //! The config is the package's manifest, so that its digest is in the artifact's; component, SBOM and signatures are layers, with
 //! their file names as titles, so that other tools (`oras pull`) write the same directory. What a registry says is the word of a
-//! stranger: sizes are bounded before anything is fetched, and digests are checked after.
+//! stranger: all of it is read up to a limit and within a time ([`fetch`]), and digests are checked after.
 
 mod artifact;
+mod fetch;
 mod identity;
 
-use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -23,9 +21,10 @@ use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientP
 use oci_client::manifest::{OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
-use tokio::io::AsyncWrite;
+use reqwest::Url;
 
 use artifact::Artifact;
+use fetch::{FetchError, Source, Wanted};
 
 use crate::output::Failure;
 
@@ -33,9 +32,17 @@ use crate::output::Failure;
 const ARTIFACT_OCTETS_MAX: usize = 256 << 10;
 /// How long a registry may take to answer, and to go on sending.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// How long a small answer may take as a whole: a token, an artifact's manifest.
+const SMALL_TIME: Duration = Duration::from_secs(60);
 /// How long one artifact may take.
 const TRANSFER_TIME: Duration = Duration::from_secs(15 * 60);
 
+const AGENT: &str = concat!("hilum/", env!("CARGO_PKG_VERSION"));
+
+const WHO: &str =
+    "say who you are with HILUM_REGISTRY_USER and HILUM_REGISTRY_PASSWORD, or with HILUM_REGISTRY_TOKEN";
+const WHICH: &str = "see whether name and tag are right, and whether you may";
+const WHERE: &str = "see whether the registry runs there; `--ca FILE` trusts an authority of your own, `--plain-http` talks without TLS";
 /// What is said of an artifact that is none of ours.
 const NO_PACKAGE: &str = "this is no package of a plugin: those are pushed with `hilum plugin push`";
 
@@ -52,7 +59,11 @@ pub(super) struct Connection {
 
 /// A place in a registry.
 pub(super) struct Registry {
+    /// For what is sent.
     client: Client,
+    /// For what is read.
+    http: reqwest::Client,
+    scheme: &'static str,
     reference: Reference,
     auth: RegistryAuth,
 }
@@ -61,9 +72,19 @@ impl Registry {
     /// A place by its name. Does not connect yet.
     pub(super) fn at(reference: &str, connection: &Connection) -> anyhow::Result<Self> {
         let reference = named(reference)?;
+        let scheme = if connection.plain_http { "http" } else { "https" };
+        let mut http = reqwest::Client::builder()
+            .user_agent(AGENT)
+            .connect_timeout(ANSWER_TIME)
+            .read_timeout(ANSWER_TIME)
+            // Neither a redirect nor who gives tokens may take us, or who we are, off TLS.
+            .https_only(!connection.plain_http);
         let mut roots = Vec::new();
         if let Some(file) = &connection.ca {
             let data = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+            let root = reqwest::Certificate::from_pem(&data);
+            http = http
+                .tls_certs_merge([root.with_context(|| format!("{} is no certificate", file.display()))?]);
             roots.push(Certificate { encoding: CertificateEncoding::Pem, data });
         }
         let config = ClientConfig {
@@ -72,12 +93,23 @@ impl Registry {
             platform_resolver: None,
             connect_timeout: Some(ANSWER_TIME),
             read_timeout: Some(ANSWER_TIME),
-            user_agent: concat!("hilum/", env!("CARGO_PKG_VERSION")),
+            user_agent: AGENT,
             ..ClientConfig::default()
         };
         let auth = identity::of(reference.registry())?;
         let client = Client::try_from(config).context("no client for registries can be made")?;
-        Ok(Self { client, reference, auth })
+        let http = http.build().context("no client for registries can be made")?;
+        Ok(Self { client, http, scheme, reference, auth })
+    }
+
+    /// To read from it, when it is known who we are.
+    async fn source(&self) -> anyhow::Result<Source> {
+        let base = format!("{}://{}/v2/", self.scheme, self.reference.resolve_registry());
+        let base: Url = base.parse().with_context(|| format!("`{base}` is no address"))?;
+        let (http, repository) = (self.http.clone(), self.reference.repository().to_owned());
+        let mut source = Source { http, base, repository, time: SMALL_TIME, authorization: None };
+        source.introduce(&self.auth).await?;
+        Ok(source)
     }
 
     /// The place with a digest instead of a tag.
@@ -124,61 +156,30 @@ impl Registry {
     }
 
     async fn pull_expected(&self, expected: Option<Digest>) -> anyhow::Result<(Package, Digest)> {
-        let place = match expected {
-            Some(digest) => self.reference.clone_with_digest(format!("sha256:{digest}")),
-            None => self.reference.clone(),
+        let source = self.source().await?;
+        let named = match expected {
+            Some(digest) => format!("sha256:{digest}"),
+            None => self.reference.tag().unwrap_or("latest").to_owned(),
         };
-        self.client.auth(&place, &self.auth, RegistryOperation::Pull).await?;
-        let (octets, _) = self.client.pull_manifest_raw(&place, &self.auth, &[OCI_IMAGE_MEDIA_TYPE]).await?;
+        let octets = source
+            .get_small(&Wanted {
+                what: "the artifact's manifest",
+                path: &format!("manifests/{named}"),
+                media_type: Some(OCI_IMAGE_MEDIA_TYPE),
+                octets_max: ARTIFACT_OCTETS_MAX,
+            })
+            .await?;
         let digest = Digest::of(&octets);
         if let Some(expected) = expected.filter(|expected| *expected != digest) {
             bail!(changed("the artifact", &format!("sha256:{expected}"), digest));
         }
-        if octets.len() > ARTIFACT_OCTETS_MAX {
-            bail!(Failure::new("the artifact's manifest is too large", NO_PACKAGE));
-        }
         let manifest: OciImageManifest = serde_json::from_slice(&octets)
             .map_err(|error| Failure::new(format!("the artifact's manifest: {error}"), NO_PACKAGE))?;
-        let package = Package::from_parts(self.parts(&manifest).await?).map_err(|error| {
+        let package = Package::from_parts(parts(&source, &manifest).await?).map_err(|error| {
             let help = "the package in the registry is broken; ask its vendor to push it again";
             Failure::new(error.to_string(), help)
         })?;
         Ok((package, digest))
-    }
-
-    async fn parts(&self, manifest: &OciImageManifest) -> anyhow::Result<Parts> {
-        let (config, component, sbom, signatures) = artifact::parts(manifest)?;
-        let mut parts = Parts {
-            manifest: self.blob(config, MANIFEST_OCTETS_MAX).await?,
-            component: self.blob(component, COMPONENT_OCTETS_MAX).await?,
-            sbom: self.blob(sbom, SBOM_OCTETS_MAX).await?,
-            signatures: Vec::new(),
-        };
-        for (name, layer) in signatures {
-            parts.signatures.push((name, self.blob(layer, SIGNATURE_OCTETS_MAX).await?));
-        }
-        Ok(parts)
-    }
-
-    /// Gets what a descriptor names, and nothing else.
-    async fn blob(&self, descriptor: &OciDescriptor, octets_max: usize) -> anyhow::Result<Vec<u8>> {
-        let size = usize::try_from(descriptor.size).ok().filter(|size| *size <= octets_max);
-        let Some(size) = size else {
-            let said = descriptor.size;
-            let what = format!("a part is said to have {said} octets, at most {octets_max} are taken");
-            bail!(Failure::new(what, NO_PACKAGE));
-        };
-        let mut octets = Bounded { octets: Vec::new(), octets_max: size };
-        let pulled = self.client.pull_blob(&self.reference, descriptor, &mut octets).await;
-        let is_whole = octets.octets.len() == size;
-        let actual = Digest::of(&octets.octets);
-        match pulled {
-            Ok(()) if is_whole && format!("sha256:{actual}") == descriptor.digest => Ok(octets.octets),
-            Err(oci_client::errors::OciDistributionError::DigestError(_)) | Ok(()) => {
-                bail!(changed("a part of the artifact", &descriptor.digest, actual))
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     async fn in_time<T>(&self, transfer: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -190,21 +191,52 @@ impl Registry {
     }
 }
 
+async fn parts(source: &Source, manifest: &OciImageManifest) -> anyhow::Result<Parts> {
+    let (config, component, sbom, signatures) = artifact::parts(manifest)?;
+    let mut parts = Parts {
+        manifest: blob(source, config, MANIFEST_OCTETS_MAX).await?,
+        component: blob(source, component, COMPONENT_OCTETS_MAX).await?,
+        sbom: blob(source, sbom, SBOM_OCTETS_MAX).await?,
+        signatures: Vec::new(),
+    };
+    for (name, layer) in signatures {
+        parts.signatures.push((name, blob(source, layer, SIGNATURE_OCTETS_MAX).await?));
+    }
+    Ok(parts)
+}
+
+/// Gets what a descriptor names, and nothing else.
+async fn blob(source: &Source, descriptor: &OciDescriptor, octets_max: usize) -> anyhow::Result<Vec<u8>> {
+    let named = descriptor.digest.strip_prefix("sha256:").and_then(Digest::from_hex);
+    let size = usize::try_from(descriptor.size).ok().filter(|size| *size <= octets_max);
+    let (Some(named), Some(size)) = (named, size) else {
+        let said = descriptor.size;
+        let what = format!(
+            "a part is said to have {said} octets, at most {octets_max} with a SHA-256 digest are taken"
+        );
+        bail!(Failure::new(what, NO_PACKAGE));
+    };
+    let what = "a part of the artifact";
+    let path = format!("blobs/sha256:{named}");
+    let octets = source.get(&Wanted { what, path: &path, media_type: None, octets_max: size }).await?;
+    let actual = Digest::of(&octets);
+    if octets.len() != size || actual != named {
+        bail!(changed(what, &descriptor.digest, actual));
+    }
+    Ok(octets)
+}
+
 /// What to do about the more usual of a registry's answers.
 fn explained(error: anyhow::Error) -> anyhow::Error {
     use oci_client::errors::OciDistributionError as Answer;
     let help = match error.downcast_ref::<Answer>() {
-        Some(Answer::DigestError(_)) => "do not use it; ask who runs the registry how that came about",
-        Some(Answer::RegistryError { .. } | Answer::ImageManifestNotFoundError(_)) => {
-            "see whether name and tag are right, and whether you may"
-        }
-        Some(Answer::UnauthorizedError { .. } | Answer::AuthenticationFailure(_)) => {
-            "say who you are with HILUM_REGISTRY_USER and HILUM_REGISTRY_PASSWORD, or with HILUM_REGISTRY_TOKEN"
-        }
-        Some(Answer::RequestError(_)) => {
-            "see whether the registry runs there; `--ca FILE` trusts an authority of your own, `--plain-http` talks without TLS"
-        }
-        _ => return error,
+        Some(Answer::RegistryError { .. } | Answer::ImageManifestNotFoundError(_)) => WHICH,
+        Some(Answer::UnauthorizedError { .. } | Answer::AuthenticationFailure(_)) => WHO,
+        Some(Answer::RequestError(_)) => WHERE,
+        _ => match error.downcast_ref::<FetchError>() {
+            Some(error) => fetched(error),
+            None => return error,
+        },
     };
     let mut what = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string).filter(|cause| !cause.is_empty()) {
@@ -213,6 +245,21 @@ fn explained(error: anyhow::Error) -> anyhow::Error {
         }
     }
     Failure::new(what, help).into()
+}
+
+/// What to do where nothing can be read.
+fn fetched(error: &FetchError) -> &'static str {
+    use reqwest::StatusCode;
+    match error {
+        FetchError::Status { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. } => WHO,
+        FetchError::Status { .. } => WHICH,
+        FetchError::TooLarge { .. } => NO_PACKAGE,
+        FetchError::TooSlow { .. } => "try again",
+        FetchError::Challenge => {
+            "see whether there is a registry: it should speak the OCI distribution protocol"
+        }
+        FetchError::Http(_) => WHERE,
+    }
 }
 
 /// A reference that names its registry: there is none that goes without saying.
@@ -232,33 +279,59 @@ fn changed(what: &str, named: &str, actual: Digest) -> Failure {
     Failure::new(what, "do not use it; ask who runs the registry how that came about")
 }
 
-/// Takes so many octets and no more.
-struct Bounded {
-    octets: Vec<u8>,
-    octets_max: usize,
-}
-
-impl AsyncWrite for Bounded {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        if self.octets.len() + octets.len() > self.octets_max {
-            return Poll::Ready(Err(io::Error::other("there are more octets than the artifact names")));
-        }
-        self.octets.extend_from_slice(octets);
-        Poll::Ready(Ok(octets.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::fetch::tests::{Answer, serve};
     use super::*;
+
+    /// A package of the bundled ones, and where a registry has its parts.
+    fn stored() -> (Package, Vec<(String, Answer)>) {
+        let other = tempfile::tempdir().unwrap();
+        let now = std::time::SystemTime::now();
+        hilum_server::provision::init(other.path(), None, crate::bundled::PACKED, now).unwrap();
+        let package = hilum_server::package::read(&other.path().join("plugins/access")).unwrap();
+        let Artifact { manifest, blobs } = Artifact::of(&package);
+        let mut answers: Vec<_> = blobs
+            .into_iter()
+            .map(|(descriptor, octets)| {
+                (format!("/v2/access/blobs/{}", descriptor.digest), Answer::Octets(octets.to_vec()))
+            })
+            .collect();
+        answers
+            .push(("/v2/access/manifests/1".into(), Answer::Octets(serde_json::to_vec(&manifest).unwrap())));
+        (package, answers)
+    }
+
+    async fn pulled(answers: Vec<(String, Answer)>) -> anyhow::Result<Package> {
+        let registry = serve(answers);
+        let reference = format!("{}/access:1", registry.address);
+        let registry = Registry::at(&reference, &Connection { plain_http: true, ca: None })?;
+        Ok(registry.pull(None).await?.0)
+    }
+
+    #[tokio::test]
+    async fn a_package_comes_whole_or_not_at_all() {
+        let (package, answers) = stored();
+        assert_eq!(pulled(answers.clone()).await.unwrap().digest(), package.digest());
+        let changed = |change: fn(&mut Vec<u8>)| {
+            let mut answers = answers.clone();
+            let Answer::Octets(component) = &mut answers[0].1 else { panic!("it is whole") };
+            change(component);
+            answers
+        };
+        for (answers, why) in [
+            (changed(|octets| octets[100] ^= 1), "it was changed"),
+            (changed(|octets| octets.truncate(100)), "not sent whole"),
+            (changed(|octets| octets.push(0)), "it was not read on"),
+        ] {
+            let error = format!("{:#}", pulled(answers).await.unwrap_err());
+            assert!(error.contains(why), "{error}");
+        }
+        let mut endless = answers;
+        endless.last_mut().unwrap().1 = Answer::Endless("200 OK", "");
+        let error = format!("{:#}", pulled(endless).await.unwrap_err());
+        assert!(error.contains("the artifact's manifest has more than 262144 octets"), "{error}");
+    }
 
     #[test]
     fn a_reference_names_its_registry() {
@@ -269,14 +342,5 @@ mod tests {
         for wrong in ["clean", "plugins/clean:1", "registry.example.org/Clean", "registry.example.org/", ""] {
             assert!(named(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[tokio::test]
-    async fn no_more_is_taken_than_is_named() {
-        use tokio::io::AsyncWriteExt as _;
-        let mut bounded = Bounded { octets: Vec::new(), octets_max: 5 };
-        bounded.write_all(b"four").await.unwrap();
-        assert!(bounded.write_all(b"or").await.is_err());
-        assert_eq!(bounded.octets, b"four");
     }
 }
