@@ -2,10 +2,11 @@
 //! standard ones, adds what a device leaves out. Pixel data is forwarded on the host and never enters the plugin.
 //!
 //! In reading order: [`settings`] is the configuration, [`name`] how it names tags; [`morph`] goes through an object; [`held`] is
-//! the part of it that rules see; [`fit`] says which values a value representation can have.
+//! the part of it that rules see, [`items`] what is in its sequences; [`fit`] says which values a value representation can have.
 
 mod fit;
 mod held;
+mod items;
 mod morph;
 mod name;
 mod settings;

@@ -6,7 +6,7 @@ use hilum_formats::dicom::{
     Vr, check_place, copy_element, copy_value, read_file_meta, read_header, write_element,
 };
 
-use crate::held::{Element, Held};
+use crate::held::{Element, Held, Room};
 use crate::settings::Rule;
 
 /// Octets of the data elements that are held.
@@ -27,18 +27,23 @@ pub(crate) fn morph(pipe: &mut dyn Pipe, rules: &[&Rule]) -> Result<bool, Error>
     let mut stream = Stream::new(pipe);
     let mut meta = Meta::read(&mut stream)?;
     let encoding = meta.encoding;
-    let last_named = rules.iter().flat_map(|rule| rule.names()).map(|name| name.last()).max();
+    let last_named = rules.iter().flat_map(|rule| rule.paths()).map(|path| path.last()).max();
     let mut last = None;
-    let mut held = hold(&mut stream, encoding, last_named.unwrap_or(Tag(0)), &mut last)?;
-    let all = held.clone();
-    for rule in rules.iter().filter(|rule| rule.when.holds(&all)) {
-        rule.apply(&mut held)?;
+    let mut room = Room::default();
+    let mut held = hold(&mut stream, encoding, last_named.unwrap_or(Tag(0)), &mut last, &mut room)?;
+    // Conditions look at the object as it came, so all are asked before anything is changed.
+    let mut acting = Vec::new();
+    for rule in rules {
+        if rule.when.holds(&mut held, &mut room)? {
+            acting.push(rule);
+        }
     }
+    acting.iter().try_for_each(|rule| rule.apply(&mut held, &mut room))?;
     if !held.changed {
         return Ok(false);
     }
     meta.write(&mut stream)?;
-    held.write(&mut stream, encoding)?;
+    held.write(&mut stream)?;
     while !stream.at_end()? {
         let header = read_header(&mut stream, encoding)?;
         check_place(&header, &mut last)?;
@@ -54,8 +59,9 @@ fn hold(
     encoding: Encoding,
     up_to: Tag,
     last: &mut Option<Tag>,
+    room: &mut Room,
 ) -> Result<Held, Error> {
-    let mut held = Held::default();
+    let mut held = Held::new(encoding);
     let mut left = HELD_OCTETS_MAX;
     while let Some(octets) = stream.peek::<4>()? {
         if encoding.tag(octets) > up_to {
@@ -67,6 +73,7 @@ fn hold(
         copy_value(stream, &header, encoding, WHOLE, 0)?;
         let value = stream.release();
         left -= value.len();
+        room.element(1)?;
         held.push(header.tag, Element { vr: header.vr, length: header.length, value });
     }
     Ok(held)

@@ -1,4 +1,4 @@
-//! How a configuration names tags.
+//! How a configuration names tags, and places in sequences.
 
 use std::fmt;
 
@@ -15,6 +15,51 @@ pub(crate) struct TagName {
     pub(crate) creator: Option<String>,
 }
 
+/// How many sequences may be around a tag.
+const DEPTH_MAX: usize = 4;
+
+/// A tag of the whole object, or of each item of a sequence: `(0040,0275)[*].(0040,0007)`, which may be nested.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Path {
+    /// The sequences around the tag, from the outermost to the innermost.
+    pub(crate) within: Vec<TagName>,
+    pub(crate) tag: TagName,
+}
+
+impl Path {
+    /// Everything that the path names, from the outside in.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &TagName> {
+        self.within.iter().chain([&self.tag])
+    }
+
+    /// The highest tag of the whole object that has to be known for it.
+    pub(crate) fn last(&self) -> Tag {
+        self.within.first().unwrap_or(&self.tag).last()
+    }
+}
+
+impl TryFrom<String> for Path {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut names =
+            text.split("[*].").map(|name| name.to_owned().try_into()).collect::<Result<Vec<TagName>, _>>()?;
+        let tag = names.pop().expect("splitting a text gives at least one part");
+        if names.len() > DEPTH_MAX {
+            return Err(format!("`{text}` goes through more than {DEPTH_MAX} sequences"));
+        }
+        Ok(Self { within: names, tag })
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.within.iter().try_for_each(|name| write!(f, "{name}[*]."))?;
+        self.tag.fmt(f)
+    }
+}
+
 impl TagName {
     /// The highest tag that the name can stand for.
     pub(crate) fn last(&self) -> Tag {
@@ -27,7 +72,12 @@ impl TryFrom<String> for TagName {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is neither a tag such as `(0008,1030)` nor `(0019,xx15,CREATOR)`");
+        let wrong = || {
+            format!(
+                "`{text}` is neither a tag such as `(0008,1030)` nor `(0019,xx15,CREATOR)`; \
+                 in the items of a sequence it is `(0040,0275)[*].(0040,0007)`"
+            )
+        };
         let inner = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).ok_or_else(wrong)?;
         let mut parts = inner.splitn(3, ',');
         let (group, element, creator) = (parts.next(), parts.next(), parts.next());

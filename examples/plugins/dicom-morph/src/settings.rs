@@ -7,8 +7,8 @@ use hilum_plugin::{ConfigError, Context};
 use serde::Deserialize;
 
 use crate::fit;
-use crate::held::Held;
-use crate::name::TagName;
+use crate::held::{Held, NOT_A_SEQUENCE, NOT_TEXT, Room};
+use crate::name::{Path, TagName};
 
 /// Rules of one stage, and changes of one rule.
 const RULES_MAX: usize = 256;
@@ -54,31 +54,31 @@ pub(crate) struct When {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TagCondition {
-    /// Which.
-    pub(crate) tag: TagName,
+    /// Which; in a sequence, any item may have it.
+    pub(crate) tag: Path,
     /// The values that it may have.
     pub(crate) r#in: Vec<String>,
 }
 
-/// What is done to one tag.
+/// What is done to one tag; in a sequence, to that of each item.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "action", rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum Action {
     /// Gives the value, whether the tag is there or not.
-    Set { tag: TagName, vr: TextVr, value: String },
+    Set { tag: Path, vr: TextVr, value: String },
     /// Gives the value if the tag is missing or empty.
-    Add { tag: TagName, vr: TextVr, value: String },
+    Add { tag: Path, vr: TextVr, value: String },
     /// Gives the value if the tag is there.
-    Replace { tag: TagName, vr: TextVr, value: String },
+    Replace { tag: Path, vr: TextVr, value: String },
     /// Takes the tag away.
-    Remove { tag: TagName },
+    Remove { tag: Path },
     /// Gives the value of another tag, if that has one.
-    Copy { tag: TagName, vr: TextVr, from: TagName },
+    Copy { tag: Path, vr: TextVr, from: Path },
     /// Gives what stands for the value of `from`, or of the tag itself.
     Map {
-        tag: TagName,
+        tag: Path,
         vr: TextVr,
-        from: Option<TagName>,
+        from: Option<Path>,
         values: BTreeMap<String, String>,
         #[serde(default)]
         otherwise: Otherwise,
@@ -126,20 +126,30 @@ impl When {
     }
 
     /// Whether the object has the values.
-    pub(crate) fn holds(&self, object: &Held) -> bool {
-        self.tags.iter().all(|TagCondition { tag, r#in }| {
-            let value = object.text(tag).ok().flatten();
-            value.is_some_and(|value| r#in.iter().any(|one| one.as_bytes() == value))
-        })
+    ///
+    /// # Errors
+    ///
+    /// When a sequence cannot be parsed.
+    pub(crate) fn holds(&self, object: &mut Held, room: &mut Room) -> Result<bool, Error> {
+        for TagCondition { tag, r#in } in &self.tags {
+            let found = object.any(tag, room, &|value| r#in.iter().any(|one| one.as_bytes() == value));
+            match found {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) if [NOT_TEXT, NOT_A_SEQUENCE].contains(&error.code) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 }
 
 impl Rule {
     /// The tags that have to be known before the rule can act.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &TagName> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         let conditions = self.when.tags.iter().map(|condition| &condition.tag);
         conditions.chain(self.changes.iter().flat_map(|change| {
-            let (tag, from) = change.names();
+            let (tag, from) = change.paths();
             [Some(tag), from].into_iter().flatten()
         }))
     }
@@ -147,10 +157,10 @@ impl Rule {
     /// # Errors
     ///
     /// When a value does not fit, or is not in a map that has to have it.
-    pub(crate) fn apply(&self, to: &mut Held) -> Result<(), Error> {
+    pub(crate) fn apply(&self, to: &mut Held, room: &mut Room) -> Result<(), Error> {
         self.changes.iter().try_for_each(|change| {
             change
-                .apply(to)
+                .apply(to, room)
                 .map_err(|Error { code, reason }| Error::new(code, format!("rule `{}`: {reason}", self.name)))
         })
     }
@@ -165,8 +175,8 @@ impl Rule {
                 format!("give 1 to {CHANGES_MAX} changes"),
             ));
         }
-        if let Some(name) = self.names().find(|name| name.last() >= PIXELS) {
-            let reason = format!("{name} comes with or after the pixel data, which rules do not reach");
+        if let Some(path) = self.paths().find(|path| path.last() >= PIXELS) {
+            let reason = format!("{path} comes with or after the pixel data, which rules do not reach");
             return Err(ConfigError::new(at, reason));
         }
         self.changes.iter().enumerate().try_for_each(|(index, change)| {
@@ -176,7 +186,8 @@ impl Rule {
 }
 
 impl Action {
-    fn names(&self) -> (&TagName, Option<&TagName>) {
+    /// What is changed, and where its value comes from.
+    fn paths(&self) -> (&Path, Option<&Path>) {
         match self {
             Self::Set { tag, .. }
             | Self::Add { tag, .. }
@@ -187,36 +198,58 @@ impl Action {
         }
     }
 
-    fn apply(&self, to: &mut Held) -> Result<(), Error> {
+    fn apply(&self, to: &mut Held, room: &mut Room) -> Result<(), Error> {
+        let (tag, from) = self.paths();
+        // What does not stand beside the tag is the same for all items.
+        let elsewhere = match from.filter(|from| from.within != tag.within) {
+            Some(from) => Some(to.first(from, room)?),
+            None => None,
+        };
+        to.each(&tag.within, room, &mut |item, room| self.change(item, elsewhere.as_ref(), room))
+    }
+
+    /// Changes the tag of one item, or of the whole object.
+    fn change(
+        &self,
+        to: &mut Held,
+        elsewhere: Option<&Option<Vec<u8>>>,
+        room: &mut Room,
+    ) -> Result<(), Error> {
+        let source = |to: &Held, path: &Path| match elsewhere {
+            Some(found) => Ok(found.clone()),
+            None => Ok(to.text(path)?.map(<[u8]>::to_vec)),
+        };
         match self {
-            Self::Set { tag, vr, value } => to.set(tag, vr.0, value.as_bytes()),
+            Self::Set { tag, vr, value } => to.set(tag, vr.0, value.as_bytes(), room),
             Self::Add { tag, vr, value } => match to.text(tag)? {
-                None => to.set(tag, vr.0, value.as_bytes()),
+                None => to.set(tag, vr.0, value.as_bytes(), room),
                 Some(_) => Ok(()),
             },
-            Self::Replace { tag, vr, value } if to.contains(tag) => to.set(tag, vr.0, value.as_bytes()),
+            Self::Replace { tag, vr, value } if to.contains(&tag.tag) => {
+                to.set(tag, vr.0, value.as_bytes(), room)
+            }
             Self::Replace { .. } => Ok(()),
             Self::Remove { tag } => {
-                to.remove(tag);
+                to.remove(&tag.tag);
                 Ok(())
             }
-            Self::Copy { tag, vr, from } => match to.text(from)?.map(<[u8]>::to_vec) {
-                Some(value) => to.set(tag, vr.0, &value),
+            Self::Copy { tag, vr, from } => match source(to, from)? {
+                Some(value) => to.set(tag, vr.0, &value, room),
                 None => Ok(()),
             },
             Self::Map { tag, vr, from, values, otherwise } => {
-                let source = from.as_ref().unwrap_or(tag);
-                let Some(value) = to.text(source)? else { return Ok(()) };
-                let mapped = std::str::from_utf8(value).ok().and_then(|value| values.get(value));
+                let from = from.as_ref().unwrap_or(tag);
+                let Some(value) = source(to, from)? else { return Ok(()) };
+                let mapped = std::str::from_utf8(&value).ok().and_then(|value| values.get(value));
                 match (mapped, otherwise) {
-                    (Some(mapped), _) => to.set(tag, vr.0, mapped.as_bytes()),
+                    (Some(mapped), _) => to.set(tag, vr.0, mapped.as_bytes(), room),
                     (None, Otherwise::Keep) => Ok(()),
                     (None, Otherwise::Remove) => {
-                        to.remove(tag);
+                        to.remove(&tag.tag);
                         Ok(())
                     }
                     (None, Otherwise::Refuse) => {
-                        Err(Error::new("unmapped", format!("the value of {source} is not in the map")))
+                        Err(Error::new("unmapped", format!("the value of {from} is not in the map")))
                     }
                 }
             }
@@ -224,12 +257,12 @@ impl Action {
     }
 
     fn check(&self) -> Result<(), String> {
-        let (tag, _) = self.names();
+        let (tag, _) = self.paths();
         let makes = !matches!(self, Self::Remove { .. } | Self::Replace { .. });
-        if makes && tag.creator.is_some() {
+        if makes && tag.tag.creator.is_some() {
             return Err(format!("{tag} is private, and no block can be reserved for it"));
         }
-        if let Some(why) = protected(tag) {
+        if let Some(why) = tag.names().find_map(protected) {
             return Err(format!("{tag} cannot be changed: {why}"));
         }
         let (vr, values): (_, Vec<&String>) = match self {

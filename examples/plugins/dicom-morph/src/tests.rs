@@ -100,6 +100,155 @@ fn rules_change_tags_under_each_encoding() {
     }
 }
 
+/// Rules about what is in sequences: of the request, of a code in it, and from one into the other.
+fn nested() -> Value {
+    json!({"rules": [
+        {
+            "name": "requests",
+            "when": {"tags": [{"tag": "(0040,0275)[*].(0040,1001)", "in": ["R-2"]}]},
+            "changes": [
+                {"action": "map", "tag": "(0040,0275)[*].(0040,0007)", "vr": "LO", "values": {"kopf": "MR Head", "MR Head": "MR Head"}, "otherwise": "remove"},
+                {"action": "copy", "tag": "(0040,0275)[*].(0040,0009)", "vr": "SH", "from": "(0040,0275)[*].(0040,1001)"},
+                {"action": "set", "tag": "(0040,0275)[*].(0040,0008)[*].(0008,0104)", "vr": "LO", "value": "Brain"},
+                {"action": "add", "tag": "(0040,0275)[*].(0008,0050)", "vr": "SH", "value": "none"},
+                {"action": "remove", "tag": "(0040,0275)[*].(0019,xx15,ACME MR 1.0)"}
+            ]
+        },
+        {
+            "name": "study",
+            "changes": [
+                {"action": "copy", "tag": "(0008,1030)", "vr": "LO", "from": "(0040,0275)[*].(0040,0008)[*].(0008,0104)"},
+                {"action": "copy", "tag": "(0040,0275)[*].(0008,0060)", "vr": "CS", "from": "(0008,0060)"},
+                {"action": "set", "tag": "(0040,0100)[*].(0040,0007)", "vr": "LO", "value": "nowhere"}
+            ]
+        }
+    ]})
+}
+
+/// Two requests, the first with a code and a private element.
+fn requests(encoding: Encoding, ends: Ends) -> Elements {
+    let code = Elements::new(encoding).text(0x0008_0100, "SH", "70551").text(0x0008_0104, "LO", "Schaedel");
+    let one = Elements::new(encoding)
+        .text(0x0008_0050, "SH", "AC-1")
+        .text(0x0019_0010, "LO", "ACME MR 1.0")
+        .text(0x0019_1015, "LO", "DOE^JANE")
+        .text(0x0040_0007, "LO", "kopf")
+        .sequence(0x0040_0008, &[code], ends)
+        .text(0x0040_1001, "SH", "R-1");
+    let two = Elements::new(encoding).text(0x0040_0007, "LO", "knie").text(0x0040_1001, "SH", "R-2");
+    Elements::image(encoding).text(0x0010_0020, "LO", "4711").sequence(0x0040_0275, &[one, two], ends).text(
+        0x0040_A040,
+        "CS",
+        "AFTER",
+    )
+}
+
+#[test]
+fn rules_reach_into_sequences_under_each_encoding() {
+    for (syntax, encoding) in ENCODINGS {
+        for ends in [Ends::Length, Ends::Delimiter] {
+            let object = pixels(requests(encoding, ends), 64).part_10(syntax);
+            let made = testing::octets(replaced(run(&nested(), message(CONTENT_TYPE, object.clone()))).body);
+            // By the standard alone: what should be there, as it would have been built.
+            let code =
+                Elements::new(encoding).text(0x0008_0100, "SH", "70551").text(0x0008_0104, "LO", "Brain");
+            let one = Elements::new(encoding)
+                .text(0x0008_0050, "SH", "AC-1")
+                .text(0x0008_0060, "CS", "MR")
+                .text(0x0019_0010, "LO", "ACME MR 1.0")
+                .text(0x0040_0007, "LO", "MR Head")
+                .sequence(0x0040_0008, &[code], ends)
+                .text(0x0040_0009, "SH", "R-1")
+                .text(0x0040_1001, "SH", "R-1");
+            let two = Elements::new(encoding)
+                .text(0x0008_0050, "SH", "none")
+                .text(0x0008_0060, "CS", "MR")
+                .text(0x0040_0009, "SH", "R-2")
+                .text(0x0040_1001, "SH", "R-2");
+            let expected = Elements::image(encoding)
+                .text(0x0008_1030, "LO", "Brain")
+                .text(0x0010_0020, "LO", "4711")
+                .sequence(0x0040_0275, &[one, two], ends)
+                .text(0x0040_A040, "CS", "AFTER");
+            assert_eq!(made, pixels(expected, 64).part_10(syntax), "{syntax}, {ends:?}");
+            let again = run(&nested(), message(CONTENT_TYPE, made));
+            assert!(matches!(again, Outcome::Pass), "nothing is left to change: {again:?}");
+        }
+    }
+}
+
+#[test]
+fn a_sequence_that_no_rule_changes_goes_on_octet_for_octet() {
+    // Its private part is a sequence of unknown representation: implicit inside (PS3.5 section 6.2.2).
+    let inner = Elements::new(Encoding::IMPLICIT_LITTLE).text(0x0040_0007, "LO", "kopf");
+    let object = |part: &str| {
+        let item = Elements::new(Encoding::IMPLICIT_LITTLE).text(0x0040_0007, "LO", part);
+        Elements::image(Encoding::EXPLICIT_LITTLE)
+            .text(0x0010_0020, "LO", "4711")
+            .sequence_as(0x0040_0275, "UN", &[item, inner.clone()], Ends::Delimiter)
+            .part_10(EXPLICIT)
+    };
+    let mut config = json!({"rules": [{"name": "one", "changes": [
+        {"action": "map", "tag": "(0040,0275)[*].(0040,0007)", "vr": "LO", "values": {"knie": "knee"}},
+        {"action": "replace", "tag": "(0010,0020)", "vr": "LO", "value": "4712"}]}]});
+    let made = testing::octets(replaced(run(&config, message(CONTENT_TYPE, object("kopf")))).body);
+    let at = made.windows(4).position(|window| window == b"4712").unwrap();
+    let mut expected = object("kopf");
+    expected[at..at + 4].copy_from_slice(b"4712");
+    assert_eq!(made, expected);
+    config["rules"][0]["changes"].as_array_mut().unwrap().pop();
+    let made = testing::octets(replaced(run(&config, message(CONTENT_TYPE, object("knie")))).body);
+    assert_eq!(made, object("knee"));
+    assert!(matches!(run(&config, message(CONTENT_TYPE, object("kopf"))), Outcome::Pass));
+}
+
+#[test]
+fn what_is_no_sequence_or_a_broken_one_is_refused() {
+    let encoding = Encoding::EXPLICIT_LITTLE;
+    let in_item = |octets: &[u8]| {
+        let mut item = Elements::new(encoding);
+        item.octets.extend_from_slice(octets);
+        Elements::image(encoding).sequence(0x0040_0275, &[item], Ends::Length)
+    };
+    let descending = Elements::new(encoding).text(0x0040_1001, "SH", "R-1").text(0x0040_0007, "LO", "JANE");
+    let long = Elements::new(encoding).value(0x0040_0007, "LO", b"JANE");
+    let many = vec![Elements::new(encoding); 70_000];
+    let few = vec![Elements::new(encoding); 5_000];
+    let change = |tag: &str, value: &str| {
+        let changes = [json!({"action": "set", "tag": tag, "vr": "LT", "value": value})];
+        json!({"rules": [{"name": "one", "changes": changes}]})
+    };
+    let usual = change("(0040,0275)[*].(0040,0007)", "x");
+    for (code, elements, config) in [
+        ("not-a-sequence", Elements::image(encoding).text(0x0040_0275, "LO", "JANE"), &usual),
+        ("malformed-sequence", Elements::image(encoding).value(0x0040_0275, "SQ", &long.octets), &usual),
+        ("truncated", Elements::image(encoding).value(0x0040_0275, "SQ", b"JANE"), &usual),
+        ("tag-order", in_item(&descending.octets), &usual),
+        ("truncated", in_item(&long.octets[..6]), &usual),
+        ("length-past-end", in_item(&long.octets[..10]), &usual),
+        ("too-large", Elements::image(encoding).sequence(0x0040_0275, &many, Ends::Length), &usual),
+        (
+            "too-large",
+            Elements::image(encoding).sequence(0x0040_0275, &few, Ends::Length),
+            &change("(0040,0275)[*].(0040,0007)", &"x".repeat(1024)),
+        ),
+        ("not-text", requests(encoding, Ends::Length), &{
+            let mut config = change("(0040,0275)[*].(0040,0008)", "x");
+            config["rules"][0]["changes"][0]["action"] = "add".into();
+            config
+        }),
+    ] {
+        let refusal = refused(run(config, message(CONTENT_TYPE, elements.part_10(EXPLICIT))));
+        assert_eq!(refusal.code, code, "{refusal}");
+        assert!(!refusal.reason.contains("JANE") && refusal.reason.contains("rule `one`"), "{refusal}");
+    }
+    // A condition on what is no sequence does not hold.
+    let mut config = usual;
+    config["rules"][0]["when"] = json!({"tags": [{"tag": "(0040,0275)[*].(0040,1001)", "in": ["R-1"]}]});
+    let text = Elements::image(encoding).text(0x0040_0275, "LO", "JANE").part_10(EXPLICIT);
+    assert!(matches!(run(&config, message(CONTENT_TYPE, text)), Outcome::Pass));
+}
+
 #[test]
 fn what_no_rule_changes_passes_octet_for_octet() {
     let object = pixels(image(Encoding::EXPLICIT_LITTLE, Ends::Delimiter), 64).part_10(EXPLICIT);
@@ -235,7 +384,7 @@ fn a_deflated_object_goes_on_inflated() {
 fn a_configuration_that_would_break_objects_does_not_load() {
     let schema: Value = serde_json::from_str(include_str!("settings.schema.json")).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    assert!(validator.is_valid(&config()));
+    assert!(validator.is_valid(&config()) && validator.is_valid(&nested()));
     for (change, why) in [
         (json!({"action": "set", "tag": "(0008,0018)", "vr": "UI", "value": "1.2"}), "file meta information"),
         (json!({"action": "remove", "tag": "(0028,0010)"}), "how pixels are stored"),
@@ -244,6 +393,9 @@ fn a_configuration_that_would_break_objects_does_not_load() {
         (json!({"action": "set", "tag": "(0008,0060)", "vr": "CS", "value": "mr"}), "CS"),
         (json!({"action": "set", "tag": "(0008,1030)", "vr": "LO", "value": "Schädel"}), "ASCII"),
         (json!({"action": "add", "tag": "(0019,xx15,ACME)", "vr": "LO", "value": "x"}), "reserved"),
+        (json!({"action": "remove", "tag": "(0088,0200)[*].(7FE0,0010)"}), "pixel data"),
+        (json!({"action": "remove", "tag": "(0088,0200)[*].(0028,0010)"}), "how pixels are stored"),
+        (json!({"action": "remove", "tag": "(7FE0,0001)[*].(0008,1030)"}), "pixel data"),
     ] {
         let config = json!({"rules": [{"name": "wrong", "changes": [change]}]});
         assert!(validator.is_valid(&config), "the schema cannot tell: {config}");
@@ -254,6 +406,9 @@ fn a_configuration_that_would_break_objects_does_not_load() {
         json!({"action": "paint", "tag": "(0008,1030)"}),
         json!({"action": "remove", "tag": "StudyDescription"}),
         json!({"action": "remove", "tag": "(0019,1015)", "because": "it is private"}),
+        json!({"action": "remove", "tag": "(0040,0275)[1].(0040,0007)"}),
+        json!({"action": "remove", "tag": "(0040,0275).(0040,0007)"}),
+        json!({"action": "remove", "tag": format!("{}(0040,0007)", "(0040,0275)[*].".repeat(5))}),
     ] {
         let config = json!({"rules": [{"name": "wrong", "changes": [wrong]}]});
         assert!(serde_json::from_value::<Settings>(config).is_err());
