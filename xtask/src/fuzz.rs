@@ -186,8 +186,23 @@ mod tests {
     }
 
     #[test]
-    fn every_target_has_a_binary_that_is_found() {
-        assert!(targets().unwrap().contains(&"wire".to_owned()));
+    fn every_module_that_checks_has_a_binary_and_is_in_the_list() {
+        let source = package().join("src");
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        let list = read(&source.join("lib.rs"));
+        let mut checking: Vec<String> = Vec::new();
+        for entry in fs::read_dir(&source).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() && read(&path).contains("\npub fn check(") {
+                checking.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+            }
+        }
+        checking.sort();
+        assert_eq!(targets().unwrap(), checking);
+        for target in checking {
+            let row = |line: &str| line.starts_with("//! | ") && line.contains(&format!("[`{target}`]"));
+            assert!(list.lines().any(row), "`{target}` is not in the list of src/lib.rs");
+        }
     }
 
     #[test]

@@ -139,7 +139,7 @@ struct Encoding {
     big: bool,
 }
 
-fn dicom_seeds() -> Vec<Vec<u8>> {
+pub(crate) fn dicom_seeds() -> Vec<Vec<u8>> {
     let (implicit, explicit) =
         (Encoding { explicit: false, big: false }, Encoding { explicit: true, big: false });
     let big = Encoding { explicit: true, big: true };

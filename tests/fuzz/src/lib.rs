@@ -5,7 +5,18 @@
 //! cargo xtask fuzz wire hl7 --seconds 600
 //! ```
 //!
-//! Each module is one target: `check` takes any octets and panics where a property does not hold, `seeds` gives inputs to begin
+//! | target | what it takes |
+//! |---|---|
+//! | [`blob`], [`entries`], [`keys`], [`store`] | files of the store: bodies, entries, wrapped keys, segments |
+//! | [`claims`], [`fhir`], [`objects`], [`route`] | records of the example plugins: claims, telemetry, DICOM objects, messages |
+//! | [`config`], [`filter`] | the configuration, and selectors in it |
+//! | [`cose`] | sealed messages |
+//! | [`deidentify`] | objects, messages and claims that are de-identified |
+//! | [`hl7`], [`x12`] | the formats' readers |
+//! | [`package`] | packages of plugins: manifests, signatures, SBOMs, keys |
+//! | [`session`], [`wire`] | what peers send: whole sessions, and single frames |
+//!
+//! Each of these modules is one target: `check` takes any octets and panics where a property does not hold, `seeds` gives inputs to begin
 //! with, made by the code's own writers. The binaries in `src/bin` hand `check` to libFuzzer. [`memory`] sees to it that no
 //! input makes a parser allocate out of proportion.
 //!
@@ -14,15 +25,21 @@
 //! parser, because CI does not fuzz.
 
 pub mod blob;
+pub mod claims;
 pub mod config;
 pub mod cose;
 pub mod deidentify;
 mod disk;
 pub mod entries;
+pub mod fhir;
 pub mod filter;
 pub mod hl7;
 pub mod keys;
 pub mod memory;
+pub mod objects;
+pub mod package;
+mod plugin;
+pub mod route;
 mod script;
 pub mod session;
 mod start;

@@ -1,0 +1,5 @@
+//! The fuzz target `claims`.
+
+#![no_main]
+
+hilum_fuzz::target!(claims);

@@ -1,0 +1,5 @@
+//! The fuzz target `fhir`.
+
+#![no_main]
+
+hilum_fuzz::target!(fhir);

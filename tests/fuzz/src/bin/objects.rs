@@ -1,0 +1,5 @@
+//! The fuzz target `objects`.
+
+#![no_main]
+
+hilum_fuzz::target!(objects);

@@ -1,0 +1,5 @@
+//! The fuzz target `package`.
+
+#![no_main]
+
+hilum_fuzz::target!(package);

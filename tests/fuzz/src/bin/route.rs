@@ -1,0 +1,5 @@
+//! The fuzz target `route`.
+
+#![no_main]
+
+hilum_fuzz::target!(route);
