@@ -11,6 +11,7 @@ mod configuration;
 mod crash;
 mod damage;
 mod disk;
+mod examples;
 mod identity;
 mod large;
 mod life;
