@@ -9,16 +9,10 @@ use anyhow::Context as _;
 
 use crate::step::{binary, finish, root};
 
-/// The worlds that a project may be of.
+/// The worlds and the languages that a project may be of. Each pair is made anew: what is in a template for one world is not in that
+/// for another.
 const WORLDS: [&str; 3] = ["transform", "authorize", "observe"];
-/// What is made anew: each world in Rust, and each other language in the world that asks most of the host.
-const PROJECTS: [(&str, &str); 5] = [
-    ("rust", WORLDS[0]),
-    ("rust", WORLDS[1]),
-    ("rust", WORLDS[2]),
-    ("python", WORLDS[2]),
-    ("javascript", WORLDS[2]),
-];
+const LANGUAGES: [&str; 3] = ["rust", "python", "javascript"];
 /// Plugins of the repository that are not compiled with the others.
 const EXAMPLES: [&str; 2] = ["examples/plugins/python-readings", "examples/plugins/javascript-observation"];
 
@@ -28,7 +22,8 @@ pub(crate) fn run(base: &Path) -> anyhow::Result<()> {
     if projects.exists() {
         fs::remove_dir_all(&projects).with_context(|| format!("cannot remove {}", projects.display()))?;
     }
-    for (lang, world) in PROJECTS {
+    let pairs = LANGUAGES.into_iter().flat_map(|lang| WORLDS.map(|world| (lang, world)));
+    for (lang, world) in pairs {
         let project = projects.join(format!("{lang}-{world}"));
         println!("==> a new plugin in {lang}, world {world}");
         let mut new = Command::new(binary("hilum"));
