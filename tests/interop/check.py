@@ -2,7 +2,8 @@
 
 Every file has one line in `outcomes.tsv` (path, `delivered` or `refused` or `failed`, code, reason). `failed` means that a
 plugin crashed or ran into a limit, which no file may cause. A delivered DICOM file must open in pydicom and in DCMTK's
-`dcmdump`, say that it is de-identified, and have lost what identified the patient.
+`dcmdump`, say that it is de-identified, and have lost what identified the patient. What went through an example plugin is looked at
+in `examples.py`.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import examples
 import hl7_and_x12
 import pydicom
 from pydicom.uid import UID
@@ -98,13 +100,22 @@ def problems(relative: str, files: Path, delivered: Path):
         return ["delivered, but not to be found"]
     if relative.startswith("dicom/"):
         return list(dicom_problems(files / relative, path))
+    if relative.startswith("morph/"):
+        return list(examples.morph_problems(files / relative, path))
+    if relative.startswith("telemetry/"):
+        return list(examples.fhir_problems(files / relative, path))
     check = hl7_and_x12.hl7_problems if relative.startswith("hl7/") else hl7_and_x12.x12_problems
     return list(check((files / relative).read_bytes(), path.read_bytes()))
 
 
+# What goes through an example plugin is counted as that plugin's.
+EXAMPLES = {"morph": "dicom-morph", "telemetry": "fhir-observation"}
+
+
 def source(relative: str) -> str:
-    """The package that a file is of."""
-    return relative.split("/")[1]
+    """The package that a file is of, or the example plugin that it went through."""
+    kind, package, _ = relative.split("/", 2)
+    return EXAMPLES.get(kind, package)
 
 
 def counts(outcomes):
@@ -117,10 +128,10 @@ def counts(outcomes):
 
 def print_table(outcomes) -> None:
     """How many files of each package were delivered, and refused for what."""
-    print(f"\n{'source':<14}{'files':>6}{'delivered':>11}{'refused':>9}  refused for")
+    print(f"\n{'source':<17}{'files':>6}{'delivered':>11}{'refused':>9}  refused for")
     for package, files, delivered, refusals in counts(outcomes):
         reasons = ", ".join(f"{code} {number}" for code, number in sorted(refusals.items()))
-        print(f"{package:<14}{files:>6}{delivered:>11}{refusals.total():>9}  {reasons}")
+        print(f"{package:<17}{files:>6}{delivered:>11}{refusals.total():>9}  {reasons}")
     print()
 
 
@@ -174,6 +185,7 @@ def main() -> None:
     outcomes = read_outcomes(arguments.outcomes)
     print_table(outcomes)
     found = list(complaints(arguments, outcomes))
+    found += examples.unnoticed()
     if arguments.accept:
         arguments.expected.write_text(expectation(outcomes))
     expected = set(arguments.expected.read_text().splitlines())
@@ -185,7 +197,7 @@ def main() -> None:
         print(line)
     if found:
         sys.exit(f"{len(found)} complaints")
-    print(f"all {len(outcomes)} files as expected, what was delivered opens and is de-identified")
+    print(f"all {len(outcomes)} files as expected, what was delivered opens and is de-identified, changed or mapped as it should be")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ def sources(base: Path):
     samples = base / "npm" / "package" / "test" / "samples"
     yield "hl7", "simple-hl7", samples, lambda path: path.suffix == ".hl7"
     yield "x12", "badx12", base / "badx12" / "tests" / "files", lambda path: path.suffix == ".edi"
+    # The same objects again, to be changed by rules, and telemetry of our own to become FHIR, of which nobody publishes any.
+    yield "morph", "pydicom", data / "test_files", is_dicom
+    yield "telemetry", "own", Path(__file__).parent / "telemetry", lambda path: path.suffix == ".json"
 
 
 def main() -> None:

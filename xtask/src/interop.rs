@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
+use hilum_plugin_build::Guests;
 
 use crate::registry;
 use crate::step::{binary, finish, output, program, root, target_directory};
@@ -16,10 +17,26 @@ use crate::step::{binary, finish, output, program, root, target_directory};
 const DICOM_PACKAGES: [&str; 2] = ["pydicom==3.0.2", "pydicom-data==1.0.0"];
 /// A package of PyPI that pins what others need newer, and so gets a directory of its own.
 const X12_PACKAGE: &str = "badx12==0.2.2";
+/// Two readers of FHIR: one of R4 itself, and one of R4B, which is stricter about values; what an Observation is has not changed in
+/// between. With all that they import.
+const FHIR_PACKAGES: [&str; 8] = [
+    "fhirclient==4.4.0",
+    "fhir.resources==8.3.0",
+    "fhir-core==1.1.12",
+    "pydantic==2.14.4",
+    "pydantic-core==2.50.5",
+    "annotated-types==0.8.0",
+    "typing-extensions==4.16.0",
+    "typing-inspection==0.4.5",
+];
 /// A package of npm.
 const HL7_PACKAGE: &str = "simple-hl7@3.3.0";
 /// The file that `npm pack` makes of it.
 const HL7_ARCHIVE: &str = "simple-hl7-3.3.0.tgz";
+
+/// The example plugins that third-party files go through, and their packages.
+const EXAMPLES: [(&str, &str); 2] =
+    [("dicom-morph", "hilum-dicom-morph"), ("fhir-observation", "hilum-fhir-observation")];
 
 /// Where everything goes, below cargo's target directory.
 struct Places {
@@ -47,6 +64,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     ensure_program(registry::PROGRAM, registry::PROGRAM)?;
     install(&places, &python)?;
     crate::build()?;
+    build_examples(&places)?;
     registry::run()?;
 
     program(&python, &["tests/interop/collect.py", &places.base.display().to_string()])?;
@@ -58,6 +76,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             "interop",
             "--hilum",
             &binary("hilum"),
+            "--examples",
+            &places.at("examples"),
             "--files",
             &files,
             "--delivered",
@@ -78,13 +98,27 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     ]);
     check
         .args(["--expected", "tests/interop/expected.tsv", "--readme", "README.md"])
-        .env("PYTHONPATH", places.base.join("python"));
+        .env("PYTHONPATH", std::env::join_paths([places.at("python"), places.at("fhir")])?);
     check.env("PYTHONDONTWRITEBYTECODE", "1");
     if accept {
         check.arg("--accept");
     }
     finish(&mut check)?;
     crate::languages::run(&places.base)
+}
+
+/// Compiles the examples to components.
+fn build_examples(places: &Places) -> anyhow::Result<()> {
+    let guests = Guests::new(root(), target_directory().join("plugins"));
+    let components = guests.build(&EXAMPLES.map(|(_, package)| package));
+    let components = components.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let to = places.base.join("examples");
+    fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
+    for ((name, _), component) in EXAMPLES.iter().zip(components) {
+        fs::copy(&component, to.join(format!("{name}.wasm")))
+            .with_context(|| format!("cannot copy {}", component.display()))?;
+    }
+    Ok(())
 }
 
 /// The name of a Python 3 that has pip.
@@ -116,11 +150,12 @@ fn ensure_program(program_name: &str, package: &str) -> anyhow::Result<()> {
 /// Installs the packages once; a stamp says which versions are there.
 fn install(places: &Places, python: &str) -> anyhow::Result<()> {
     let stamp = places.base.join("installed");
-    let wanted = format!("{} {X12_PACKAGE} {HL7_PACKAGE}\n", DICOM_PACKAGES.join(" "));
+    let wanted =
+        format!("{} {X12_PACKAGE} {} {HL7_PACKAGE}\n", DICOM_PACKAGES.join(" "), FHIR_PACKAGES.join(" "));
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
-    for directory in ["python", "badx12", "npm"] {
+    for directory in ["python", "badx12", "fhir", "npm"] {
         remove(&places.base.join(directory))?;
     }
     let pip = |directory: &str, packages: &[&str]| {
@@ -139,6 +174,7 @@ fn install(places: &Places, python: &str) -> anyhow::Result<()> {
     };
     pip("python", &DICOM_PACKAGES)?;
     pip("badx12", &[X12_PACKAGE])?;
+    pip("fhir", &FHIR_PACKAGES)?;
     let npm = places.at("npm");
     fs::create_dir_all(&npm).with_context(|| format!("cannot make {npm}"))?;
     program("npm", &["pack", "--silent", "--pack-destination", &npm, HL7_PACKAGE])?;

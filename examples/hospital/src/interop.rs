@@ -1,9 +1,9 @@
-//! `hospital interop`: files that others wrote, through a live broker that de-identifies them, one answer for each.
+//! `hospital interop`: files that others wrote, through a live broker whose plugins de-identify or change them, one answer for each.
 //!
-//! De-identification stands at ingress here, so that the broker's answer to each publication says what became of the file:
+//! Each plugin stands at ingress here, so that the broker's answer to each publication says what became of the file:
 //! stored and then delivered, or refused with the plugin's reason. Nothing is judged here; `tests/interop/check.py` does.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,31 +16,46 @@ use tokio::time::timeout;
 use crate::connect::{self, CREDIT, connect, read_body};
 use crate::process::{Broker, Hospital, find_hilum};
 
-/// The flow that is added to the example hospital for the run.
-const FLOW: &str = r#"
-name = "interop"
-class = "clinical"
-zone = "clinical"
-labels = ["phi"]
+/// Files that go the same way.
+struct Lane {
+    /// The flow that is added to the example hospital for them, its file, and who reads it.
+    flow: &'static str,
+    file: &'static str,
+    subscription: &'static str,
+    reader: &'static str,
+    /// The first directories below the files that these are in, and the media type of what is there.
+    kinds: &'static [(&'static str, &'static str)],
+}
 
-[[publish]]
-stakeholder = "imaging-dept"
-roles = ["scanner"]
-
-[[ingress]]
-stage = "clean"
-plugin = "deidentify"
-grants = ["keys:research"]
-config = { key = "research" }
-
-[[subscription]]
-name = "research"
-stakeholder = "research"
-purpose = "HRESCH"
-"#;
-/// The first directory below the files, and the media type of what is in it.
-const CONTENT_TYPES: [(&str, &str); 3] =
-    [("dicom", "application/dicom"), ("hl7", "application/hl7-v2"), ("x12", "application/EDI-X12")];
+const LANES: [Lane; 3] = [
+    Lane {
+        flow: "interop",
+        file: include_str!("interop/interop.toml"),
+        subscription: "research",
+        reader: "research-1",
+        kinds: &[
+            ("dicom", "application/dicom"),
+            ("hl7", "application/hl7-v2"),
+            ("x12", "application/EDI-X12"),
+        ],
+    },
+    Lane {
+        flow: "morph",
+        file: include_str!("interop/morph.toml"),
+        subscription: "checked",
+        reader: "workstation-1",
+        kinds: &[("morph", "application/dicom")],
+    },
+    Lane {
+        flow: "observations",
+        file: include_str!("interop/observations.toml"),
+        subscription: "checked",
+        reader: "workstation-1",
+        kinds: &[("telemetry", crate::simulator::telemetry::CONTENT_TYPE)],
+    },
+];
+/// Example plugins that do not come with the broker.
+const EXAMPLES: [&str; 2] = ["dicom-morph", "fhir-observation"];
 /// How long to wait for the next delivery.
 const DELIVERY_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -50,7 +65,10 @@ pub struct Arguments {
     /// The broker's binary; by default `hilum` beside this one.
     #[arg(long)]
     pub hilum: Option<PathBuf>,
-    /// Directory of the files; the first directory below it names their kind: dicom, hl7 or x12.
+    /// Directory of the components dicom-morph.wasm and fhir-observation.wasm.
+    #[arg(long)]
+    pub examples: PathBuf,
+    /// Directory of the files; the first directory below it names their kind: dicom, hl7, x12, morph or telemetry.
     #[arg(long)]
     pub files: PathBuf,
     /// Directory for what is delivered, under the same names. Emptied first.
@@ -77,16 +95,29 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn run_files(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.delivered.exists() {
+        fs::remove_dir_all(&arguments.delivered)?;
+    }
     let hospital = Hospital::init(&find_hilum(arguments.hilum.as_deref())?)?;
-    hospital.write("flows/interop.toml", FLOW)?;
+    add_examples(&hospital, &arguments.examples)?;
+    for lane in &LANES {
+        hospital.write(&format!("flows/{}.toml", lane.flow), lane.file)?;
+    }
     hospital.hilum(&["check"])?;
     let broker = hospital.serve(&[])?;
     let mut paths = Vec::new();
     list(&arguments.files, &mut paths)?;
     paths.sort_unstable();
 
-    let outcomes = publish(&hospital, &broker, &arguments.files, &paths).await?;
-    let arrived = read(&hospital, &broker, arguments, &outcomes).await?;
+    let (mut outcomes, mut arrived) = (BTreeMap::new(), HashSet::new());
+    for lane in &LANES {
+        let of_lane = publish(&hospital, &broker, lane, &arguments.files, &paths).await?;
+        arrived.extend(read(&hospital, &broker, lane, arguments, &of_lane).await?);
+        outcomes.extend(of_lane);
+    }
+    if outcomes.len() < paths.len() {
+        bail!("some of the {} files are of no kind that is known", paths.len());
+    }
     let log = broker.log()?;
     broker.stop()?;
     if log.contains("panicked at") {
@@ -96,6 +127,21 @@ async fn run_files(arguments: &Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", arguments.outcomes.display()))?;
     println!("{} files published, {} delivered", outcomes.len(), arrived.len());
     Ok(())
+}
+
+/// Puts the examples' components into the hospital. Nobody signed them; who signs what is not the matter here.
+fn add_examples(hospital: &Hospital, directory: &Path) -> anyhow::Result<()> {
+    let file = hospital.path().join("hilum.toml");
+    let mut text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    text = text.replacen("[trust]\n", "[trust]\nunsigned = \"allow\"\n", 1);
+    for example in EXAMPLES {
+        let component = format!("plugins/{example}.wasm");
+        write!(text, "\n[plugins.{example}]\npath = \"{component}\"\n")?;
+        let from = directory.join(format!("{example}.wasm"));
+        fs::copy(&from, hospital.path().join(component))
+            .with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    hospital.write("hilum.toml", &text)
 }
 
 /// All files below a directory.
@@ -111,19 +157,20 @@ fn list(directory: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Publishes the files one by one; what the broker answered to each, by its name below the directory.
+/// Publishes the files of a lane one by one; what the broker answered to each, by its name below the directory.
 async fn publish(
     hospital: &Hospital,
     broker: &Broker,
+    lane: &Lane,
     directory: &Path,
     paths: &[PathBuf],
 ) -> anyhow::Result<BTreeMap<String, Outcome>> {
     let client = connect(hospital, broker, "mri-1").await?;
-    let publisher = client.publisher(&"interop".parse()?).await?;
+    let publisher = client.publisher(&lane.flow.parse()?).await?;
     let mut outcomes = BTreeMap::new();
     for path in paths {
         let name = path.strip_prefix(directory)?.to_str().context("a file's name is not UTF-8")?.to_owned();
-        let content_type = content_type(&name)?;
+        let Some(content_type) = lane.content_type(&name) else { continue };
         let octets = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let outcome = match connect::publish(&publisher, Record::new(content_type, octets.into())).await {
             // With one record under way, the last offset that an ack covers is its own.
@@ -140,12 +187,12 @@ async fn publish(
     Ok(outcomes)
 }
 
-fn content_type(name: &str) -> anyhow::Result<&'static str> {
-    let kind = name.split('/').next().unwrap_or_default();
-    let found = CONTENT_TYPES.iter().find(|(directory, _)| *directory == kind);
-    found
-        .map(|(_, content_type)| *content_type)
-        .with_context(|| format!("{name}: `{kind}` is no kind of file"))
+impl Lane {
+    /// The media type of a file, if it goes this way.
+    fn content_type(&self, name: &str) -> Option<&'static str> {
+        let kind = name.split('/').next().unwrap_or_default();
+        self.kinds.iter().find(|(directory, _)| *directory == kind).map(|(_, content_type)| *content_type)
+    }
 }
 
 /// A plugin's refusal comes as ``stage `clean`: code: reason``. Everything else is a failure, which no file may cause.
@@ -159,24 +206,22 @@ fn refused(refusal: &Refusal) -> Outcome {
     }
 }
 
-/// Reads until every stored file was delivered, and writes each under its name. The offsets that came.
+/// Reads until every stored file was delivered, and writes each under its name. The names of those that came.
 async fn read(
     hospital: &Hospital,
     broker: &Broker,
+    lane: &Lane,
     arguments: &Arguments,
     outcomes: &BTreeMap<String, Outcome>,
-) -> anyhow::Result<HashMap<Offset, String>> {
+) -> anyhow::Result<HashSet<String>> {
     let stored = outcomes.iter().filter_map(|(name, outcome)| match outcome {
         Outcome::Stored(offset) => Some((*offset, name.as_str())),
         Outcome::Not(..) => None,
     });
     let stored: HashMap<Offset, &str> = stored.collect();
-    if arguments.delivered.exists() {
-        fs::remove_dir_all(&arguments.delivered)?;
-    }
-    let client = connect(hospital, broker, "research-1").await?;
-    let mut subscription = client.subscribe(&"interop".parse()?, &"research".parse()?, CREDIT).await?;
-    let mut arrived = HashMap::new();
+    let client = connect(hospital, broker, lane.reader).await?;
+    let mut subscription = client.subscribe(&lane.flow.parse()?, &lane.subscription.parse()?, CREDIT).await?;
+    let mut arrived = HashSet::new();
     while arrived.len() < stored.len() {
         let Some(delivery) = next(&mut subscription).await? else { break };
         let offset = delivery.offset();
@@ -186,7 +231,7 @@ async fn read(
         fs::write(&path, read_body(&delivery).await?)
             .with_context(|| format!("cannot write {}", path.display()))?;
         delivery.ack();
-        arrived.insert(offset, name.to_owned());
+        arrived.insert(name.to_owned());
     }
     subscription.close().await?;
     client.close().await;
@@ -201,11 +246,11 @@ async fn next(subscription: &mut Subscription) -> anyhow::Result<Option<Delivery
     }
 }
 
-fn table(outcomes: &BTreeMap<String, Outcome>, arrived: &HashMap<Offset, String>) -> String {
+fn table(outcomes: &BTreeMap<String, Outcome>, arrived: &HashSet<String>) -> String {
     let mut text = String::new();
     for (name, outcome) in outcomes {
         let (word, code, reason) = match outcome {
-            Outcome::Stored(offset) if arrived.contains_key(offset) => ("delivered", "", ""),
+            Outcome::Stored(_) if arrived.contains(name) => ("delivered", "", ""),
             Outcome::Stored(_) => ("lost", "", "acked and not delivered"),
             Outcome::Not(word, code, reason) => (*word, code.as_str(), reason.as_str()),
         };
@@ -235,7 +280,7 @@ mod tests {
             ("b".to_owned(), Outcome::Stored(Offset(1))),
             ("c".to_owned(), Outcome::Not("refused", "syntax".into(), "line 1".into())),
         ]);
-        let arrived = HashMap::from([(Offset(0), "a".to_owned())]);
+        let arrived = HashSet::from(["a".to_owned()]);
         let expected = "a\tdelivered\t\t\nb\tlost\t\tacked and not delivered\nc\trefused\tsyntax\tline 1\n";
         assert_eq!(table(&outcomes, &arrived), expected);
     }
