@@ -90,9 +90,13 @@ fn segments(hospital: &Hospital) -> Vec<PathBuf> {
     found
 }
 
+/// Flips a bit of the fourth frame that holds entries: between frames there may be marks, which hold nothing that could be lost.
 fn flip_in_the_middle(path: &PathBuf) {
+    const ENTRIES: &[u8] = b"HFRM\0\0\0\0";
+    const HEADER_OCTETS: usize = 56;
     let mut octets = fs::read(path).unwrap();
-    let middle = octets.len() / 2;
-    octets[middle] ^= 0x10;
+    let frames = octets.windows(ENTRIES.len()).enumerate().filter(|(_, octets)| *octets == ENTRIES);
+    let (fourth, _) = frames.skip(3).next().expect("a frame for each record");
+    octets[fourth + HEADER_OCTETS] ^= 0x10;
     fs::write(path, octets).unwrap();
 }
