@@ -33,7 +33,7 @@ pub use extent::{DEPTH_MAX, Extent, check_place};
 pub use meta::{PREAMBLE_OCTETS, TRANSFER_SYNTAX, read_file_meta};
 pub use pipe::{MemoryPipe, Pipe};
 pub use skip::value as skip_value;
-pub use stream::{Stream, VALUE_OCTETS_MAX};
+pub use stream::{Held, Stream, VALUE_OCTETS_MAX};
 pub use syntax::{EXPLICIT_VR_LITTLE_ENDIAN, Syntax};
 pub use vr::{Kind, Vr};
 

@@ -17,6 +17,14 @@ const FORWARD_OCTETS_MIN: u64 = 16 << 10;
 /// The largest value that is looked at.
 pub const VALUE_OCTETS_MAX: u64 = 64 << 10;
 
+/// What is held back from some octet on, within what may be held back already.
+#[must_use = "what is held has to be let go or dropped"]
+#[derive(Debug)]
+pub struct Held {
+    start: usize,
+    outer: Option<usize>,
+}
+
 /// An object being read and its replacement being written.
 pub struct Stream<'a> {
     pipe: &'a mut dyn Pipe,
@@ -84,19 +92,7 @@ impl<'a> Stream<'a> {
 
     /// The next `n` octets, of which there may be [`VALUE_OCTETS_MAX`].
     pub fn take_value(&mut self, n: u64) -> Result<Vec<u8>, Error> {
-        if n > VALUE_OCTETS_MAX {
-            let reason = format!(
-                "a value of {n} octets at offset {} has to be read, at most {VALUE_OCTETS_MAX} can be",
-                self.offset
-            );
-            return Err(Error::new("value-too-long", reason));
-        }
-        let n = usize::try_from(n).expect("it is at most VALUE_OCTETS_MAX");
-        while self.buffered() < n {
-            if !self.fill()? {
-                return Err(self.truncated());
-            }
-        }
+        let n = self.fill_value(n)?;
         let value = self.window[self.start..self.start + n].to_vec();
         self.advance(n);
         Ok(value)
@@ -167,6 +163,41 @@ impl<'a> Stream<'a> {
         std::mem::take(&mut self.unwritten)
     }
 
+    /// Lets nothing out that is written from here on, and lets at most `octets` of it wait, until [`Stream::let_go`] or
+    /// [`Stream::drop_held`], which have to come in the reverse order of several of these.
+    pub fn hold_from_here(&mut self, octets: usize) -> Held {
+        let held = Held { start: self.unwritten.len(), outer: self.held };
+        let most = held.start + octets;
+        self.held = Some(held.outer.map_or(most, |outer| outer.min(most)));
+        held
+    }
+
+    /// Lets out what was held, or leaves it to what was held before.
+    #[expect(clippy::needless_pass_by_value, reason = "what is held is held once")]
+    pub fn let_go(&mut self, held: Held) -> Result<(), Error> {
+        self.held = held.outer;
+        self.flush_if_full()
+    }
+
+    /// Drops what was held; how many octets are held still, or wait to be written.
+    #[expect(clippy::needless_pass_by_value, reason = "what is held is held once")]
+    pub fn drop_held(&mut self, held: Held) -> usize {
+        self.unwritten.truncate(held.start);
+        self.held = held.outer;
+        held.start
+    }
+
+    /// How many octets are held or wait to be written.
+    pub fn held_octets(&self) -> usize {
+        self.unwritten.len()
+    }
+
+    /// The next `n` octets, of which there may be [`VALUE_OCTETS_MAX`], without taking them.
+    pub fn peek_value(&mut self, n: u64) -> Result<&[u8], Error> {
+        let n = self.fill_value(n)?;
+        Ok(&self.window[self.start..self.start + n])
+    }
+
     /// Writes what waits.
     pub fn finish(mut self) -> Result<(), Error> {
         self.flush()
@@ -176,6 +207,24 @@ impl<'a> Stream<'a> {
     pub fn truncated(&self) -> Error {
         let end = self.offset + self.buffered() as u64;
         Error::new("truncated", format!("the object ends inside a data element, at offset {end}"))
+    }
+
+    /// Has the next `n` octets in the window.
+    fn fill_value(&mut self, n: u64) -> Result<usize, Error> {
+        if n > VALUE_OCTETS_MAX {
+            let reason = format!(
+                "a value of {n} octets at offset {} has to be read, at most {VALUE_OCTETS_MAX} can be",
+                self.offset
+            );
+            return Err(Error::new("value-too-long", reason));
+        }
+        let n = usize::try_from(n).expect("it is at most VALUE_OCTETS_MAX");
+        while self.buffered() < n {
+            if !self.fill()? {
+                return Err(self.truncated());
+            }
+        }
+        Ok(n)
     }
 
     fn forward(&mut self, n: u64) -> Result<(), Error> {
