@@ -1,75 +1,187 @@
-//! Merges the profile's table (PS3.15 Table E.1-1) and the data dictionary (PS3.6) into one sorted static array, so
-//! that an instance has nothing to build when it starts.
+//! Turns the tables of DICOM in `data/` into sorted static arrays, so that an instance has nothing to build when it starts: the
+//! profile's table (PS3.15 Table E.1-1) merged with the data dictionary (PS3.6), the types of attributes by IOD (PS3.3), the safe
+//! private attributes (PS3.15 Table E.3.10-1), registered unique identifiers and the words of body parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::{env, fs, path::Path};
 
-const PROFILE: &str = "data/ps3.15-table-e.1-1.tsv";
+#[path = "src/dicom/table.rs"]
+#[allow(dead_code, reason = "the plugin uses what is left")]
+mod table;
+
+use table::{Action, Row, exact_tag};
+
+const PROFILE: &str = "data/ps3.15-2026c-table-e.1-1.tsv";
+const SAFE_PRIVATE: &str = "data/ps3.15-2026d-table-e.3.10-1.tsv";
 const DICTIONARY: &str = "data/ps3.6-data-elements.tsv";
 const REGISTERED_UIDS: &str = "data/ps3.6-uids.txt";
+const SOP_CLASSES: &str = "data/ps3.4-sop-classes.tsv";
+const IOD_MODULES: &str = "data/ps3.3-iod-modules.tsv";
+const MODULE_TYPES: &str = "data/ps3.3-module-types.tsv";
+const WORDS: &str = "data/ps3.16-annex-l-words.txt";
 
 fn main() {
-    for input in ["build.rs", PROFILE, DICTIONARY, REGISTERED_UIDS] {
+    for input in [
+        "build.rs",
+        "src/dicom/table.rs",
+        PROFILE,
+        SAFE_PRIVATE,
+        DICTIONARY,
+        REGISTERED_UIDS,
+        SOP_CLASSES,
+        IOD_MODULES,
+        MODULE_TYPES,
+        WORDS,
+    ] {
         println!("cargo::rerun-if-changed={input}");
     }
-    let mut attributes: BTreeMap<u32, (String, &str)> = BTreeMap::new();
+    let table = table::parse(&read(PROFILE)).unwrap_or_else(|error| panic!("{PROFILE}: {error}"));
+    write("attributes.rs", &attributes(&table));
+    write("types.rs", &types(&table.rows));
+    write("safe_private.rs", &safe_private());
+    let mut words: Vec<String> = read(WORDS).lines().map(str::to_owned).collect();
+    words.sort();
+    write("words.rs", &format!("static BODY_PARTS: [&str; {}] = {words:#?};\n", words.len()));
+}
+
+/// The table, and the dictionary with the place of each attribute's row in the table.
+fn attributes(table: &table::Table) -> String {
+    let mut attributes: BTreeMap<u32, (String, usize)> = BTreeMap::new();
     for line in read(DICTIONARY).lines().skip(1) {
         let (tag, vr) = line.split_once('\t').expect("two columns");
         let tag = exact_tag(tag).expect("the dictionary has no patterns");
-        attributes.insert(tag, (first_vr(vr), "Action::Keep"));
+        attributes.insert(tag, (first_vr(vr.as_bytes().first_chunk()), usize::from(u16::MAX)));
     }
-    let mut patterns = 0;
-    for line in read(PROFILE).lines().skip(1) {
-        let columns: Vec<&str> = line.split('\t').collect();
-        let Some(tag) = exact_tag(columns[0]) else {
-            patterns += 1;
-            continue;
-        };
-        let action = action(columns[3]);
-        attributes.entry(tag).or_insert_with(|| (first_vr(columns[2]), action)).1 = action;
+    for (index, row) in table.rows.iter().enumerate() {
+        attributes.entry(row.tag).or_insert_with(|| (first_vr(row.vr.as_ref()), 0)).1 = index;
     }
-    assert_eq!(patterns, 4, "the code handles (50xx,xxxx), (60xx,3000), (60xx,4000) and private attributes");
-
-    let mut made = format!("pub(super) static ATTRIBUTES: [Attribute; {}] = [\n", attributes.len());
-    for (tag, (vr, action)) in &attributes {
-        writeln!(made, "    Attribute {{ tag: Tag(0x{tag:08X}), vr: Vr::{vr}, action: {action} }},")
-            .expect("a string can be written to");
+    let edition = &table.edition;
+    let mut made = format!("pub(super) const EDITION: &str = {edition:?};\n");
+    let _ = writeln!(made, "pub(super) static ROWS: [Row; {}] = [", table.rows.len());
+    for Row { tag, vr, basic, keep, clean } in &table.rows {
+        let _ = writeln!(
+            made,
+            "    Row {{ tag: 0x{tag:08X}, vr: {vr:?}, basic: Action::{basic:?}, keep: {keep}, clean: {clean} }},"
+        );
+    }
+    let _ = writeln!(made, "];\npub(super) static ATTRIBUTES: [Attribute; {}] = [", attributes.len());
+    for (tag, (vr, row)) in &attributes {
+        let _ = writeln!(made, "    Attribute {{ tag: Tag(0x{tag:08X}), vr: Vr::{vr}, row: {row} }},");
     }
     let mut uids: Vec<String> = read(REGISTERED_UIDS).lines().map(str::to_owned).collect();
     uids.sort();
-    write!(made, "];\n\npub(super) static REGISTERED_UIDS: [&str; {}] = {uids:#?};\n", uids.len())
-        .expect("a string can be written to");
-    let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    fs::write(Path::new(&out).join("attributes.rs"), made).expect("OUT_DIR is writable");
+    let _ = write!(made, "];\npub(super) static REGISTERED_UIDS: [&str; {}] = {uids:#?};\n", uids.len());
+    made
+}
+
+/// The sequences that lead to an attribute with a choice, as nodes of a tree, and the type of each attribute in each IOD as two bits.
+fn types(rows: &[Row]) -> String {
+    let mut modules: BTreeMap<String, Vec<(Vec<u32>, u8)>> = BTreeMap::new();
+    for line in read(MODULE_TYPES).lines().skip(1) {
+        let [module, path, kind] = columns(line, MODULE_TYPES);
+        let path: Vec<u32> = path.split('>').map(|tag| exact_tag(tag).expect("a path of tags")).collect();
+        let kind = kind.parse().ok().filter(|kind| matches!(kind, 1 | 2)).expect("a type is 1 or 2");
+        modules.entry(module.to_owned()).or_default().push((path, kind));
+    }
+    let paths: BTreeSet<&[u32]> = modules.values().flatten().map(|(path, _)| path.as_slice()).collect();
+    let mut nodes: BTreeMap<(u8, u32), u8> = BTreeMap::new();
+    let mut attributes: BTreeMap<(u8, u32), usize> = BTreeMap::new();
+    let mut place = BTreeMap::new();
+    for (index, path) in paths.iter().enumerate() {
+        let (attribute, sequences) = path.split_last().expect("no path is empty");
+        let choice = rows.iter().any(|row| row.tag == *attribute && !is_plain(row.basic));
+        assert!(choice, "{MODULE_TYPES}: {attribute:08X} has no choice of actions; run `cargo xtask tables`");
+        let node = sequences.iter().fold(0, |node, tag| {
+            let next = u8::try_from(nodes.len() + 1).expect("there are under 256 nodes");
+            *nodes.entry((node, *tag)).or_insert(next)
+        });
+        attributes.insert((node, *attribute), index);
+        place.insert(*path, index);
+    }
+    assert!(nodes.len() < 255, "the last number stands for no node");
+
+    let mut iods: BTreeMap<String, usize> = BTreeMap::new();
+    let mut kinds = String::new();
+    let octets = paths.len().div_ceil(4);
+    for (index, line) in read(IOD_MODULES).lines().skip(1).enumerate() {
+        let [iod, of_iod] = columns(line, IOD_MODULES);
+        let mut packed = vec![0u8; octets];
+        for module in of_iod.split(' ').filter(|module| !module.is_empty()) {
+            for (path, kind) in modules.get(module).unwrap_or_else(|| panic!("{IOD_MODULES}: {module}")) {
+                let at = place[path.as_slice()];
+                let (octet, shift) = (at / 4, at % 4 * 2);
+                let before = packed[octet] >> shift & 3;
+                // The stricter type, which is valid where the other one would have been enough.
+                if before == 0 || *kind < before {
+                    packed[octet] = packed[octet] & !(3 << shift) | *kind << shift;
+                }
+            }
+        }
+        let _ = writeln!(kinds, "    {packed:?},");
+        iods.insert(iod.to_owned(), index);
+    }
+    let mut classes: Vec<(String, usize)> = read(SOP_CLASSES)
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let [uid, iod] = columns(line, SOP_CLASSES);
+            (uid.to_owned(), iods[iod])
+        })
+        .collect();
+    classes.sort();
+    let mut made = format!("static SOP_CLASSES: [(&str, u8); {}] = {classes:?};\n", classes.len());
+    let list = |name: &str, entries: &mut dyn Iterator<Item = (u8, u32, usize)>, count: usize| {
+        let entries: String =
+            entries.map(|(node, tag, to)| format!("({node}, 0x{tag:08X}, {to}), ")).collect();
+        format!("static {name}: [(u8, u32, u8); {count}] = [{entries}];\n")
+    };
+    let count = nodes.len();
+    made += &list("NODES", &mut nodes.into_iter().map(|((a, b), to)| (a, b, to.into())), count);
+    let count = attributes.len();
+    made += &list("TYPED", &mut attributes.into_iter().map(|((a, b), to)| (a, b, to)), count);
+    let _ = write!(made, "static TYPES: [[u8; {octets}]; {}] = [\n{kinds}];\n", iods.len());
+    made
+}
+
+fn is_plain(action: Action) -> bool {
+    matches!(action, Action::X | Action::Z | Action::D | Action::U)
+}
+
+fn safe_private() -> String {
+    let text = read(SAFE_PRIVATE);
+    let mut entries: BTreeSet<(&str, u16, u8, &str)> = BTreeSet::new();
+    for line in text.lines().skip(2) {
+        let [creator, tag, vr] = columns(line, SAFE_PRIVATE);
+        let hexadecimal = |range| u16::from_str_radix(&tag[range], 16).expect("`(gggg,xxee)`");
+        let element = u8::try_from(hexadecimal(8..10)).expect("two digits");
+        entries.insert((creator, hexadecimal(1..5), element, vr));
+    }
+    let mut made = format!("static TABLE: [Safe<'static>; {}] = [\n", entries.len());
+    for (creator, group, element, vr) in entries {
+        let _ = writeln!(
+            made,
+            "    Safe {{ creator: {creator:?}, group: 0x{group:04X}, element: 0x{element:02X}, vr: Vr::{vr} }},"
+        );
+    }
+    made + "];\n"
+}
+
+fn columns<'l, const N: usize>(line: &'l str, file: &str) -> [&'l str; N] {
+    let found: Vec<&str> = line.split('\t').collect();
+    found.try_into().unwrap_or_else(|_| panic!("{file}: not {N} columns: {line}"))
 }
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// `(0010,0020)`; nothing for a pattern such as `(50xx,xxxx)`.
-fn exact_tag(text: &str) -> Option<u32> {
-    let (group, element) = text.strip_prefix('(')?.strip_suffix(')')?.split_once(',')?;
-    Some(u32::from_str_radix(group, 16).ok()? << 16 | u32::from_str_radix(element, 16).ok()?)
+fn write(name: &str, made: &str) {
+    let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    fs::write(Path::new(&out).join(name), made).expect("OUT_DIR is writable");
 }
 
-/// The first of `US or SS`, `OB/OW`; unknown where the table does not say.
-fn first_vr(text: &str) -> String {
-    if text.is_empty() { "UN".to_owned() } else { text[..2].to_owned() }
-}
-
-fn action(basic: &str) -> &'static str {
-    match basic {
-        "X" => "Action::X",
-        "Z" => "Action::Z",
-        "D" => "Action::D",
-        "U" => "Action::U",
-        "X/Z" => "Action::XorZ",
-        "X/D" => "Action::XorD",
-        "Z/D" => "Action::ZorD",
-        "X/Z/D" => "Action::XorZorD",
-        "X/Z/U*" => "Action::XorZorU",
-        unknown => panic!("{PROFILE}: an action that the code does not know: {unknown}"),
-    }
+/// The two letters; unknown where the table does not say.
+fn first_vr(letters: Option<&[u8; 2]>) -> String {
+    letters.map_or_else(|| "UN".to_owned(), |letters| String::from_utf8_lossy(letters).into_owned())
 }

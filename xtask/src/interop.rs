@@ -122,10 +122,10 @@ fn build_examples(places: &Places) -> anyhow::Result<()> {
 }
 
 /// The name of a Python 3 that has pip.
-fn python() -> anyhow::Result<String> {
+pub(crate) fn python() -> anyhow::Result<String> {
     let found =
         ["python3", "python"].into_iter().find(|name| output(name, &["-m", "pip", "--version"]).is_some());
-    found.map(str::to_owned).context("the interop run needs Python 3 with pip")
+    found.map(str::to_owned).context("this needs Python 3 with pip")
 }
 
 /// Installs a package of Debian, if it is not there and we may.

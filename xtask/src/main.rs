@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask demo | test | interop | crash | power | sim | fuzz | ci | bench`.
+//! The project's own tasks: `cargo xtask demo | test | interop | crash | power | sim | fuzz | tables | ci | bench`.
 //!
 //! Each does all its own set-up, so that a fresh machine needs a Rust toolchain and a C compiler and nothing else (`interop`
 //! also needs Python with pip, and npm).
@@ -10,6 +10,7 @@ mod languages;
 mod registry;
 mod sim;
 mod step;
+mod tables;
 mod target;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   sim ARGS           run seeds of the simulation: --seeds N [--from S], or --seed S --events to see one
   fuzz [TARGET...] [--seconds N]
                      feed the parsers inputs that look for new paths, each target for N seconds; findings are kept as files
+  tables             make the tables of plugins/deidentify/data anew that are made of packages
   ci                 test, formatting, clippy, interop; stops at the first failure
   bench ARGS         build with optimisation and run `hilum bench ARGS`";
 
@@ -55,6 +57,7 @@ fn run(task: &str, rest: &[String]) -> anyhow::Result<()> {
         "power" => endurance::run(&endurance::POWER, rest),
         "sim" => sim::run(rest),
         "fuzz" => fuzz::run(rest),
+        "tables" if rest.is_empty() => tables::run(),
         "" | "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::dicom::ProfileOption;
+
 /// The configuration of one stage, as JSON that fits [`SCHEMA`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,6 +17,24 @@ pub struct Config {
     pub patient_id: PatientId,
     /// What happens to an image that says of itself that identifying text is burned into its pixels.
     pub burned_in_annotation: BurnedInAnnotation,
+    /// The options of the Basic Application Level Confidentiality Profile (PS3.15 E.3), in addition to the profile itself.
+    pub options: Vec<ProfileOption>,
+    /// Whether what some options retain and 45 CFR 164.514(b)(2)(i) lists still counts as protected health information.
+    pub retained_identifiers: RetainedIdentifiers,
+    /// How many days the dates of a patient are shifted at most, for option `retain-longitudinal-modified-dates`.
+    pub date_shift_days_max: u32,
+    /// Words that stay in descriptions beside those of body parts, for options that clean descriptions.
+    pub vocabulary: Vec<String>,
+    /// Private attributes that stay beside those of PS3.15 Table E.3.10-1, for option `retain-safe-private`.
+    pub safe_private: Vec<SafePrivate>,
+    /// What happens to free text in attributes that the table leaves out (`LT`, `ST`, `UT`), and to addresses (`UR`).
+    pub other_text: OtherText,
+    /// What happens to an attribute that nobody has judged: it is in no data dictionary, or newer than the table.
+    pub unknown_attributes: UnknownAttributes,
+    /// What happens to an object of a SOP class that DICOM does not register.
+    pub private_sop_classes: PrivateSopClasses,
+    /// The text of another edition of PS3.15 Table E.1-1, in the columns of `data/ps3.15-2026c-table-e.1-1.tsv`.
+    pub table: Option<String>,
     /// What happens to the names and numbers of staff in HL7v2 messages and X12 claims.
     pub staff: Staff,
     /// HL7v2 segments that the standard does not define (`ZPI`) and what happens to each; all others are refused.
@@ -34,6 +54,62 @@ pub enum Staff {
     Pseudonym,
     /// As they stand.
     Keep,
+}
+
+/// Whether records still reveal a patient by what an option retains: dates, unique identifiers, serial numbers, addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetainedIdentifiers {
+    /// The stage does not remove label `phi`.
+    #[default]
+    Phi,
+    /// It does: somebody has looked and says that those who receive the records may have them, e.g. as a limited data set.
+    Accepted,
+}
+
+/// What happens to free text that Table E.1-1 leaves out, such as titles of documents and comments on treatments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OtherText {
+    /// It is treated as descriptions are: known words stay with option `clean-descriptors`, otherwise a dummy stands for it.
+    #[default]
+    Clean,
+    /// It stays, as the standard allows.
+    Keep,
+}
+
+/// What happens to an attribute that nobody has judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownAttributes {
+    /// It is left out.
+    #[default]
+    Remove,
+    /// The record is refused, so that somebody can look.
+    Quarantine,
+}
+
+/// What happens to an object of a SOP class that DICOM does not register: nobody knows what its attributes hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrivateSopClasses {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is treated as one of a class that this plugin's tables do not know.
+    Unknown,
+}
+
+/// A private attribute that identifies nobody, as the hospital knows from its vendor's conformance statement.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SafePrivate {
+    /// Its private creator.
+    pub creator: String,
+    /// `(0029,xx10)`: `xx` stands for the creator's block.
+    pub tag: String,
+    /// Its value representation, two letters.
+    pub vr: String,
 }
 
 /// What happens to an HL7v2 segment that the standard does not define.
@@ -77,6 +153,15 @@ impl Default for Config {
             key: "research".to_owned(),
             patient_id: PatientId::default(),
             burned_in_annotation: BurnedInAnnotation::default(),
+            options: Vec::new(),
+            retained_identifiers: RetainedIdentifiers::default(),
+            date_shift_days_max: 365,
+            vocabulary: Vec::new(),
+            safe_private: Vec::new(),
+            other_text: OtherText::default(),
+            unknown_attributes: UnknownAttributes::default(),
+            private_sop_classes: PrivateSopClasses::default(),
+            table: None,
             staff: Staff::default(),
             local_segments: BTreeMap::new(),
             attributes: Vec::new(),
@@ -85,39 +170,7 @@ impl Default for Config {
 }
 
 /// JSON Schema of the configuration.
-pub const SCHEMA: &str = r#"{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "additionalProperties": false,
-  "properties": {
-    "key": {
-      "type": "string", "minLength": 1, "default": "research",
-      "description": "Name of the secret key for pseudonyms and unique identifiers; grant it as keys:<name>."
-    },
-    "patient_id": {
-      "enum": ["pseudonym", "empty"], "default": "pseudonym",
-      "description": "What a patient's identifier becomes."
-    },
-    "burned_in_annotation": {
-      "enum": ["refuse", "pass"], "default": "refuse",
-      "description": "What happens to an image that says that text is burned into its pixels."
-    },
-    "staff": {
-      "enum": ["pseudonym", "keep"], "default": "pseudonym",
-      "description": "What happens to names and numbers of staff in HL7v2 messages and X12 claims."
-    },
-    "local_segments": {
-      "type": "object", "default": {},
-      "propertyNames": { "pattern": "^Z[A-Z0-9]{2}$" },
-      "additionalProperties": { "enum": ["remove", "keep"] },
-      "description": "HL7v2 Z segments and what happens to each; any other is refused."
-    },
-    "attributes": {
-      "type": "array", "items": { "type": "string", "minLength": 1 }, "maxItems": 32, "default": [],
-      "description": "Attributes of the record's head that go on; all others are dropped."
-    }
-  }
-}"#;
+pub const SCHEMA: &str = include_str!("config.schema.json");
 
 #[cfg(test)]
 mod tests {
@@ -130,8 +183,11 @@ mod tests {
 
     #[test]
     fn every_setting_of_the_schema_is_read_and_no_other() {
-        let json = r#"{"key":"k2","patient_id":"empty","burned_in_annotation":"pass",
-            "staff":"keep","local_segments":{"ZPI":"remove"},"attributes":["modality"]}"#;
+        let json = r##"{"key":"k2","patient_id":"empty","burned_in_annotation":"pass",
+            "staff":"keep","local_segments":{"ZPI":"remove"},"attributes":["modality"],
+            "options":["retain-uids"],"retained_identifiers":"accepted","date_shift_days_max":30,
+            "vocabulary":["STIR"],"safe_private":[{"creator":"ACME","tag":"(0029,xx10)","vr":"DS"}],
+            "other_text":"keep","unknown_attributes":"quarantine","private_sop_classes":"unknown","table":"# PS3.15 2027a"}"##;
         let config: Config = serde_json::from_str(json).unwrap();
         assert_eq!(config.attributes, ["modality"]);
         assert_eq!(config.key, "k2");
@@ -139,13 +195,24 @@ mod tests {
         assert_eq!(config.burned_in_annotation, BurnedInAnnotation::Pass);
         assert_eq!(config.staff, Staff::Keep);
         assert_eq!(config.local_segments["ZPI"], LocalSegment::Remove);
+        assert_eq!(config.options, [ProfileOption::RetainUids]);
+        assert_eq!(config.retained_identifiers, RetainedIdentifiers::Accepted);
+        assert_eq!(config.date_shift_days_max, 30);
+        assert_eq!(config.vocabulary, ["STIR"]);
+        assert_eq!(config.safe_private[0].tag, "(0029,xx10)");
+        assert_eq!(config.other_text, OtherText::Keep);
+        assert_eq!(config.unknown_attributes, UnknownAttributes::Quarantine);
+        assert_eq!(config.private_sop_classes, PrivateSopClasses::Unknown);
+        assert_eq!(config.table.as_deref(), Some("# PS3.15 2027a"));
         assert!(serde_json::from_str::<Config>(r#"{"patientid":"empty"}"#).is_err());
 
         let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
         let named: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
-        assert_eq!(
-            named,
-            ["attributes", "burned_in_annotation", "key", "local_segments", "patient_id", "staff"]
-        );
+        let read: serde_json::Value = serde_json::from_str(json).unwrap();
+        let read: Vec<&String> = read.as_object().unwrap().keys().collect();
+        assert_eq!(named, read);
+        let options = schema["properties"]["options"]["items"]["enum"].as_array().unwrap();
+        let options: Vec<&str> = options.iter().filter_map(serde_json::Value::as_str).collect();
+        assert_eq!(options, ProfileOption::ALL.map(|option| option.to_string()));
     }
 }

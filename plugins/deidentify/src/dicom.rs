@@ -1,26 +1,40 @@
-//! De-identifies a DICOM object by the Basic Application Level Confidentiality Profile (PS3.15 Annex E).
+//! De-identifies a DICOM object by the Application Level Confidentiality Profile and its options (PS3.15 Annex E).
 //!
 //! The object is rewritten element by element as it is read: there is no tree, so memory does not grow with the object,
 //! and nothing reaches the output that [`profile`] did not decide about. In reading order:
 //!
-//! - `rewrite` walks data elements and asks `profile` for the fate of each.
-//! - `profile` is the table; `dummy` makes the values it asks for; `meta` writes the file meta information anew.
+//! - `rewrite` walks data elements and asks `profile` for the fate of each; `values` and `opening` write what it decides.
+//! - `profile` is the table of `table` under the `options` of a stage; `types` says what an object needs to stay valid.
+//! - `words`, `dates`, `content`, `safe_private` and `characters` are what single options need to know.
+//! - `dummy` makes values that say nothing; `meta` writes the file meta information anew.
 //! - [`hilum_formats::dicom`] is the encoding, under each transfer syntax, between the two ends of a [`Pipe`].
 //!
 //! What it cannot parse it refuses, with the byte offset. An object that ends between two data elements of its top level
 //! is a valid shorter object; one that ends anywhere else is refused as truncated.
 
+mod characters;
+mod content;
+mod dates;
 mod dummy;
 mod meta;
+mod opening;
+mod options;
 mod profile;
 mod rewrite;
+mod safe_private;
+mod table;
+mod types;
+mod values;
+mod words;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use hilum_formats::dicom::{MemoryPipe, Pipe};
+pub use options::ProfileOption;
+pub use profile::Profile;
 
-use crate::{Config, Pseudonyms, Refusal};
+use crate::{Pseudonyms, Refusal};
 use hilum_formats::dicom::Stream;
 use rewrite::Rewriter;
 
@@ -28,9 +42,9 @@ use rewrite::Rewriter;
 ///
 /// # Errors
 /// Everything that cannot be parsed or may not leave is refused.
-pub fn deidentify(input: &[u8], config: &Config, keys: &dyn Pseudonyms) -> Result<Vec<u8>, Refusal> {
+pub fn deidentify(input: &[u8], profile: &Profile, keys: &dyn Pseudonyms) -> Result<Vec<u8>, Refusal> {
     let mut pipe = MemoryPipe::new(input);
-    rewrite(&mut pipe, config, keys)?;
+    rewrite(&mut pipe, profile, keys)?;
     Ok(pipe.into_output())
 }
 
@@ -38,13 +52,13 @@ pub fn deidentify(input: &[u8], config: &Config, keys: &dyn Pseudonyms) -> Resul
 ///
 /// # Errors
 /// Everything that cannot be parsed or may not leave is refused.
-pub fn rewrite(pipe: &mut dyn Pipe, config: &Config, keys: &dyn Pseudonyms) -> Result<(), Refusal> {
+pub fn rewrite(pipe: &mut dyn Pipe, profile: &Profile, keys: &dyn Pseudonyms) -> Result<(), Refusal> {
     let mut stream = Stream::new(pipe);
-    let syntax = meta::read(&mut stream)?;
+    let (syntax, sop_class) = meta::read(&mut stream)?;
     if syntax.deflated {
         stream.inflate();
     }
-    Rewriter::new(&mut stream, config, keys).object(syntax)?;
+    Rewriter::new(&mut stream, profile, keys, &sop_class).object(syntax)?;
     stream.finish()?;
     Ok(())
 }

@@ -8,7 +8,10 @@ pub mod pseudonym;
 mod refusal;
 pub mod x12;
 
-pub use config::{BurnedInAnnotation, Config, LocalSegment, PatientId, SCHEMA, Staff};
+pub use config::{
+    BurnedInAnnotation, Config, LocalSegment, OtherText, PatientId, PrivateSopClasses, RetainedIdentifiers,
+    SCHEMA, SafePrivate, Staff, UnknownAttributes,
+};
 pub use plugin::Deidentify;
 pub use pseudonym::Pseudonyms;
 pub use refusal::Refusal;

@@ -1,7 +1,9 @@
 //! The plugin: de-identifies a record, its head as well as its body, by its content type.
 
-use crate::dicom::{self, Pipe};
-use crate::{BurnedInAnnotation, Config, Pseudonyms, Refusal, SCHEMA, hl7, pseudonym, x12};
+use crate::dicom::{self, Pipe, Profile};
+use crate::{
+    BurnedInAnnotation, Config, Pseudonyms, Refusal, RetainedIdentifiers, SCHEMA, hl7, pseudonym, x12,
+};
 use hilum_plugin::{
     Body, BodyError, BodyReader, BodyWriter, ConfigError, Context, Description, Draft, Message, Outcome,
     Transform, keys,
@@ -32,24 +34,32 @@ enum Format {
 
 /// The plugin, configured.
 #[derive(Debug)]
-pub struct Deidentify(Config);
+pub struct Deidentify {
+    config: Config,
+    profile: Profile,
+}
 
 impl Transform for Deidentify {
     type Config = Config;
 
-    /// With text burned into pixels let through, a record may still reveal its patient.
+    /// With text burned into pixels let through, or with identifiers retained that nobody has accepted, a record may still reveal its
+    /// patient.
     fn describe(config: Option<&Config>) -> Description {
         let mut description = Description::new("deidentify", env!("CARGO_PKG_VERSION")).config_schema(SCHEMA);
-        let pixels_pass =
-            config.is_some_and(|config| config.burned_in_annotation == BurnedInAnnotation::Pass);
-        if !pixels_pass {
+        let reveals = |config: &Config| {
+            let retains = config.options.iter().any(|option| option.retains_identifiers());
+            config.burned_in_annotation == BurnedInAnnotation::Pass
+                || (retains && config.retained_identifiers == RetainedIdentifiers::Phi)
+        };
+        if !config.is_some_and(reveals) {
             description = description.removes("phi");
         }
         CONTENT_TYPES.iter().fold(description, |description, (name, _)| description.content_type(name))
     }
 
     fn configure(config: Config) -> Result<Self, ConfigError> {
-        Ok(Deidentify(config))
+        let profile = Profile::new(&config)?;
+        Ok(Deidentify { config, profile })
     }
 
     fn transform(&mut self, _: &Context, message: Message) -> Outcome {
@@ -57,17 +67,17 @@ impl Transform for Deidentify {
             let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
             hilum_plugin::Refusal::new(code, reason)
         };
-        deidentify(&self.0, message).map_err(refusal).into()
+        deidentify(self, message).map_err(refusal).into()
     }
 }
 
 hilum_plugin::export_transform!(Deidentify);
 
-fn deidentify(config: &Config, message: Message) -> Result<Draft, Refusal> {
+fn deidentify(Deidentify { config, profile }: &Deidentify, message: Message) -> Result<Draft, Refusal> {
     let keys = &HostKeys(&config.key);
     let Message { head, body } = message;
     let body = match format(&head.content_type)? {
-        Format::Dicom => image(body, config, keys)?,
+        Format::Dicom => image(body, profile, keys)?,
         Format::Hl7 => body_of(hl7::deidentify(&text(body)?, config, keys)?)?,
         Format::X12 => body_of(x12::deidentify(&text(body)?, config, keys)?)?,
     };
@@ -85,12 +95,12 @@ fn format(content_type: &str) -> Result<Format, Refusal> {
     Ok(known.1)
 }
 
-fn image(body: Body, config: &Config, keys: &HostKeys<'_>) -> Result<Body, Refusal> {
+fn image(body: Body, profile: &Profile, keys: &HostKeys<'_>) -> Result<Body, Refusal> {
     match body {
-        Body::Inline(octets) => body_of(dicom::deidentify(&octets, config, keys)?),
+        Body::Inline(octets) => body_of(dicom::deidentify(&octets, profile, keys)?),
         Body::Large(reader) => {
             let mut pipe = HostPipe { reader, writer: BodyWriter::new() };
-            dicom::rewrite(&mut pipe, config, keys)?;
+            dicom::rewrite(&mut pipe, profile, keys)?;
             pipe.writer.finish().map(Body::Large).map_err(|error| interrupted(&error))
         }
     }
@@ -133,8 +143,17 @@ struct HostKeys<'a>(&'a str);
 impl Pseudonyms for HostKeys<'_> {
     fn pseudonyms(&self, domain: &str, values: &[&[u8]]) -> Result<Vec<[u8; 32]>, Refusal> {
         let values: Vec<Vec<u8>> = values.iter().map(|value| value.to_vec()).collect();
-        keys::pseudonyms(self.0, domain, &values)
-            .map_err(|_| Refusal::new("no-key", format!("grant the stage `keys:{}`, a secret key", self.0)))
+        keys::pseudonyms(self.0, domain, &values).map_err(|_| self.refused())
+    }
+
+    fn date_shift(&self, domain: &str, value: &[u8], days_max: u32) -> Result<i32, Refusal> {
+        keys::date_shift(self.0, domain, value, days_max).map_err(|_| self.refused())
+    }
+}
+
+impl HostKeys<'_> {
+    fn refused(&self) -> Refusal {
+        Refusal::new("no-key", format!("grant the stage `keys:{}`, a secret key", self.0))
     }
 }
 
@@ -168,6 +187,9 @@ impl Pipe for HostPipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::ProfileOption;
+    use hilum_formats::dicom::Encoding;
+    use hilum_formats::dicom::build::{EXPLICIT, Elements};
     use hilum_plugin::{Attribute, testing};
 
     const IMAGE: &str = "application/dicom";
@@ -202,7 +224,27 @@ mod tests {
         assert_eq!(inline.content_type, IMAGE);
         let inline = testing::octets(inline.body);
         assert_eq!(inline, testing::octets(large.body));
-        assert_eq!(inline, dicom::deidentify(&image, &Config::default(), &HostKeys("research")).unwrap());
+        let profile = Profile::new(&Config::default()).unwrap();
+        assert_eq!(inline, dicom::deidentify(&image, &profile, &HostKeys("research")).unwrap());
+    }
+
+    #[test]
+    fn dates_are_shifted_by_the_key_of_the_host() {
+        let image = Elements::image(Encoding::EXPLICIT_LITTLE)
+            .text(0x0010_0020, "LO", "4711")
+            .text(0x0018_1012, "DA", "20200101")
+            .part_10(EXPLICIT);
+        let modified = vec![ProfileOption::RetainLongitudinalModifiedDates];
+        let config = Config { options: modified, ..Config::default() };
+        let draft = replaced(run(config.clone(), testing::message(IMAGE, image.clone())));
+        let octets = testing::octets(draft.body);
+        let days = keys::date_shift("research", pseudonym::PATIENT, b"4711", 365).unwrap();
+        let mut date = *b"20200101";
+        assert!(dicom::tests::shift(&mut date, days));
+        assert!(octets.windows(8).any(|window| window == date) && date != *b"20200101");
+
+        testing::with(|host| host.denied.insert("research".to_owned()));
+        assert_eq!(refused(run(config, testing::message(IMAGE, image))).code, "no-key");
     }
 
     #[test]
@@ -268,6 +310,13 @@ mod tests {
         assert_eq!(Deidentify::describe(Some(&Config::default())).removes, ["phi"]);
         let config = Config { burned_in_annotation: BurnedInAnnotation::Pass, ..Config::default() };
         assert!(Deidentify::describe(Some(&config)).removes.is_empty());
+        for option in ProfileOption::ALL {
+            let mut config = Config { options: vec![option], ..Config::default() };
+            let removes = Deidentify::describe(Some(&config)).removes;
+            assert_eq!(removes.is_empty(), option.retains_identifiers(), "{option}");
+            config.retained_identifiers = RetainedIdentifiers::Accepted;
+            assert_eq!(Deidentify::describe(Some(&config)).removes, ["phi"], "{option}");
+        }
         assert_eq!(Deidentify::describe(None).content_types.len(), CONTENT_TYPES.len());
     }
 }

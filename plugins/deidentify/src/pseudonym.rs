@@ -26,6 +26,13 @@ pub trait Pseudonyms {
     /// # Errors
     /// When the host refuses the key.
     fn pseudonyms(&self, domain: &str, values: &[&[u8]]) -> Result<Vec<[u8; 32]>, Refusal>;
+
+    /// By how many days the dates of the one whom a value in a domain names are shifted: from `-days_max` to `days_max`, never 0, and the
+    /// same for the same value for ever.
+    ///
+    /// # Errors
+    /// When the host refuses the key.
+    fn date_shift(&self, domain: &str, value: &[u8], days_max: u32) -> Result<i32, Refusal>;
 }
 
 /// The pseudonym of one value.
@@ -115,6 +122,11 @@ pub(crate) mod tests {
                 made
             };
             Ok(values.iter().map(one).collect())
+        }
+
+        fn date_shift(&self, domain: &str, value: &[u8], days_max: u32) -> Result<i32, Refusal> {
+            let made = self.pseudonyms(domain, &[value])?[0][0];
+            Ok(1 + i32::from(made) % days_max.cast_signed())
         }
     }
 

@@ -1,8 +1,9 @@
 //! De-identification of DICOM objects, HL7v2 messages and X12 claims: what goes out can be read again, in pieces of any size.
 
-use hilum_deidentify::dicom::{Pipe, rewrite};
+use hilum_deidentify::dicom::{Pipe, Profile, ProfileOption, rewrite};
 use hilum_deidentify::{
-    BurnedInAnnotation, Config, LocalSegment, PatientId, Pseudonyms, Refusal, Staff, dicom, hl7, x12,
+    BurnedInAnnotation, Config, LocalSegment, PatientId, PrivateSopClasses, Pseudonyms, Refusal, Staff, dicom, hl7,
+    x12,
 };
 use hilum_formats::dicom::Error;
 use hilum_formats::x12::Separators;
@@ -13,7 +14,7 @@ pub const OCTETS_MAX: usize = 320 << 20;
 /// What [`rewrite`] writes of one input at most, of those that are compared: far less than an object may inflate to.
 const COMPARED_OCTETS_MAX: usize = 1 << 20;
 
-/// The first octet chooses the format and the configuration.
+/// The first octet chooses the format and the configuration, and with it the options of an image.
 pub fn check(octets: &[u8]) {
     let Some((choice, input)) = octets.split_first() else { return };
     let config = config(*choice);
@@ -32,8 +33,25 @@ fn config(choice: u8) -> Config {
         burned_in_annotation: if is(5) { BurnedInAnnotation::Pass } else { BurnedInAnnotation::Refuse },
         staff: if is(6) { Staff::Keep } else { Staff::Pseudonym },
         local_segments: local.map(|(name, what)| (name.to_owned(), what)).into(),
+        options: options(choice),
+        private_sop_classes: PrivateSopClasses::Unknown,
         ..Config::default()
     }
+}
+
+/// All options that go together but for those on pixels, every other one, or none. Dates are shifted only where a patient's
+/// identifier is left to shift them by once more.
+fn options(choice: u8) -> Vec<ProfileOption> {
+    let chosen = |(index, option): (usize, ProfileOption)| {
+        let is_about_pixels = option <= ProfileOption::CleanRecognizableVisualFeatures;
+        let is_full_dates = option == ProfileOption::RetainLongitudinalFullDates;
+        let is_modified_dates = option == ProfileOption::RetainLongitudinalModifiedDates;
+        let wanted = choice & 0b1000 != 0 || choice & 0b1000_0000 != 0 && index % 2 == 0;
+        let patient_stays = choice & 0b1_0000 == 0;
+        let fits = !is_about_pixels && !is_full_dates && (!is_modified_dates || patient_stays);
+        (wanted && fits).then_some(option)
+    };
+    ProfileOption::ALL.into_iter().enumerate().filter_map(chosen).collect()
 }
 
 /// What is de-identified can be de-identified again.
@@ -51,12 +69,13 @@ fn again(input: &[u8], deidentify: impl Fn(&[u8]) -> Result<Vec<u8>, Refusal>) -
 }
 
 fn image(input: &[u8], config: &Config) {
-    let Some(output) = again(input, |input| dicom::deidentify(input, config, &Keys)) else { return };
+    let profile = Profile::new(config).expect("the options go together");
+    let Some(output) = again(input, |input| dicom::deidentify(input, &profile, &Keys)) else { return };
     if output.len() > COMPARED_OCTETS_MAX {
         return;
     }
     let mut pieces = Pieces { input, output: Vec::new() };
-    rewrite(&mut pieces, config, &Keys).expect("in memory it goes through");
+    rewrite(&mut pieces, &profile, &Keys).expect("in memory it goes through");
     assert_eq!(pieces.output, output, "in pieces it is the same");
 }
 
@@ -119,6 +138,11 @@ impl Pseudonyms for Keys {
             made
         };
         Ok(values.iter().map(one).collect())
+    }
+
+    fn date_shift(&self, _: &str, value: &[u8], days_max: u32) -> Result<i32, Refusal> {
+        let days = 1 + value.iter().map(|octet| i32::from(*octet)).sum::<i32>() % days_max.cast_signed();
+        Ok(if value.len() % 2 == 0 { days } else { -days })
     }
 }
 

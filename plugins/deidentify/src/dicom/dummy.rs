@@ -1,6 +1,7 @@
 //! Dummies: values that are valid for their value representation and say nothing, and sequences whose one item has the
 //! attributes that its macro requires (PS3.3).
 
+use super::options::Code;
 use hilum_formats::dicom::{
     Encoding, Error, Stream, Tag, UNDEFINED, Vr, write_element, write_header, write_item,
 };
@@ -99,13 +100,6 @@ static TEXT_OBJECT: [Made; 4] = [
 static GRAPHIC_ANNOTATION: [Made; 2] =
     [octets(0x0070_0002, Vr::CS, b"REMOVED"), item(0x0070_0008, &TEXT_OBJECT)];
 
-/// What every de-identified object says of itself (PS3.16 CID 7050).
-pub(super) static BASIC_PROFILE: [Made; 3] = [
-    octets(0x0008_0100, Vr::SH, b"113100"),
-    octets(0x0008_0102, Vr::SH, b"DCM"),
-    octets(0x0008_0104, Vr::LO, b"Basic Application Confidentiality Profile"),
-];
-
 /// The one item of a dummy sequence.
 pub(super) fn item_of(tag: Tag) -> Option<&'static [Made]> {
     Some(match tag.0 {
@@ -128,8 +122,26 @@ pub(super) fn write(stream: &mut Stream<'_>, encoding: Encoding, tag: Tag, vr: V
     }
 }
 
+/// Writes a sequence of codes, one in each item (PS3.3 table 8.8-1).
+pub(super) fn write_codes(
+    stream: &mut Stream<'_>,
+    encoding: Encoding,
+    tag: Tag,
+    codes: impl Iterator<Item = Code>,
+) -> Result<(), Error> {
+    write_header(stream, encoding, tag, Vr::SQ, UNDEFINED)?;
+    for Code { value, meaning } in codes {
+        write_item(stream, encoding, Tag::ITEM, UNDEFINED)?;
+        write_element(stream, encoding, Tag(0x0008_0100), Vr::SH, value.as_bytes())?;
+        write_element(stream, encoding, Tag(0x0008_0102), Vr::SH, b"DCM")?;
+        write_element(stream, encoding, Tag(0x0008_0104), Vr::LO, meaning.as_bytes())?;
+        write_item(stream, encoding, Tag::ITEM_DELIMITATION, 0)?;
+    }
+    write_item(stream, encoding, Tag::SEQUENCE_DELIMITATION, 0)
+}
+
 /// Writes a sequence of one made item, or of none if it has no data elements.
-pub(super) fn write_sequence(
+fn write_sequence(
     stream: &mut Stream<'_>,
     encoding: Encoding,
     tag: Tag,
@@ -152,14 +164,20 @@ pub(super) fn write_sequence(
 
 #[cfg(test)]
 mod tests {
-    use super::super::profile::{ATTRIBUTES, Fate, fate};
+    use super::super::profile::{ATTRIBUTES, ROWS};
+    use super::super::table::Action;
     use super::*;
 
     #[test]
     fn every_sequence_that_needs_a_dummy_has_one() {
-        let dummies = ATTRIBUTES.iter().filter(|attribute| fate(attribute.tag, None) == Fate::Dummy(Vr::SQ));
-        let missing: Vec<String> =
-            dummies.filter(|it| item_of(it.tag).is_none()).map(|it| it.tag.to_string()).collect();
+        let may_be_dummy =
+            |action| !matches!(action, Action::X | Action::Z | Action::U | Action::XorZ | Action::XorZorU);
+        let sequences = ROWS.iter().filter(|row| row.vr == Some(*b"SQ") && may_be_dummy(row.basic));
+        let missing: Vec<String> = sequences
+            // Its items are rewritten instead.
+            .filter(|row| row.tag != 0x0008_1111 && item_of(Tag(row.tag)).is_none())
+            .map(|row| Tag(row.tag).to_string())
+            .collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
 

@@ -12,18 +12,20 @@ const MEDIA_STORAGE_DIRECTORY: &[u8] = b"1.2.840.10008.1.3.10";
 const IMPLEMENTATION_CLASS: &[u8] = b"2.25.143717794115927168706053182131555441424";
 const IMPLEMENTATION_VERSION: &[u8] = concat!("HILUM ", env!("CARGO_PKG_VERSION")).as_bytes();
 
-/// Reads the preamble and the file meta information; the transfer syntax.
-pub(super) fn read(stream: &mut Stream<'_>) -> Result<Syntax, Error> {
+/// Reads the preamble and the file meta information: the transfer syntax, and the SOP class that is named there.
+pub(super) fn read(stream: &mut Stream<'_>) -> Result<(Syntax, Vec<u8>), Error> {
+    let mut sop_class = Vec::new();
     let syntax = read_file_meta(stream, |stream, header, length| {
         if header.tag != MEDIA_STORAGE_SOP_CLASS {
             return stream.skip(length);
         }
-        if trim(&stream.take_value(length)?) == MEDIA_STORAGE_DIRECTORY {
+        sop_class = trim(&stream.take_value(length)?).to_vec();
+        if sop_class == MEDIA_STORAGE_DIRECTORY {
             return Err(header.refuse("media-directory", "a DICOMDIR lists other objects"));
         }
         Ok(())
     })?;
-    Ok(syntax)
+    Ok((syntax, sop_class))
 }
 
 /// Writes the preamble and the file meta information of the de-identified object.

@@ -1,48 +1,42 @@
-//! The Basic Application Level Confidentiality Profile as a decision: what happens to each attribute.
+//! The Application Level Confidentiality Profile with the options of a stage, as a decision: what happens to each attribute.
 //!
 //! The attributes are PS3.15 Table E.1-1 merged with the data dictionary of PS3.6 (see `data/README.md`). Beyond the table:
 //!
-//! - An attribute that is in neither is removed: the profile cannot have judged it.
-//! - An attribute whose value representation is of another kind than the dictionary's is removed: text in a number's
-//!   place was not what the table judged.
-//! - Curves (50xx) and overlay planes (60xx) are removed whole. The table names the data and the comments of an overlay;
-//!   the rest describes a plane that is no longer there, partly in free text.
-//! - Group lengths are removed (retired, and wrong afterwards).
+//! - An attribute that nobody has judged goes, or its object does: what is in no dictionary, what an own table leaves out though the
+//!   built-in one names it, and what has a value representation of another kind than the dictionary's: text in a number's place.
+//! - Curves (50xx) and overlay planes (60xx) are removed whole, whatever options say: an overlay is pixels, and pixels are not
+//!   cleaned here. Group lengths are removed (retired, and wrong afterwards).
+//! - What has no row is treated by its value representation (PS3.15 E.1.1 note 4): names and free text get dummies, dates get them
+//!   or what the option for dates says.
+//! - Where several options name an attribute, what cleans it counts before what keeps it.
+
+use std::borrow::Cow;
 
 use hilum_formats::dicom::{Kind, Tag, Vr};
+use hilum_plugin::ConfigError;
 
-/// What Table E.1-1 says, in its own letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// Not in the table.
-    Keep,
-    X,
-    Z,
-    D,
-    U,
-    XorZ,
-    XorD,
-    ZorD,
-    XorZorD,
-    XorZorU,
-}
+use super::options::{Options, ProfileOption};
+use super::safe_private::SafePrivates;
+use super::table::{self, Action, Row, TableError};
+use super::types::{Iod, Node, Type};
+use super::words::Words;
+use crate::{BurnedInAnnotation, Config, OtherText, PatientId, PrivateSopClasses, UnknownAttributes};
 
 /// An attribute of the table, the dictionary or both.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attribute {
     pub(super) tag: Tag,
     pub(super) vr: Vr,
-    pub(super) action: Action,
+    /// The index of its row in the built-in table.
+    row: u16,
 }
 
 include!(concat!(env!("OUT_DIR"), "/attributes.rs"));
 
-/// The edition of the table, as written to De-identification Method (0012,0063); 64 characters at most.
-pub(super) const METHOD: &str = concat!(
-    "Hilum deidentify ",
-    env!("CARGO_PKG_VERSION"),
-    "\\PS3.15 2026c Basic Application Confidentiality Profile"
-);
+/// Instead of the index of a row: there is none, and there need not be.
+const NO_ROW: u16 = u16::MAX;
+/// Instead of the index of a row: the built-in table has one, and the table in use does not know the attribute.
+const UNJUDGED: u16 = u16::MAX - 1;
 
 /// The attributes that the profile itself writes, in the order of their tags (PS3.15 E.1.1 and E.3.6). What an object
 /// brings under these tags is not believed.
@@ -51,78 +45,380 @@ pub(super) const DEIDENTIFICATION_METHOD: Tag = Tag(0x0012_0063);
 pub(super) const DEIDENTIFICATION_METHOD_CODES: Tag = Tag(0x0012_0064);
 pub(super) const LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED: Tag = Tag(0x0028_0303);
 
+pub(super) const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008_0005);
 pub(super) const SOP_CLASS_UID: Tag = Tag(0x0008_0016);
 pub(super) const SOP_INSTANCE_UID: Tag = Tag(0x0008_0018);
-pub(super) const BURNED_IN_ANNOTATION: Tag = Tag(0x0028_0301);
-const PATIENT_ID: Tag = Tag(0x0010_0020);
+pub(super) const CODE_VALUE: Tag = Tag(0x0008_0100);
+pub(super) const CODING_SCHEME: Tag = Tag(0x0008_0102);
+const CODING_SCHEME_VERSION: Tag = Tag(0x0008_0103);
+pub(super) const CODE_MEANING: Tag = Tag(0x0008_0104);
+const LONG_CODE_VALUE: Tag = Tag(0x0008_0119);
+pub(super) const URN_CODE_VALUE: Tag = Tag(0x0008_0120);
 const REFERENCED_PERFORMED_PROCEDURE_STEPS: Tag = Tag(0x0008_1111);
+pub(super) const PATIENT_ID: Tag = Tag(0x0010_0020);
+pub(super) const BURNED_IN_ANNOTATION: Tag = Tag(0x0028_0301);
+pub(super) const RECOGNIZABLE_VISUAL_FEATURES: Tag = Tag(0x0028_0302);
 /// The length of a document that a dummy replaces.
 const ENCAPSULATED_DOCUMENT_LENGTH: Tag = Tag(0x0042_0015);
+
+/// Columns of the table, as bits of its rows.
+const MODIFIED_DATES: u16 = 1 << 6;
+const STRUCTURED_CONTENT: u16 = 1 << 8;
+
+/// What becomes of a value that cannot be cleaned, and of one that need not be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Otherwise {
+    Remove,
+    /// A value of no length.
+    Empty,
+    /// A value that says nothing.
+    Dummy,
+}
 
 /// What happens to a data element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    Remove,
-    /// A value of no length.
-    Empty(Vr),
-    /// A value that says nothing.
-    Dummy(Vr),
+    Put(Otherwise, Vr),
     /// Each unique identifier that DICOM did not register is replaced.
     Uids,
     /// The patient's identifier, as configured.
     PatientId,
     /// A sequence whose items are rewritten in turn.
-    Descend,
+    Descend(Cleaning),
     Keep(Vr),
+    /// The words that may stay.
+    Words(Vr, Otherwise),
+    /// Dates, shifted.
+    Shift(Vr, Otherwise),
+    /// Part of a code in a sequence that is cleaned: it stays if its coding scheme is a published one.
+    Code(Vr),
+    /// The character set of the texts that follow.
+    Characters,
+    /// Nobody has judged it.
+    Unjudged,
 }
 
-/// Decides about a data element by its tag and the value representation that the object states for it, if it does.
-pub(super) fn fate(tag: Tag, stated: Option<Vr>) -> Fate {
-    let private = tag.group() % 2 == 1;
-    let repeating = matches!(tag.group() & 0xFF00, 0x5000 | 0x6000);
-    if private || repeating || tag.element() == 0 {
-        return Fate::Remove;
+/// How much of what has no row of its own is cleaned in the items of a sequence, and of those below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cleaning {
+    /// Nothing.
+    None,
+    /// Texts and codes.
+    Texts,
+    /// And content items by their concept.
+    Content,
+}
+
+/// Where an attribute is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// None for a SOP class that is not known.
+    pub(super) iod: Option<Iod>,
+    pub(super) node: Node,
+    pub(super) cleaning: Cleaning,
+}
+
+/// What the options make of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Treatment {
+    by: By,
+    /// What the Basic Profile says.
+    basic: Action,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Basic,
+    Keep,
+    Clean(Cleaning),
+    Shift,
+}
+
+/// The profile, its options and everything else that a stage says about DICOM.
+#[derive(Debug)]
+pub struct Profile {
+    pub(super) options: Options,
+    pub(super) patient_id: PatientId,
+    pub(super) burned_in_annotation: BurnedInAnnotation,
+    other_text: OtherText,
+    pub(super) unknown_attributes: UnknownAttributes,
+    pub(super) private_sop_classes: PrivateSopClasses,
+    pub(super) date_shift_days_max: u32,
+    pub(super) words: Words,
+    /// None unless private attributes may stay.
+    pub(super) safe_privates: Option<SafePrivates>,
+    edition: Cow<'static, str>,
+    /// For each row of the table.
+    treatments: Vec<Treatment>,
+    own: Option<OwnTable>,
+}
+
+/// Where the rows of a table that a hospital brought are.
+#[derive(Debug)]
+struct OwnTable {
+    /// For each of [`ATTRIBUTES`].
+    rows: Vec<u16>,
+    /// What the dictionary does not know, in the order of tags.
+    more: Vec<Attribute>,
+}
+
+impl Profile {
+    /// What a configuration says about DICOM.
+    ///
+    /// # Errors
+    /// What a schema cannot express: options that exclude each other, a table that cannot be read.
+    pub fn new(config: &Config) -> Result<Profile, ConfigError> {
+        let options = Options::of(config.options.iter().copied());
+        check(config, options)?;
+        let safe_privates = SafePrivates::new(&config.safe_private)
+            .map_err(|(index, what)| ConfigError::new(format!("/safe_private/{index}"), what))?;
+        let table = config.table.as_deref().map(table::parse).transpose();
+        let table = table.map_err(|error: TableError| ConfigError::new("/table", error.to_string()))?;
+        let (edition, rows, own) = match table {
+            None => (Cow::Borrowed(EDITION), Cow::Borrowed(&ROWS[..]), None),
+            Some(table) => {
+                let own = OwnTable::of(&table.rows);
+                (Cow::Owned(table.edition), Cow::Owned(table.rows), Some(own))
+            }
+        };
+        let columns = options.columns();
+        Ok(Profile {
+            options,
+            patient_id: config.patient_id,
+            burned_in_annotation: config.burned_in_annotation,
+            other_text: config.other_text,
+            unknown_attributes: config.unknown_attributes,
+            private_sop_classes: config.private_sop_classes,
+            date_shift_days_max: config.date_shift_days_max,
+            words: Words::new(&config.vocabulary),
+            safe_privates: options.has(ProfileOption::RetainSafePrivate).then_some(safe_privates),
+            edition,
+            treatments: rows.iter().map(|row| Treatment::of(row, columns)).collect(),
+            own,
+        })
     }
-    let Some(attribute) = lookup(tag) else { return Fate::Remove };
-    if !agree(attribute.vr, stated) {
-        return Fate::Remove;
+
+    /// What is written to De-identification Method (0012,0063): two values of at most 64 characters.
+    pub(super) fn method(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        let edition = &self.edition;
+        format!("Hilum deidentify {version}\\PS3.15 {edition} Basic Application Confidentiality Profile")
     }
-    match tag {
-        PATIENT_ID => Fate::PatientId,
-        REFERENCED_PERFORMED_PROCEDURE_STEPS => Fate::Descend,
-        PATIENT_IDENTITY_REMOVED
-        | DEIDENTIFICATION_METHOD
-        | DEIDENTIFICATION_METHOD_CODES
-        | LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED
-        | ENCAPSULATED_DOCUMENT_LENGTH => Fate::Remove,
-        _ => by_action(attribute),
+
+    /// Decides about a data element that is not private, by its tag, the value representation that the object states for it, if
+    /// it does, and where it is.
+    pub(super) fn fate(&self, tag: Tag, stated: Option<Vr>, at: Place) -> Fate {
+        let repeating = matches!(tag.group() & 0xFF00, 0x5000 | 0x6000);
+        if repeating || tag.element() == 0 {
+            return Fate::Put(Otherwise::Remove, Vr::UN);
+        }
+        let Some((vr, row)) = self.lookup(tag).filter(|(vr, _)| agree(*vr, stated)) else {
+            return Fate::Unjudged;
+        };
+        // Where no dictionary says what it is, the object may.
+        let vr = if vr == Vr::UN { stated.unwrap_or(vr) } else { vr };
+        match tag {
+            SPECIFIC_CHARACTER_SET => Fate::Characters,
+            PATIENT_ID => Fate::PatientId,
+            PATIENT_IDENTITY_REMOVED
+            | DEIDENTIFICATION_METHOD
+            | DEIDENTIFICATION_METHOD_CODES
+            | LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED
+            | ENCAPSULATED_DOCUMENT_LENGTH => Fate::Put(Otherwise::Remove, vr),
+            _ if row == NO_ROW => self.without_row(tag, vr, at),
+            _ => match self.treatments.get(usize::from(row)) {
+                Some(treatment) => by_treatment(*treatment, tag, vr, at),
+                None => Fate::Unjudged,
+            },
+        }
+    }
+
+    /// Decides about an attribute that the table has left out, by its value representation.
+    fn without_row(&self, tag: Tag, vr: Vr, at: Place) -> Fate {
+        let is_cleaned = at.cleaning > Cleaning::None;
+        match vr {
+            Vr::PN => Fate::Put(Otherwise::Dummy, vr),
+            Vr::DA | Vr::DT | Vr::TM => self.date_without_row(vr),
+            Vr::SQ => Fate::Descend(at.cleaning),
+            _ if is_of_code(tag) => {
+                if is_cleaned {
+                    Fate::Code(vr)
+                } else {
+                    Fate::Keep(vr)
+                }
+            }
+            Vr::LT | Vr::ST | Vr::UR | Vr::UT if is_cleaned || self.other_text == OtherText::Clean => {
+                self.text_without_row(vr)
+            }
+            Vr::LO | Vr::SH | Vr::UC if is_cleaned => self.text_without_row(vr),
+            _ => Fate::Keep(vr),
+        }
+    }
+
+    fn text_without_row(&self, vr: Vr) -> Fate {
+        if self.options.has(ProfileOption::CleanDescriptors) && vr != Vr::UR {
+            Fate::Words(vr, Otherwise::Dummy)
+        } else {
+            Fate::Put(Otherwise::Dummy, vr)
+        }
+    }
+
+    fn date_without_row(&self, vr: Vr) -> Fate {
+        if self.options.has(ProfileOption::RetainLongitudinalFullDates) {
+            Fate::Keep(vr)
+        } else if self.options.has(ProfileOption::RetainLongitudinalModifiedDates) {
+            Fate::Shift(vr, Otherwise::Dummy)
+        } else {
+            Fate::Put(Otherwise::Dummy, vr)
+        }
+    }
+
+    /// The value representation and the row of an attribute.
+    fn lookup(&self, tag: Tag) -> Option<(Vr, u16)> {
+        let found = ATTRIBUTES.binary_search_by_key(&tag, |attribute| attribute.tag);
+        match (found, &self.own) {
+            (Ok(found), None) => Some((ATTRIBUTES[found].vr, ATTRIBUTES[found].row)),
+            (Ok(found), Some(own)) => Some((ATTRIBUTES[found].vr, own.rows[found])),
+            (Err(_), None) => None,
+            (Err(_), Some(own)) => {
+                let found = own.more.binary_search_by_key(&tag, |attribute| attribute.tag).ok()?;
+                Some((own.more[found].vr, own.more[found].row))
+            }
+        }
     }
 }
 
-/// Compound actions depend on the type of the attribute in the IOD of the object (PS3.15 E.1.1): `X/Z/D` removes unless
-/// a type 2 attribute needs an empty value or a type 1 attribute a dummy. The IOD is not consulted here, so the last
-/// of the actions is taken: a dummy is valid for every type, an empty value for types 2 and 3, and neither says anything
-/// about the patient. `X/Z/U*` keeps the sequence and replaces the unique identifiers in it.
-fn by_action(attribute: &Attribute) -> Fate {
-    match (attribute.action, attribute.vr) {
-        (Action::Keep, Vr::SQ) | (Action::XorZorU, _) => Fate::Descend,
-        (Action::Keep, vr) => Fate::Keep(vr),
-        (Action::X, _) => Fate::Remove,
-        (Action::Z | Action::XorZ, vr) => Fate::Empty(vr),
-        (Action::U, _) | (Action::D | Action::XorD | Action::ZorD | Action::XorZorD, Vr::UI) => Fate::Uids,
-        (Action::D | Action::XorD | Action::ZorD | Action::XorZorD, vr) => Fate::Dummy(vr),
+/// What a schema cannot express.
+fn check(config: &Config, options: Options) -> Result<(), ConfigError> {
+    use ProfileOption::{
+        CleanPixelData, RetainLongitudinalFullDates, RetainLongitudinalModifiedDates, RetainSafePrivate,
+    };
+    if options.has(RetainLongitudinalFullDates) && options.has(RetainLongitudinalModifiedDates) {
+        let what = format!(
+            "`{RetainLongitudinalFullDates}` and `{RetainLongitudinalModifiedDates}` exclude each other (PS3.15 E.3.6): \
+             leave one of them out"
+        );
+        return Err(ConfigError::new("/options", what));
     }
+    if options.has(CleanPixelData) && config.burned_in_annotation == BurnedInAnnotation::Pass {
+        let what =
+            format!("`pass` lets text in pixels through, which `{CleanPixelData}` forbids: write `refuse`");
+        return Err(ConfigError::new("/burned_in_annotation", what));
+    }
+    if !options.has(RetainSafePrivate) && !config.safe_private.is_empty() {
+        let what = format!("these stay only with option `{RetainSafePrivate}`: choose it, or leave them out");
+        return Err(ConfigError::new("/safe_private", what));
+    }
+    Ok(())
+}
+
+impl OwnTable {
+    fn of(rows: &[Row]) -> OwnTable {
+        let index = |tag: u32| rows.binary_search_by_key(&tag, |row| row.tag).ok();
+        let row = |attribute: &Attribute| match index(attribute.tag.0).and_then(|row| u16::try_from(row).ok())
+        {
+            Some(row) => row,
+            None if attribute.row == NO_ROW => NO_ROW,
+            None => UNJUDGED,
+        };
+        let is_new = |tag: u32| ATTRIBUTES.binary_search_by_key(&Tag(tag), |known| known.tag).is_err();
+        let more = rows.iter().zip(0..).filter(|(row, _)| is_new(row.tag));
+        let more = more.map(|(row, index)| Attribute {
+            tag: Tag(row.tag),
+            vr: row.vr.and_then(Vr::from_letters).unwrap_or(Vr::UN),
+            row: index,
+        });
+        OwnTable { rows: ATTRIBUTES.iter().map(row).collect(), more: more.collect() }
+    }
+}
+
+impl Treatment {
+    fn of(row: &Row, columns: u16) -> Treatment {
+        let clean = row.clean & columns;
+        let by = if clean & MODIFIED_DATES != 0 {
+            By::Shift
+        } else if clean & STRUCTURED_CONTENT != 0 {
+            By::Clean(Cleaning::Content)
+        } else if clean != 0 {
+            By::Clean(Cleaning::Texts)
+        } else if row.keep & columns != 0 {
+            By::Keep
+        } else {
+            By::Basic
+        };
+        Treatment { by, basic: row.basic }
+    }
+}
+
+fn by_treatment(Treatment { by, basic }: Treatment, tag: Tag, vr: Vr, at: Place) -> Fate {
+    match (by, vr) {
+        // What it is nobody says, so nobody can say that it may stay.
+        (By::Basic, _) | (_, Vr::UN) => by_action(basic, tag, vr, at),
+        (By::Keep, Vr::SQ) => Fate::Descend(at.cleaning),
+        (By::Keep, vr) => Fate::Keep(vr),
+        (By::Clean(cleaning), Vr::SQ) => Fate::Descend(cleaning.max(at.cleaning)),
+        (By::Clean(_), Vr::LO | Vr::LT | Vr::SH | Vr::ST | Vr::UC | Vr::UT | Vr::AE | Vr::CS) => {
+            with_otherwise(by_action(basic, tag, vr, at), |otherwise| Fate::Words(vr, otherwise))
+        }
+        (By::Shift, Vr::DA | Vr::DT | Vr::TM) => {
+            with_otherwise(by_action(basic, tag, vr, at), |otherwise| Fate::Shift(vr, otherwise))
+        }
+        (By::Clean(_) | By::Shift, _) => by_action(basic, tag, vr, at),
+    }
+}
+
+fn with_otherwise(basic: Fate, clean: impl Fn(Otherwise) -> Fate) -> Fate {
+    match basic {
+        Fate::Put(otherwise, _) => clean(otherwise),
+        other => other,
+    }
+}
+
+/// What the Basic Profile says. A choice depends on the type of the attribute in the IOD of the object (PS3.15 E.1.1). Where the
+/// IOD is not known, the last of the actions is taken: a dummy is valid for every type, an empty value for types 2 and 3, and neither says
+/// anything about the patient.
+fn by_action(action: Action, tag: Tag, vr: Vr, at: Place) -> Fate {
+    let (dummy, empty, remove) =
+        (Fate::Put(Otherwise::Dummy, vr), Fate::Put(Otherwise::Empty, vr), Fate::Put(Otherwise::Remove, vr));
+    let dummy = match (tag, vr) {
+        (REFERENCED_PERFORMED_PROCEDURE_STEPS, _) => Fate::Descend(at.cleaning),
+        (_, Vr::UI) => Fate::Uids,
+        _ => dummy,
+    };
+    let choice = |last, one, two, three| match at.iod.map(|iod| iod.type_of(at.node, tag)) {
+        None => last,
+        Some(Some(Type::One)) => one,
+        Some(Some(Type::Two)) => two,
+        Some(None) => three,
+    };
+    // `Z` may be a value that says nothing, which type 1 needs; an empty sequence is all that there is for some of them.
+    let filled = if vr == Vr::SQ { empty } else { dummy };
+    let references = Fate::Descend(at.cleaning);
+    match action {
+        Action::X => remove,
+        Action::Z => empty,
+        Action::D => dummy,
+        Action::U => Fate::Uids,
+        Action::XorZ => choice(empty, filled, empty, remove),
+        Action::XorD => choice(dummy, dummy, dummy, remove),
+        Action::ZorD => choice(dummy, dummy, empty, empty),
+        Action::XorZorD => choice(dummy, dummy, empty, remove),
+        Action::XorZorU => choice(references, references, empty, remove),
+    }
+}
+
+/// Whether it is part of a code (PS3.3 table 8.8-1).
+fn is_of_code(tag: Tag) -> bool {
+    matches!(
+        tag,
+        CODE_VALUE | CODING_SCHEME | CODING_SCHEME_VERSION | CODE_MEANING | LONG_CODE_VALUE | URN_CODE_VALUE
+    )
 }
 
 /// Whether the object and the dictionary speak of the same kind of value.
 fn agree(dictionary: Vr, stated: Option<Vr>) -> bool {
     let Some(stated) = stated else { return true };
     dictionary.kind() == stated.kind() || stated.kind() == Kind::Unknown || dictionary.kind() == Kind::Unknown
-}
-
-fn lookup(tag: Tag) -> Option<&'static Attribute> {
-    let found = ATTRIBUTES.binary_search_by_key(&tag, |attribute| attribute.tag).ok()?;
-    Some(&ATTRIBUTES[found])
 }
 
 /// Whether a unique identifier is one that DICOM registers (PS3.6 Annex A): a SOP class, a coding scheme, a well-known
@@ -132,61 +428,4 @@ pub(super) fn is_registered_uid(uid: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The table as published, read again here so that a mistake of the build script shows.
-    const TABLE: &str = include_str!("../../data/ps3.15-table-e.1-1.tsv");
-
-    #[test]
-    fn every_row_of_the_table_decides() {
-        let mut rows = 0;
-        for line in TABLE.lines().skip(1) {
-            rows += 1;
-            let columns: Vec<&str> = line.split('\t').collect();
-            let exact = columns[0].replace(['(', ')', ','], "");
-            let Ok(tag) = u32::from_str_radix(&exact, 16) else { continue };
-            let tag = Tag(tag);
-            let expected = match columns[3] {
-                _ if tag == PATIENT_ID => Fate::PatientId,
-                "X/Z/U*" => Fate::Descend,
-                _ if tag == REFERENCED_PERFORMED_PROCEDURE_STEPS => Fate::Descend,
-                "X" => Fate::Remove,
-                "Z" | "X/Z" => Fate::Empty(lookup(tag).unwrap().vr),
-                "U" => Fate::Uids,
-                _ if columns[2] == "UI" => Fate::Uids,
-                _ => Fate::Dummy(lookup(tag).unwrap().vr),
-            };
-            assert_eq!(fate(tag, None), expected, "{tag} {}", columns[3]);
-        }
-        assert_eq!(rows, 656);
-    }
-
-    #[test]
-    fn patterns_private_and_unknown_attributes_are_removed() {
-        for tag in [0x5000_0005, 0x501E_3000, 0x6000_3000, 0x60FE_4000, 0x6002_0022, 0x0009_0010, 0x0019_1001]
-        {
-            assert_eq!(fate(Tag(tag), None), Fate::Remove, "{}", Tag(tag));
-        }
-        assert_eq!(fate(Tag(0x0008_0007), None), Fate::Remove, "not in the dictionary");
-        assert_eq!(fate(Tag(0x0008_0000), None), Fate::Remove, "a group length");
-    }
-
-    #[test]
-    fn text_in_the_place_of_a_number_is_removed() {
-        let rows = Tag(0x0028_0010);
-        assert_eq!(fate(rows, Some(Vr::US)), Fate::Keep(Vr::US));
-        assert_eq!(fate(rows, Some(Vr::UN)), Fate::Keep(Vr::US));
-        assert_eq!(fate(rows, Some(Vr::LO)), Fate::Remove);
-        assert_eq!(fate(rows, Some(Vr::SQ)), Fate::Remove);
-    }
-
-    #[test]
-    fn attributes_are_sorted_and_registered_uids_are_found() {
-        assert!(ATTRIBUTES.is_sorted_by_key(|attribute| attribute.tag));
-        assert!(is_registered_uid(b"1.2.840.10008.1.1"));
-        assert!(is_registered_uid(b"1.2.840.10008.1.4.1.1"));
-        assert!(!is_registered_uid(b"1.2.840.10008.1.1.1999"));
-        assert!(METHOD.split('\\').all(|value| value.len() <= 64));
-    }
-}
+mod tests;

@@ -2,32 +2,43 @@
 //!
 //! Sequences and items are written with undefined length (PS3.5 section 7.5.2), so that nothing has to be measured before
 //! it is written. Tags have to ascend (PS3.5 section 7.1): where they do not, the encoding is not what it claims to be.
+//! What single values become is in `values`, what has to be known before anything is written in `opening`.
 
-use super::dummy::{self, BASIC_PROFILE};
-use super::meta;
-use super::profile::{self, Fate};
 use hilum_formats::dicom::{
-    DEPTH_MAX, Encoding, Extent, Header, Stream, Syntax, Tag, UNDEFINED, Vr, check_place, read_header,
-    skip_value, trim, write_element, write_header, write_item,
+    DEPTH_MAX, Encoding, Extent, Header, Held, Stream, Syntax, Tag, UNDEFINED, Vr, check_place, read_header,
+    skip_value, write_element, write_header, write_item,
 };
 
-use crate::{BurnedInAnnotation, Config, PatientId, Pseudonyms, Refusal, pseudonym};
+use super::characters::Characters;
+use super::content::Verdict;
+use super::dummy;
+use super::opening::Opening;
+use super::options::ProfileOption;
+use super::profile::{self, Cleaning, Fate, Otherwise, Place, Profile};
+use super::safe_private::{self, Blocks};
+use super::types::{Iod, Node};
+use super::values::{CodeParts, Pixels};
+use crate::{Pseudonyms, Refusal, UnknownAttributes};
 
-/// The longest unique identifier (PS3.5 section 9.1).
-const UID_OCTETS_MAX: usize = 64;
-/// How many octets may come before the SOP Instance UID.
-const HELD_OCTETS_MAX: usize = 64 << 10;
-/// How many octets are read at a time between fragments that are too large to be read.
-const FRAGMENT_READ_OCTETS: usize = 64;
-const LARGE_FRAGMENT_OCTETS_MIN: u64 = 64 << 10;
+/// How many octets of a content item may come before its concept.
+const CONCEPT_OCTETS_MAX: usize = 64 << 10;
+/// What a content item is about.
+const CONCEPT_NAME: Tag = Tag(0x0040_A043);
 
 /// Rewrites one object.
 pub(super) struct Rewriter<'s, 'p> {
-    stream: &'s mut Stream<'p>,
-    config: &'s Config,
-    keys: &'s dyn Pseudonyms,
+    pub(super) stream: &'s mut Stream<'p>,
+    pub(super) profile: &'s Profile,
+    pub(super) keys: &'s dyn Pseudonyms,
+    /// What is known of the object so far.
+    pub(super) opening: Opening,
+    /// None where the SOP class is not known.
+    iod: Option<Iod>,
     /// How many of [`ADDED`] were written.
     added: usize,
+    /// What the concept that was read last says of its content item.
+    pub(super) verdict: Verdict,
+    pub(super) pixels: Pixels,
 }
 
 /// The attributes that the profile adds, in the order of their tags.
@@ -38,116 +49,202 @@ const ADDED: [Tag; 4] = [
     profile::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED,
 ];
 
+/// Where the walk is, and what holds for all that is there.
+#[derive(Clone, Copy)]
+pub(super) struct Scope {
+    pub(super) encoding: Encoding,
+    pub(super) extent: Extent,
+    pub(super) depth: usize,
+    pub(super) characters: Characters,
+    node: Node,
+    cleaning: Cleaning,
+}
+
+/// What has been read of one data set, be it the object's own or an item's.
+#[derive(Default)]
+pub(super) struct Within {
+    last: Option<Tag>,
+    blocks: Blocks,
+    pub(super) code: CodeParts,
+}
+
 impl<'s, 'p> Rewriter<'s, 'p> {
-    pub(super) fn new(stream: &'s mut Stream<'p>, config: &'s Config, keys: &'s dyn Pseudonyms) -> Self {
-        Rewriter { stream, config, keys, added: 0 }
+    /// A rewriter of what follows the file meta information, which names a SOP class.
+    pub(super) fn new(
+        stream: &'s mut Stream<'p>,
+        profile: &'s Profile,
+        keys: &'s dyn Pseudonyms,
+        sop_class: &[u8],
+    ) -> Self {
+        let iod = Iod::of(sop_class);
+        let opening = Opening::new(profile.options.has(ProfileOption::RetainLongitudinalModifiedDates));
+        Rewriter {
+            stream,
+            profile,
+            keys,
+            opening,
+            iod,
+            added: 0,
+            verdict: Verdict::Keep,
+            pixels: Pixels::default(),
+        }
     }
 
-    /// Rewrites the data set that follows the file meta information, to the end of the input. The new file meta
-    /// information needs the SOP class and the replaced SOP instance, so what precedes them in the data set is held.
+    /// Rewrites the data set to the end of the input.
     pub(super) fn object(mut self, syntax: Syntax) -> Result<(), Refusal> {
-        let encoding = syntax.encoding;
         let extent = Extent { end: u64::MAX, delimited: false };
-        let mut last = None;
-        let (mut sop_class, mut identified) = (None, false);
-        self.stream.hold(HELD_OCTETS_MAX);
+        let mut scope = Scope {
+            encoding: syntax.encoding,
+            extent,
+            depth: 0,
+            characters: Characters::default(),
+            node: Node::ROOT,
+            cleaning: Cleaning::None,
+        };
+        let mut within = Within::default();
+        self.begin();
         while !self.stream.at_end()? {
-            let header = read_header(self.stream, encoding)?;
-            check_place(&header, &mut last)?;
-            self.add_up_to(header.tag, encoding)?;
+            let header = read_header(self.stream, scope.encoding)?;
+            check_place(&header, &mut within.last)?;
+            self.open_up_to(header.tag, syntax)?;
+            self.add_up_to(header.tag, scope.encoding)?;
             match header.tag {
                 tag if tag.group() == 4 => {
                     return Err(header.refuse("media-directory", "a DICOMDIR lists other objects").into());
                 }
-                profile::SOP_CLASS_UID => sop_class = Some(self.identity(&header, encoding)?),
-                profile::SOP_INSTANCE_UID => {
-                    let sop_instance = self.identity(&header, encoding)?;
-                    let sop_class = sop_class.take().ok_or_else(|| incomplete(profile::SOP_CLASS_UID))?;
-                    let held = self.stream.release();
-                    meta::write(self.stream, &sop_class, &sop_instance, syntax.written_as())?;
-                    self.stream.write(&held)?;
-                    identified = true;
+                profile::SOP_CLASS_UID => {
+                    let sop_class = self.sop_class(&header, scope.encoding)?;
+                    self.iod = Iod::of(&sop_class);
                 }
-                _ => self.element(&header, encoding, extent, 0)?,
+                profile::SOP_INSTANCE_UID => self.sop_instance(&header, syntax)?,
+                _ => self.element(&header, &mut scope, &mut within)?,
             }
         }
-        if !identified {
-            return Err(incomplete(profile::SOP_INSTANCE_UID));
-        }
-        self.add_up_to(Tag(u32::MAX), encoding)
+        self.open_up_to(Tag(u32::MAX), syntax)?;
+        self.end_code(&mut within, scope.encoding)?;
+        self.add_up_to(Tag(u32::MAX), scope.encoding)
     }
 
-    /// Rewrites the SOP class or the SOP instance of the object itself; what is now written.
-    fn identity(&mut self, header: &Header, encoding: Encoding) -> Result<Vec<u8>, Refusal> {
-        let length = header.defined_length().unwrap_or(0);
-        let value = self.stream.take_value(length)?;
-        let uid = trim(&value);
-        let is_uid = uid.iter().all(|octet| octet.is_ascii_digit() || *octet == b'.');
-        let stated_as_uid = matches!(header.vr, None | Some(Vr::UI | Vr::UN));
-        if uid.is_empty() || uid.len() > UID_OCTETS_MAX || !is_uid || !stated_as_uid {
-            return Err(header.refuse("malformed-uid", "this is not a unique identifier").into());
-        }
-        let uid = match header.tag {
-            profile::SOP_CLASS_UID => uid.to_vec(),
-            _ => self.replace_uid(uid)?,
-        };
-        write_element(self.stream, encoding, header.tag, Vr::UI, &uid)?;
-        Ok(uid)
-    }
-
-    /// Rewrites the data elements of an item.
-    fn item(&mut self, encoding: Encoding, extent: Extent, depth: usize) -> Result<(), Refusal> {
-        let mut last = None;
+    /// Rewrites the data elements of an item, whose beginning may be held back until its concept is known; whether it stays.
+    fn item(&mut self, mut scope: Scope, mut held: Option<Held>) -> Result<bool, Refusal> {
+        let mut within = Within::default();
+        let mut stays = true;
         loop {
-            if !extent.delimited && self.stream.offset() == extent.end {
-                return Ok(());
+            if !scope.extent.delimited && self.stream.offset() == scope.extent.end {
+                break;
             }
-            let header = read_header(self.stream, encoding)?;
-            extent.check(&header, self.stream)?;
-            if extent.delimited && header.tag == Tag::ITEM_DELIMITATION && header.length == 0 {
-                return Ok(());
+            let header = read_header(self.stream, scope.encoding)?;
+            scope.extent.check(&header, self.stream)?;
+            if scope.extent.delimited && header.tag == Tag::ITEM_DELIMITATION && header.length == 0 {
+                break;
             }
-            check_place(&header, &mut last)?;
-            self.element(&header, encoding, extent, depth)?;
+            check_place(&header, &mut within.last)?;
+            if !stays {
+                skip_value(self.stream, &header, scope.encoding, scope.extent, scope.depth)?;
+                continue;
+            }
+            if header.tag == CONCEPT_NAME {
+                self.verdict = Verdict::Keep;
+            }
+            self.element(&header, &mut scope, &mut within)?;
+            if header.tag == CONCEPT_NAME
+                && let Some(held) = held.take()
+            {
+                stays = self.settle(held)?;
+            }
         }
+        if stays {
+            self.end_code(&mut within, scope.encoding)?;
+        }
+        if let Some(held) = held {
+            self.stream.let_go(held)?;
+        }
+        Ok(stays)
     }
 
-    fn element(
-        &mut self,
-        header: &Header,
-        encoding: Encoding,
-        extent: Extent,
-        depth: usize,
-    ) -> Result<(), Refusal> {
-        match (profile::fate(header.tag, header.vr), header.defined_length()) {
-            (Fate::Descend, Some(0)) => {
+    /// Lets go of the beginning of a content item, or drops it, as its concept says; whether it stays.
+    fn settle(&mut self, held: Held) -> Result<bool, Refusal> {
+        let characteristics = self.profile.options.has(ProfileOption::RetainPatientCharacteristics);
+        let stays = match self.verdict {
+            Verdict::Keep => true,
+            Verdict::Characteristic => characteristics,
+            Verdict::Remove => false,
+        };
+        if stays {
+            self.stream.let_go(held)?;
+        } else {
+            let left = self.stream.drop_held(held);
+            self.opening.forget_from(left);
+        }
+        Ok(stays)
+    }
+
+    fn element(&mut self, header: &Header, scope: &mut Scope, within: &mut Within) -> Result<(), Refusal> {
+        if header.tag > profile::CODING_SCHEME {
+            self.end_code(within, scope.encoding)?;
+        }
+        let at = Place { iod: self.iod, node: scope.node, cleaning: scope.cleaning };
+        let fate = match header.tag.group() % 2 {
+            1 => self.private(header, scope, within)?,
+            _ => self.profile.fate(header.tag, header.vr, at),
+        };
+        let encoding = scope.encoding;
+        match (fate, header.defined_length()) {
+            (Fate::Descend(_), Some(0)) => {
                 let vr = header.vr.unwrap_or(Vr::SQ);
                 return Ok(write_header(self.stream, encoding, header.tag, vr, 0)?);
             }
-            (Fate::Descend, _) => return self.sequence(header, encoding, extent, depth),
-            (Fate::Keep(vr), Some(length)) => return self.keep(header, vr, length, encoding),
+            (Fate::Descend(cleaning), _) => return self.sequence(header, *scope, cleaning),
+            (Fate::Keep(vr), Some(length)) => return self.keep(header, vr, length, scope),
             (Fate::Keep(_), None) if header.tag == Tag::PIXEL_DATA => {
-                return self.fragments(header, encoding, extent);
+                self.check_pixels(header)?;
+                return self.fragments(header, encoding, scope.extent);
             }
             (Fate::Uids, Some(length)) => return self.uids(header, length, encoding),
-            (Fate::PatientId, Some(length)) => return self.patient_id(header, length, encoding),
-            (Fate::Empty(vr), _) => write_header(self.stream, encoding, header.tag, vr, 0)?,
-            (Fate::Dummy(vr), _) => dummy::write(self.stream, encoding, header.tag, vr)?,
-            (Fate::Remove, _) => {}
+            (Fate::PatientId, Some(length)) => return self.patient_id(header, length, scope),
+            (Fate::Words(vr, otherwise), Some(length)) => {
+                return self.words(header, vr, length, otherwise, scope);
+            }
+            (Fate::Shift(vr, otherwise), Some(length)) => {
+                return self.shift(header, vr, length, otherwise, encoding);
+            }
+            (Fate::Code(vr), Some(length)) => return self.code(header, vr, length, within, encoding),
+            (Fate::Characters, Some(length)) => return self.characters(header, length, scope),
+            (Fate::Put(otherwise, vr), _) => self.put(header.tag, vr, otherwise, encoding)?,
+            (Fate::Unjudged, _) if self.profile.unknown_attributes == UnknownAttributes::Quarantine => {
+                let what =
+                    "no dictionary or no table knows this attribute, or not with this value representation";
+                return Err(header.refuse("unknown-attribute", what).into());
+            }
             // A value of undefined length is a sequence, so this is not the attribute that it claims to be.
-            (Fate::Keep(_) | Fate::Uids | Fate::PatientId, None) => {}
+            _ => {}
         }
-        Ok(skip_value(self.stream, header, encoding, extent, depth)?)
+        Ok(skip_value(self.stream, header, encoding, scope.extent, scope.depth)?)
+    }
+
+    /// Decides about a private data element. That one says whose a block is comes before the block.
+    fn private(&mut self, header: &Header, scope: &Scope, within: &mut Within) -> Result<Fate, Refusal> {
+        let removed = Fate::Put(Otherwise::Remove, Vr::UN);
+        let Some(safe) = &self.profile.safe_privates else { return Ok(removed) };
+        if !safe_private::is_creator(header.tag) {
+            let vr = safe.vr(&within.blocks, header.tag, header.vr);
+            return Ok(match vr {
+                None => removed,
+                Some(Vr::SQ) => Fate::Descend(scope.cleaning),
+                Some(Vr::UI) if self.profile.options.has(ProfileOption::RetainUids) => Fate::Keep(Vr::UI),
+                Some(Vr::UI) => Fate::Uids,
+                Some(vr) => Fate::Keep(vr),
+            });
+        }
+        let Some(length @ 0..=64) = header.defined_length() else { return Ok(removed) };
+        let creator = self.stream.peek_value(length)?;
+        let stays = safe.reserve(&mut within.blocks, header.tag, creator);
+        Ok(if stays { Fate::Keep(Vr::LO) } else { removed })
     }
 
     /// Rewrites the items of a sequence.
-    fn sequence(
-        &mut self,
-        header: &Header,
-        encoding: Encoding,
-        extent: Extent,
-        depth: usize,
-    ) -> Result<(), Refusal> {
+    fn sequence(&mut self, header: &Header, outer: Scope, cleaning: Cleaning) -> Result<(), Refusal> {
+        let Scope { encoding, extent, depth, .. } = outer;
         if depth >= DEPTH_MAX {
             return Err(header.refuse("too-deep", "sequences are nested too deeply").into());
         }
@@ -156,6 +253,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
         let inner = if vr == Vr::UN { Encoding::IMPLICIT_LITTLE } else { encoding };
         let end = header.defined_length().map(|length| self.stream.offset() + length);
         let within = Extent { end: end.unwrap_or(extent.end), delimited: end.is_none() };
+        let node = outer.node.below(header.tag);
         write_header(self.stream, encoding, header.tag, vr, UNDEFINED)?;
         while within.delimited || self.stream.offset() != within.end {
             let item = read_header(self.stream, inner)?;
@@ -170,89 +268,16 @@ impl<'s, 'p> Rewriter<'s, 'p> {
                 }
             }
             let end = item.defined_length().map(|length| self.stream.offset() + length);
-            write_item(self.stream, inner, Tag::ITEM, UNDEFINED)?;
             let extent = Extent { end: end.unwrap_or(within.end), delimited: end.is_none() };
-            self.item(inner, extent, depth + 1)?;
-            write_item(self.stream, inner, Tag::ITEM_DELIMITATION, 0)?;
+            let held =
+                (cleaning == Cleaning::Content).then(|| self.stream.hold_from_here(CONCEPT_OCTETS_MAX));
+            write_item(self.stream, inner, Tag::ITEM, UNDEFINED)?;
+            let scope = Scope { encoding: inner, extent, depth: depth + 1, node, cleaning, ..outer };
+            if self.item(scope, held)? {
+                write_item(self.stream, inner, Tag::ITEM_DELIMITATION, 0)?;
+            }
         }
         Ok(write_item(self.stream, inner, Tag::SEQUENCE_DELIMITATION, 0)?)
-    }
-
-    /// Passes on encapsulated pixel data (PS3.5 A.4), fragment by fragment.
-    fn fragments(&mut self, header: &Header, encoding: Encoding, extent: Extent) -> Result<(), Refusal> {
-        // Some writers say OW, which PS3.5 A.4 does not allow.
-        if !matches!(header.vr, Some(Vr::OB | Vr::OW)) {
-            return Err(header.refuse("undefined-length", "encapsulated pixel data has to be OB").into());
-        }
-        write_header(self.stream, encoding, header.tag, Vr::OB, UNDEFINED)?;
-        loop {
-            let item = read_header(self.stream, encoding)?;
-            extent.check(&item, self.stream)?;
-            match (item.tag, item.defined_length()) {
-                (Tag::SEQUENCE_DELIMITATION, Some(0)) => break,
-                // An odd fragment would move all later ones away from where the offset table says they are.
-                (Tag::ITEM, Some(length)) if length % 2 == 0 => {
-                    write_item(self.stream, encoding, Tag::ITEM, item.length)?;
-                    let large = length >= LARGE_FRAGMENT_OCTETS_MIN;
-                    self.stream.read_at_a_time(large.then_some(FRAGMENT_READ_OCTETS));
-                    self.stream.copy(length)?;
-                }
-                _ => return Err(item.refuse("malformed-fragments", "an even fragment was expected").into()),
-            }
-        }
-        self.stream.read_at_a_time(None);
-        Ok(write_item(self.stream, encoding, Tag::SEQUENCE_DELIMITATION, 0)?)
-    }
-
-    /// Passes on a value that the table does not name.
-    fn keep(&mut self, header: &Header, vr: Vr, length: u64, encoding: Encoding) -> Result<(), Refusal> {
-        let vr = header.vr.unwrap_or(vr);
-        if header.tag == profile::BURNED_IN_ANNOTATION {
-            let value = self.stream.take_value(length)?;
-            let refuse = self.config.burned_in_annotation == BurnedInAnnotation::Refuse;
-            if refuse && trim(&value).eq_ignore_ascii_case(b"YES") {
-                return Err(header
-                    .refuse("burned-in-annotation", "the image says that text is burned into its pixels")
-                    .into());
-            }
-            return Ok(write_element(self.stream, encoding, header.tag, vr, &value)?);
-        }
-        let odd = header.length % 2;
-        write_header(self.stream, encoding, header.tag, vr, header.length + odd)?;
-        self.stream.copy(length)?;
-        if odd == 1 {
-            self.stream.write(&[vr.padding()])?;
-        }
-        Ok(())
-    }
-
-    /// Replaces each unique identifier of a value that DICOM did not register.
-    fn uids(&mut self, header: &Header, length: u64, encoding: Encoding) -> Result<(), Refusal> {
-        let value = self.stream.take_value(length)?;
-        let mut replaced = Vec::with_capacity(value.len());
-        for (i, uid) in value.split(|octet| *octet == b'\\').enumerate() {
-            if i > 0 {
-                replaced.push(b'\\');
-            }
-            replaced.extend_from_slice(&self.replace_uid(trim(uid))?);
-        }
-        Ok(write_element(self.stream, encoding, header.tag, Vr::UI, &replaced)?)
-    }
-
-    fn replace_uid(&self, uid: &[u8]) -> Result<Vec<u8>, Refusal> {
-        if uid.is_empty() || profile::is_registered_uid(uid) {
-            return Ok(uid.to_vec());
-        }
-        Ok(pseudonym::uid(self.keys, uid)?.into_bytes())
-    }
-
-    fn patient_id(&mut self, header: &Header, length: u64, encoding: Encoding) -> Result<(), Refusal> {
-        let value = self.stream.take_value(length)?;
-        let replaced = match self.config.patient_id {
-            PatientId::Empty => String::new(),
-            PatientId::Pseudonym => pseudonym::patient(self.keys, &value)?,
-        };
-        Ok(write_element(self.stream, encoding, header.tag, Vr::LO, replaced.as_bytes())?)
     }
 
     /// Writes the attributes that the profile adds and whose place is not after `tag`.
@@ -263,18 +288,17 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             match *added {
                 profile::PATIENT_IDENTITY_REMOVED => write_element(stream, encoding, *added, Vr::CS, b"YES"),
                 profile::DEIDENTIFICATION_METHOD => {
-                    write_element(stream, encoding, *added, Vr::LO, profile::METHOD.as_bytes())
+                    write_element(stream, encoding, *added, Vr::LO, self.profile.method().as_bytes())
                 }
                 profile::DEIDENTIFICATION_METHOD_CODES => {
-                    dummy::write_sequence(stream, encoding, *added, &BASIC_PROFILE)
+                    dummy::write_codes(stream, encoding, *added, self.profile.options.codes())
                 }
-                _ => write_element(stream, encoding, *added, Vr::CS, b"REMOVED"),
+                _ => {
+                    let said = self.profile.options.temporal_information();
+                    write_element(stream, encoding, *added, Vr::CS, said)
+                }
             }?;
         }
         Ok(())
     }
-}
-
-fn incomplete(tag: Tag) -> Refusal {
-    Refusal::new("incomplete-object", format!("the data set has no {tag} in its place"))
 }

@@ -1,11 +1,17 @@
 //! Tests of whole objects, built here octet by octet and read back with another DICOM library.
 
+mod characters;
 mod hostile;
+mod objects;
+mod options;
 mod planted;
 mod rewriting;
 
+use dicom_object::mem::InMemElement;
+use dicom_object::{DefaultDicomObject, Tag};
 use hilum_formats::dicom::{Encoding, build};
 
+use super::{Profile, ProfileOption};
 use crate::pseudonym::tests::TestKeys;
 use crate::{Config, Refusal};
 
@@ -18,8 +24,39 @@ pub(crate) fn image_of(pixel_octets: usize) -> Vec<u8> {
         .part_10(build::EXPLICIT)
 }
 
+/// Shifts a date, for the tests of the plugin.
+pub(crate) fn shift(date: &mut [u8], days: i32) -> bool {
+    super::dates::shift(hilum_formats::dicom::Vr::DA, date, days)
+}
+
 fn deidentify(input: &[u8]) -> Result<Vec<u8>, Refusal> {
-    super::deidentify(input, &Config::default(), &TestKeys(1))
+    deidentify_as(&Config::default(), input)
+}
+
+fn deidentify_as(config: &Config, input: &[u8]) -> Result<Vec<u8>, Refusal> {
+    super::deidentify(input, &Profile::new(config).unwrap(), &TestKeys(1))
+}
+
+fn with_options(options: &[ProfileOption]) -> Config {
+    Config { options: options.to_vec(), ..Config::default() }
+}
+
+fn open(octets: &[u8]) -> DefaultDicomObject {
+    dicom_object::from_reader(octets).unwrap()
+}
+
+fn text(object: &DefaultDicomObject, group: u16, element: u16) -> String {
+    object.element(Tag(group, element)).unwrap().to_str().unwrap().trim_end_matches('\0').to_owned()
+}
+
+fn has(object: &DefaultDicomObject, group: u16, element: u16) -> bool {
+    object.element(Tag(group, element)).is_ok()
+}
+
+/// Elements of the first item of a sequence.
+fn item_text(sequence: &InMemElement, group: u16, element: u16) -> String {
+    let item = &sequence.items().unwrap()[0];
+    item.element(Tag(group, element)).unwrap().to_str().unwrap().trim_end_matches('\0').to_owned()
 }
 
 fn contains(octets: &[u8], text: &str) -> bool {

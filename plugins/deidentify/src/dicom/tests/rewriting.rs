@@ -3,28 +3,14 @@
 use super::build::{
     BIG_ENDIAN, DEFLATED, ENCODINGS, EXPLICIT, Elements, Ends, IMPLICIT, JPEG, SOP_CLASS, SOP_INSTANCE,
 };
-use super::{contains, deidentify};
-use crate::dicom::{Pipe, rewrite};
+use super::{contains, deidentify, deidentify_as, item_text, open, text};
+use crate::dicom::{Pipe, Profile, rewrite};
 use crate::pseudonym::tests::TestKeys;
 use crate::{BurnedInAnnotation, Config, PatientId, pseudonym};
-use dicom_object::mem::InMemElement;
-use dicom_object::{DefaultDicomObject, Tag};
+use dicom_object::Tag;
 use hilum_formats::dicom::Encoding;
 
 const LITTLE: Encoding = Encoding::EXPLICIT_LITTLE;
-
-fn open(octets: &[u8]) -> DefaultDicomObject {
-    dicom_object::from_reader(octets).unwrap()
-}
-
-fn text(object: &DefaultDicomObject, group: u16, element: u16) -> String {
-    object.element(Tag(group, element)).unwrap().to_str().unwrap().trim_end_matches('\0').to_owned()
-}
-
-fn item_text(sequence: &InMemElement, group: u16, element: u16) -> String {
-    let item = &sequence.items().unwrap()[0];
-    item.element(Tag(group, element)).unwrap().to_str().unwrap().trim_end_matches('\0').to_owned()
-}
 
 #[test]
 fn the_object_says_what_was_done_to_it_in_the_order_of_tags() {
@@ -92,7 +78,7 @@ fn unique_identifiers_are_replaced_alike_everywhere_and_registered_ones_are_kept
     let study = "1.9.8.7.1";
     let item = Elements::new(LITTLE).text(0x0008_1150, "UI", SOP_CLASS).text(0x0008_1155, "UI", study);
     let elements = Elements::image(LITTLE)
-        .sequence(0x0008_1140, &[item], Ends::Length)
+        .sequence(0x0008_114A, &[item], Ends::Length)
         .text(0x0020_000D, "UI", study)
         .text(0x0020_000E, "UI", "1.2.840.10008.1.2.3.4711")
         .text(0x0020_0052, "UI", "1.2.840.10008.1.4.1.1")
@@ -101,7 +87,7 @@ fn unique_identifiers_are_replaced_alike_everywhere_and_registered_ones_are_kept
     let object = open(&output);
     let replaced = text(&object, 0x0020, 0x000D);
     assert_eq!(replaced, pseudonym::uid(&TestKeys(1), study.as_bytes()).unwrap());
-    let references = object.element(Tag(0x0008, 0x1140)).unwrap();
+    let references = object.element(Tag(0x0008, 0x114A)).unwrap();
     assert_eq!(item_text(references, 0x0008, 0x1155), replaced);
     assert_eq!(item_text(references, 0x0008, 0x1150), SOP_CLASS);
     assert!(text(&object, 0x0020, 0x000E).starts_with("2.25."), "a false registered identifier is replaced");
@@ -123,7 +109,7 @@ fn a_patient_is_a_pseudonym_or_nobody() {
     assert_eq!(text(&object, 0x0010, 0x0020), pseudonym::patient(&TestKeys(1), b"4711").unwrap());
 
     let config = Config { patient_id: PatientId::Empty, ..Config::default() };
-    let object = open(&crate::dicom::deidentify(&input, &config, &TestKeys(1)).unwrap());
+    let object = open(&deidentify_as(&config, &input).unwrap());
     assert_eq!(text(&object, 0x0010, 0x0020), "");
 }
 
@@ -132,7 +118,7 @@ fn text_burned_into_pixels_is_refused_unless_the_flow_says_otherwise() {
     let yes = Elements::image(LITTLE).text(0x0028_0301, "CS", "YES").part_10(EXPLICIT);
     assert_eq!(deidentify(&yes).unwrap_err().code, "burned-in-annotation");
     let config = Config { burned_in_annotation: BurnedInAnnotation::Pass, ..Config::default() };
-    let object = open(&crate::dicom::deidentify(&yes, &config, &TestKeys(1)).unwrap());
+    let object = open(&deidentify_as(&config, &yes).unwrap());
     assert_eq!(text(&object, 0x0028, 0x0301), "YES");
     let no = Elements::image(LITTLE).text(0x0028_0301, "CS", "NO").part_10(EXPLICIT);
     assert_eq!(text(&open(&deidentify(&no).unwrap()), 0x0028, 0x0301), "NO");
@@ -250,12 +236,15 @@ fn half_a_gigabyte_of_pixels_passes_by() {
     elements.header(0x7FE0_0010, "OW", u32::try_from(PIXELS).unwrap());
     let head = elements.part_10(EXPLICIT);
     let mut scanner = Scanner { head, pixel_octets: PIXELS, read: 0, forwarded: 0, written: 0 };
-    rewrite(&mut scanner, &Config::default(), &TestKeys(1)).unwrap();
+    rewrite(&mut scanner, &Profile::new(&Config::default()).unwrap(), &TestKeys(1)).unwrap();
     assert!(scanner.read <= 64 << 10 && scanner.written <= 128 << 10, "{} {}", scanner.read, scanner.written);
     assert!(scanner.forwarded > PIXELS - (64 << 10));
 
     // The same, but the scanner lost its last kilobyte.
     let head = elements.part_10(EXPLICIT);
     let mut scanner = Scanner { head, pixel_octets: PIXELS - 1024, read: 0, forwarded: 0, written: 0 };
-    assert_eq!(rewrite(&mut scanner, &Config::default(), &TestKeys(1)).unwrap_err().code, "truncated");
+    assert_eq!(
+        rewrite(&mut scanner, &Profile::new(&Config::default()).unwrap(), &TestKeys(1)).unwrap_err().code,
+        "truncated"
+    );
 }

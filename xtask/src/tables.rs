@@ -1,0 +1,37 @@
+//! `cargo xtask tables`: makes those tables of `plugins/deidentify/data` that a program can make, from what others ship of the standard.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::interop::python;
+use crate::step::{finish, target_directory};
+
+/// The version of highdicom (PyPI, MIT) whose copy of PS3.3, PS3.4 and PS3.16 is read.
+const HIGHDICOM: &str = "0.28.2";
+/// Its tables name attributes by keywords, which this one knows the tags of.
+const PYDICOM: &str = "3.0.2";
+
+/// Installs the packages apart from everything else and runs the generator in their presence.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let packages = target_directory().join("tables").join(HIGHDICOM);
+    fs::create_dir_all(&packages).with_context(|| format!("cannot make {}", packages.display()))?;
+    let python = python()?;
+    let mut install = Command::new(&python);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--upgrade",
+    ]);
+    install.arg("--target").arg(&packages);
+    install.args([format!("highdicom=={HIGHDICOM}"), format!("pydicom=={PYDICOM}")]);
+    finish(install.env("PIP_ROOT_USER_ACTION", "ignore"))?;
+    let mut generate = Command::new(&python);
+    generate.args(["plugins/deidentify/data/generate.py", HIGHDICOM]);
+    finish(generate.env("PYTHONPATH", &packages).env("PYTHONDONTWRITEBYTECODE", "1"))
+}
