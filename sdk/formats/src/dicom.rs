@@ -12,7 +12,6 @@
 //! What cannot be parsed is an [`Error`] with the octet offset and no value.
 
 pub mod build;
-mod copy;
 mod data_set;
 mod element;
 mod error;
@@ -20,22 +19,21 @@ mod extent;
 mod inflate;
 mod meta;
 mod pipe;
-mod skip;
 mod stream;
 mod syntax;
 mod vr;
+mod walk;
 
-pub use copy::{element as copy_element, value as copy_value};
 pub use data_set::{DataSet, ELEMENTS_MAX};
 pub use element::{Encoding, Header, Tag, UNDEFINED, read_header, write_element, write_header, write_item};
 pub use error::Error;
 pub use extent::{DEPTH_MAX, Extent, check_place};
 pub use meta::{PREAMBLE_OCTETS, TRANSFER_SYNTAX, read_file_meta};
 pub use pipe::{MemoryPipe, Pipe};
-pub use skip::value as skip_value;
 pub use stream::{Held, Stream, VALUE_OCTETS_MAX};
 pub use syntax::{EXPLICIT_VR_LITTLE_ENDIAN, Syntax};
 pub use vr::{Kind, Vr};
+pub use walk::{copy_element, copy_value, skip_value};
 
 /// A value without the spaces and NULs that pad it (PS3.5 section 6.2).
 pub fn trim(value: &[u8]) -> &[u8] {
