@@ -2,12 +2,13 @@
 //!
 //! 1. `main_file` reads `hilum.toml`: who and what there is.
 //! 2. `flow` reads each file in `flows/`: what flows where, and through which plugins.
-//!    `stage` reads the plugins' part of it.
+//!    `stage` reads the plugins' part of it, `config_files` the files that this names.
 //! 3. `emission` looks at what plugins emit from flow to flow.
 //! 4. [`check_labels`] follows every label to every stakeholder. It needs to ask plugins what they remove.
 //!
 //! Every problem names file, line, column and key, and says what to do; keys that are not read are problems.
 
+mod config_files;
 mod directory;
 mod emission;
 mod flow;
@@ -31,6 +32,7 @@ pub mod units;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use config_files::ConfigFile;
 pub use directory::{Directory, IdentityFiles, SigningFiles};
 pub use labels::{PluginCatalog, Received, StageProblem, check_labels, received_labels};
 pub use model::{
@@ -50,7 +52,7 @@ const FILE_OCTETS_MAX: u64 = 1 << 20;
 /// Files in `flows/`.
 const FLOWS_MAX: usize = 1024;
 
-/// Reads a hospital directory. Looks at no file but the configuration's; see [`check_files`] for the others.
+/// Reads a hospital directory. Looks at no file but the configuration's and those that are part of it (`config_files`); see [`check_files`] for the others.
 pub fn load(directory: &Path) -> Result<Hospital, Problems> {
     let sink = Sink::default();
     let directory = Directory::new(directory);
@@ -77,6 +79,7 @@ fn load_into(directory: &Directory, sink: &Sink) -> Option<Hospital> {
             sink.report(Problem::at(&flow.place, "name", what, "give one of the two another name"));
             continue;
         }
+        outline.add_config_files(&flow);
         main.flows.insert(flow.name.clone(), flow);
     }
     main.outline = outline;

@@ -140,6 +140,31 @@ fn check_names_file_line_and_key_of_everything_that_is_wrong() {
 }
 
 #[test]
+fn a_hospitals_own_table_is_checked_by_line_and_column() {
+    let parent = tempfile::tempdir().unwrap();
+    let made = parent.path().join("st-marys");
+    assert_eq!(code(&hilum(["init".as_ref(), made.as_os_str()])), 0);
+    let flow = made.join("flows/imaging.toml");
+    let text = std::fs::read_to_string(&flow).unwrap();
+    let config = "config = { key = \"research\" }\n";
+    let named = format!("{config}config_files = {{ table = \"tables/own.tsv\" }}\n");
+    assert!(text.contains(config));
+    std::fs::write(&flow, text.replace(config, &named)).unwrap();
+    let table = "../plugins/deidentify/data/ps3.15-2026c-table-e.1-1.tsv";
+    let table = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(table)).unwrap();
+    std::fs::create_dir(made.join("tables")).unwrap();
+    let check = |table: &str| {
+        std::fs::write(made.join("tables/own.tsv"), table).unwrap();
+        hilum(["check".as_ref(), made.as_os_str()])
+    };
+    let wrong = check(&table.replacen("\tX\t", "\tY\t", 1));
+    assert_eq!(code(&wrong), 1, "{}", said(&wrong));
+    says(&said(&wrong), &["flows/imaging.toml", "/table", "line 3, column 39: an action is X, Z"]);
+    let right = check(&table.replacen("2026c", "2027a", 1));
+    assert_eq!(code(&right), 0, "{}", said(&right));
+}
+
+#[test]
 fn completions_are_printed_for_every_shell() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let completions = hilum(["completions", shell]);

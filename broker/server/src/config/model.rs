@@ -20,6 +20,7 @@ use hilum_core::{
 use hilum_sandbox::Limits as StageLimits;
 use hilum_store::Durability;
 
+use super::config_files::ConfigFile;
 use super::directory::Directory;
 use super::outline::Outline;
 use super::subscription::DeliveryConfig;
@@ -178,8 +179,10 @@ pub struct StageConfig {
     pub plugin: String,
     /// What the host lets it use.
     pub grants: Vec<HostGrant>,
-    /// The plugin's configuration: a JSON object.
+    /// The plugin's configuration: a JSON object, with the texts of `config_files` in it.
     pub config: serde_json::Value,
+    /// Which of its settings are files of their own.
+    pub config_files: Vec<ConfigFile>,
     /// What it may use up; the sandbox's own limits hold where the file sets none.
     pub limits: StageLimits,
     /// Another plugin that is tried on a share of its records.

@@ -10,6 +10,9 @@ use hilum_core::Digest;
 use hilum_core::digest::Hasher;
 use toml::{Table, Value};
 
+use super::config_files::ConfigFile;
+use super::model::{FlowConfig, StageConfig};
+
 /// What tables of an array are called after.
 const NAMES: &[(&str, &str)] = &[
     ("flows.*.ingress", "stage"),
@@ -94,6 +97,26 @@ impl Outline {
         let Ok(table) = text.parse::<Table>() else { return };
         let Some(name) = table.get("name").and_then(Value::as_str).map(str::to_owned) else { return };
         self.add(format!("flows.{name}"), &Value::Table(table));
+    }
+
+    /// What the files contain that the stages of a flow name.
+    pub(super) fn add_config_files(&mut self, flow: &FlowConfig) {
+        let own = joined("flows", flow.name.as_str());
+        self.add_texts(&joined(&own, "ingress"), &flow.ingress);
+        for subscription in &flow.subscriptions {
+            let own = joined(&joined(&own, "subscription"), subscription.name.as_str());
+            self.add_texts(&joined(&own, "egress"), &subscription.egress);
+        }
+    }
+
+    fn add_texts(&mut self, chain: &str, stages: &[StageConfig]) {
+        for stage in stages {
+            let own = joined(&joined(chain, stage.stage.as_str()), "config_files");
+            for ConfigFile { key, digest } in &stage.config_files {
+                let mark = &digest.to_string()[..8];
+                self.set(joined(&joined(&own, key), "content"), format!("its SHA-256 begins with {mark}"));
+            }
+        }
     }
 
     /// Adds what is not in the files themselves, such as the digest of a file that they name.

@@ -330,6 +330,15 @@ impl<'a> Table<'a> {
         named.table.iter().filter_map(read).collect()
     }
 
+    /// The texts of a table whose keys are the user's own.
+    pub(super) fn every_text(self) -> Vec<(String, At<String>)> {
+        let text = |(key, value): (&Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
+            let key: &str = key.get_ref();
+            Some((key.to_owned(), self.as_text(value, self.path_of(key))?))
+        };
+        self.table.iter().filter_map(text).collect()
+    }
+
     /// Where the table itself is.
     pub(super) fn here(&self) -> At<()> {
         At { value: (), place: self.place.clone(), key: self.path.clone() }

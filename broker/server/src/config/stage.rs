@@ -8,6 +8,7 @@ use hilum_core::{FlowName, Principal, PrincipalId, RoleName, StageName, Stakehol
 use hilum_sandbox::Limits;
 use hilum_sandbox::limits::Setting;
 
+use super::config_files;
 use super::emission::Emission;
 use super::flow::Surroundings;
 use super::model::{CanaryConfig, Hospital, HostGrant, StageConfig};
@@ -65,7 +66,9 @@ fn read_stage(
     let stage = table.parsed::<StageName>("stage", "the stage's name, e.g. \"check\"");
     let plugin = table.text("plugin", "one of the plugins in hilum.toml");
     let grants = table.texts("grants");
-    let config = table.json("config");
+    let mut config = table.json("config");
+    let config_files = table.table_if("config_files");
+    let config_files = config_files::read(config_files, &mut config, &around.hospital.directory);
     let limits = table.table_if("limits").map(read_limits).unwrap_or_default();
     let canary = table.table_if("canary").map(|canary| read_canary(canary, plugin.as_ref(), around.hospital));
     table.finish();
@@ -102,6 +105,7 @@ fn read_stage(
         plugin: plugin?.value,
         grants: grants.into_iter().map(|grant| grant.value).collect(),
         config,
+        config_files,
         limits,
         canary: canary.flatten(),
         emits_as,

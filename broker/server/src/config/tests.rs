@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod canary;
+mod config_files;
 mod memory;
 mod paths;
 mod retention;
