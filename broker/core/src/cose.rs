@@ -12,21 +12,31 @@
 //!
 //! [`open`] refuses every other choice by name, and header parameters that a writer marked critical.
 //!
+//! COSE authenticates a body as a whole, so that all of it is in memory. What is longer goes as a stream: [`Sealer::stream`] seals a
+//! fresh key in such a message, and the body follows in segments of 1 MiB, each of which is checked before it is handed on
+//! ([`StreamOpener`]). The segments are those of `AES256_GCM_HKDF_1MB` in Tink; the module `stream` says how both travel as one.
+//!
 //! Elsewhere in this crate randomness is an argument. Here it is not: the cryptographic module draws
 //! ephemeral keys from its own generator and offers no other way (FIPS 140-3 asks that of it), and a content
 //! key or an initialisation vector that a caller could repeat would give A256GCM's plaintext away.
 
 mod envelope;
 mod key;
+mod segments;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand;
-use coset::{CoseEncryptBuilder, CoseRecipient, HeaderBuilder, TaggedCborSerializable, iana};
+use coset::{CoseEncrypt, CoseEncryptBuilder, CoseRecipient, HeaderBuilder, TaggedCborSerializable, iana};
 use zeroize::Zeroizing;
 
 pub use key::{KeyError, PrivateKey, RecipientKey};
+pub use segments::SEGMENT_OCTETS;
+pub use stream::{
+    KEY_CONTENT_TYPE, KEY_MESSAGE_OCTETS_MAX, STREAM_CONTENT_TYPE, StreamOpener, StreamSealer, open_stream,
+};
 
 /// Octets of a body that is sealed or opened at once: COSE authenticates a body as a whole, so all of it is in memory.
 pub const PLAIN_OCTETS_MAX: usize = 64 << 20;
@@ -57,6 +67,9 @@ pub enum SealError {
         "nothing was sealed: the associated data has {0} octets, at most {ASSOCIATED_OCTETS_MAX} are allowed"
     )]
     AssociatedTooLarge(usize),
+    /// More segments than a stream can number, which is more than 4 PiB.
+    #[error("the body is not sealed to its end: it has more segments than can be numbered")]
+    TooManySegments,
     /// The cryptographic module failed, which means that it has no randomness or no memory.
     #[error("nothing was sealed: the cryptographic module failed at {0}")]
     Module(&'static str),
@@ -71,6 +84,9 @@ pub enum OpenError {
     /// Not a COSE_Encrypt message.
     #[error("the message was not opened: it is not a tagged COSE_Encrypt (RFC 9052, section 5.1): {0}")]
     Malformed(&'static str),
+    /// Not a sealed stream, or not all of it.
+    #[error("the stream was not opened: {0}")]
+    NotAStream(&'static str),
     /// A COSE_Encrypt message of another profile.
     #[error("the message was not opened: {0} is not what this profile of COSE_Encrypt uses")]
     Unsupported(&'static str),
@@ -112,6 +128,16 @@ impl Sealer {
     ///
     /// [`SealError`]; nothing of `plain` is in any of them.
     pub fn seal(&self, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.seal_as(HeaderBuilder::new(), associated, plain)
+    }
+
+    /// With a protected header that says more than the algorithm.
+    fn seal_as(
+        &self,
+        protected: HeaderBuilder,
+        associated: &[u8],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
         if plain.len() > PLAIN_OCTETS_MAX {
             return Err(SealError::TooLarge(plain.len()));
         }
@@ -124,7 +150,7 @@ impl Sealer {
         rand::fill(&mut iv).map_err(|_| SealError::Module("the initialisation vector"))?;
 
         let mut message = CoseEncryptBuilder::new()
-            .protected(HeaderBuilder::new().algorithm(iana::Algorithm::A256GCM).build())
+            .protected(protected.algorithm(iana::Algorithm::A256GCM).build())
             .unprotected(HeaderBuilder::new().iv(iv.to_vec()).build())
             .try_create_ciphertext(plain, associated, |plain, aad| encrypt(&content_key, iv, aad, plain))?;
         for agreed in &self.0 {
@@ -150,13 +176,24 @@ pub fn seal(recipients: &[RecipientKey], associated: &[u8], plain: &[u8]) -> Res
 ///
 /// # Errors
 ///
-/// [`OpenError`], for any octets whatever.
+/// [`OpenError`], for any octets whatever. A message that holds the key of a stream is none that has a body.
 pub fn open(key: &PrivateKey, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+    let message = parse(associated, sealed)?;
+    if stream::holds_key(&message) {
+        return Err(OpenError::Unsupported("the key of a stream in the place of a body"));
+    }
+    open_parsed(key, associated, &message)
+}
+
+fn parse(associated: &[u8], sealed: &[u8]) -> Result<CoseEncrypt, OpenError> {
     if sealed.len() > SEALED_OCTETS_MAX || associated.len() > ASSOCIATED_OCTETS_MAX {
         return Err(OpenError::TooLarge(sealed.len().max(associated.len())));
     }
-    let message = envelope::parse(sealed)?;
-    let iv = envelope::content_iv(&message)?;
+    envelope::parse(sealed)
+}
+
+fn open_parsed(key: &PrivateKey, associated: &[u8], message: &CoseEncrypt) -> Result<Vec<u8>, OpenError> {
+    let iv = envelope::content_iv(message)?;
     let named = |recipient: &&CoseRecipient| recipient.unprotected.key_id == key.id();
     let addressed = message.recipients.iter().any(|recipient| named(&recipient));
     let mut failure = OpenError::NotARecipient;

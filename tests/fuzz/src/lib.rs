@@ -10,7 +10,7 @@
 //! | [`blob`], [`entries`], [`keys`], [`store`] | files of the store: bodies, entries, wrapped keys, segments |
 //! | [`claims`], [`fhir`], [`objects`], [`route`] | records of the example plugins: claims, telemetry, DICOM objects, messages |
 //! | [`config`], [`filter`] | the configuration, and selectors in it |
-//! | [`cose`] | sealed messages |
+//! | [`cose`], [`stream`] | sealed messages, sealed streams |
 //! | [`deidentify`] | objects, messages and claims that are de-identified |
 //! | [`hl7`], [`x12`] | the formats' readers |
 //! | [`package`] | packages of plugins: manifests, signatures, SBOMs, keys |
@@ -44,6 +44,7 @@ mod script;
 pub mod session;
 mod start;
 pub mod store;
+pub mod stream;
 pub mod wire;
 pub mod x12;
 

@@ -1,5 +1,7 @@
 //! Envelopes of ours and of another implementation, opened, and not opened where they were altered.
 
+mod stream;
+
 use coset::cbor::value::Value;
 use coset::{CborSerializable, CoseEncrypt, TaggedCborSerializable};
 use proptest::prelude::*;

@@ -1,0 +1,5 @@
+//! The fuzz target `stream`.
+
+#![no_main]
+
+hilum_fuzz::target!(stream);
