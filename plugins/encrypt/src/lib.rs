@@ -1,6 +1,7 @@
 //! End-to-end encryption: what leaves this stage can be read by the named recipients and by nobody between.
 //!
-//! A record's body becomes a COSE_Encrypt message (RFC 9052, section 5.1) to recipients that the stage was granted. The
+//! A record's body becomes a COSE_Encrypt message (RFC 9052, section 5.1) to recipients that the stage was granted; a large one a stream
+//! of segments in Tink's format, with the key in such a message before it. The
 //! keys and the arithmetic stay with the broker; this plugin decides what is sealed, what it is bound to, and what of the
 //! head may stay in the clear. Anything that cannot be sealed is refused, never passed.
 
@@ -17,10 +18,10 @@ pub use settings::Settings;
 
 /// Media type of what comes out (RFC 9052, section 11.3.3).
 pub const SEALED_CONTENT_TYPE: &str = r#"application/cose; cose-type="cose-encrypt""#;
+/// Media type of what comes out of a large body.
+pub const STREAM_CONTENT_TYPE: &str = "application/vnd.hilum.sealed-stream";
 /// The attribute that carries the media type of what is inside.
 pub const ORIGINAL_CONTENT_TYPE: &str = "original-content-type";
-/// Octets of a body that the broker seals: COSE authenticates all of it at once.
-pub const BODY_OCTETS_MAX: u64 = 64 << 20;
 /// Attributes of a record that the broker takes.
 const ATTRIBUTES_MAX: usize = 32;
 
@@ -52,30 +53,57 @@ hilum_plugin::export_transform!(Encrypt);
 
 impl Encrypt {
     fn seal(&self, context: &Context, Message { head, body }: Message) -> Result<Draft, Refusal> {
-        let size = body.size();
-        if size > BODY_OCTETS_MAX {
-            let reason = format!("the body has {size} octets, at most {BODY_OCTETS_MAX} can be sealed");
-            return Err(Refusal::new("too-large", reason));
-        }
-        let associated = associated_data(&context.flow, &head.content_type, head.time)?;
+        let form = match &body {
+            Body::Inline(_) => Form::Message,
+            Body::Large(_) => Form::Stream,
+        };
+        let associated = associated_data(form, &context.flow, &head.content_type, head.time)?;
         let recipients = &self.0.recipients;
         let sealed = match body {
             Body::Inline(plain) => keys::seal(recipients, &associated, &plain).map(Body::Inline),
-            Body::Large(plain) => keys::seal_body(recipients, &associated, plain).map(Body::Large),
+            Body::Large(plain) => keys::seal_stream(recipients, &associated, plain).map(Body::Large),
         };
-        Ok(self.envelope(head, sealed.map_err(|error| refusal(&error))?))
+        Ok(self.envelope(form, head, sealed.map_err(|error| refusal(&error))?))
     }
 
     /// The record that carries the sealed body: of the old head only what was configured to stay.
-    fn envelope(&self, head: Head, body: Body) -> Draft {
+    fn envelope(&self, form: Form, head: Head, body: Body) -> Draft {
         let kept = |attribute: &Attribute| self.0.keep_attributes.contains(&attribute.name);
         let mut attributes = vec![Attribute::new(ORIGINAL_CONTENT_TYPE, head.content_type)];
         attributes.extend(head.attributes.into_iter().filter(kept).take(ATTRIBUTES_MAX - 1));
         Draft {
             key: head.key.filter(|_| self.0.keep_key),
-            content_type: SEALED_CONTENT_TYPE.into(),
+            content_type: form.content_type().into(),
             attributes,
             body,
+        }
+    }
+}
+
+/// What a sealed body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One COSE_Encrypt message.
+    Message,
+    /// A message with a key, and segments under it.
+    Stream,
+}
+
+impl Form {
+    /// The media type of the record that carries it.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Message => SEALED_CONTENT_TYPE,
+            Self::Stream => STREAM_CONTENT_TYPE,
+        }
+    }
+
+    /// Begins what it is bound to, so that no part of one form opens as the other.
+    fn first_line(self) -> &'static str {
+        match self {
+            Self::Message => "hilum-encrypt-v1",
+            Self::Stream => "hilum-encrypt-stream-v1",
         }
     }
 }
@@ -87,11 +115,11 @@ impl Encrypt {
 /// # Errors
 ///
 /// A [`Refusal`] where the flow or content type holds a control character, because lines could then be shifted.
-pub fn associated_data(flow: &str, content_type: &str, time: u64) -> Result<Vec<u8>, Refusal> {
+pub fn associated_data(form: Form, flow: &str, content_type: &str, time: u64) -> Result<Vec<u8>, Refusal> {
     if [flow, content_type].iter().any(|line| line.chars().any(char::is_control)) {
         return Err(Refusal::new("malformed", "the content type holds a control character"));
     }
-    Ok(format!("hilum-encrypt-v1\n{flow}\n{content_type}\n{time}").into_bytes())
+    Ok(format!("{}\n{flow}\n{content_type}\n{time}", form.first_line()).into_bytes())
 }
 
 fn refusal(error: &KeyError) -> Refusal {

@@ -166,7 +166,7 @@ pub mod keys {
         backend::open(key, associated, sealed)
     }
 
-    /// [`seal`] of what is left in a reader; nothing of it enters the plugin. At most 64 MiB.
+    /// [`seal`] of what is left in a reader; nothing of it enters the plugin. At most 64 MiB; [`seal_stream`] takes any size.
     pub fn seal_body(
         recipients: &[String],
         associated: &[u8],
@@ -174,6 +174,17 @@ pub mod keys {
     ) -> Result<BodyReader, KeyError> {
         let rest = plain.into_rest().map_err(|error| KeyError::Other(error.to_string()))?;
         backend::seal_body(recipients, associated, rest).map(BodyReader::new)
+    }
+
+    /// Seals what is left in a reader of any size, in segments; nothing of it enters the plugin. What comes out is no COSE message but
+    /// a stream with the media type `application/vnd.hilum.sealed-stream`, which `wit/v1/host.wit` describes.
+    pub fn seal_stream(
+        recipients: &[String],
+        associated: &[u8],
+        plain: BodyReader,
+    ) -> Result<BodyReader, KeyError> {
+        let rest = plain.into_rest().map_err(|error| KeyError::Other(error.to_string()))?;
+        backend::seal_stream(recipients, associated, rest).map(BodyReader::new)
     }
 
     /// A keyed, one-way stand-in of 32 octets for each value: HMAC-SHA-256 in a domain. The same value has an unrelated

@@ -1,7 +1,8 @@
 //! `keys`: what is done under keys that no plugin ever sees.
 
 use aws_lc_rs::hmac;
-use hilum_core::cose::{self, OpenError, PLAIN_OCTETS_MAX, RecipientKey, Sealer};
+use bytes::Bytes;
+use hilum_core::cose::{self, OpenError, PLAIN_OCTETS_MAX, RecipientKey, SealError, Sealer};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
@@ -72,6 +73,22 @@ impl keys::Host for Host {
         // It lies in memory as it was and as it is sealed.
         self.call.charge(usize::try_from(reader.left().saturating_mul(2)).unwrap_or(usize::MAX))?;
         let sealed = self.seal_reader(&recipients, &associated, reader);
+        self.call.left()?;
+        match sealed {
+            Ok(sealed) => Ok(Ok(self.table.push(sealed)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn seal_stream(
+        &mut self,
+        recipients: Vec<String>,
+        associated: Vec<u8>,
+        plain: Resource<Reader>,
+    ) -> Result<Result<Resource<Reader>, KeyError>> {
+        self.call.enter(octets_of(&recipients) + associated.len())?;
+        let reader = self.table.delete(plain)?;
+        let sealed = self.stream_reader(&recipients, &associated, reader);
         self.call.left()?;
         match sealed {
             Ok(sealed) => Ok(Ok(self.table.push(sealed)?)),
@@ -191,12 +208,20 @@ impl Host {
         associated: &[u8],
         plain: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
-        let failed = |error: cose::SealError| KeyError::Other(error.to_string());
+        self.with_sealer(recipients, |sealer| sealer.seal(associated, plain))
+    }
+
+    /// Seals with what was agreed with these recipients, and agrees with them where that was not done in this call.
+    fn with_sealer<T>(
+        &mut self,
+        recipients: &[String],
+        seal: impl FnOnce(&Sealer) -> Result<T, SealError>,
+    ) -> Result<T, KeyError> {
         if let Some((_, sealer)) = self.call.sealers.iter().find(|(names, _)| names == recipients) {
-            return sealer.seal(associated, plain).map_err(failed);
+            return seal(sealer).map_err(|error| not_sealed(&error));
         }
-        let sealer = Sealer::new(&self.recipients(recipients)?).map_err(failed)?;
-        let sealed = sealer.seal(associated, plain).map_err(failed)?;
+        let sealer = Sealer::new(&self.recipients(recipients)?).map_err(|error| not_sealed(&error))?;
+        let sealed = seal(&sealer).map_err(|error| not_sealed(&error))?;
         if self.call.sealers.len() < SEALERS_MAX {
             self.call.sealers.push((recipients.to_vec(), sealer));
         }
@@ -229,14 +254,9 @@ impl Host {
                 "a body of more than {PLAIN_OCTETS_MAX} octets is not sealed at once"
             )));
         }
-        let services = self.place.services.clone();
         let mut plain = Vec::new();
         loop {
-            if self.call.left().is_err() {
-                return Err(KeyError::Other("the stage ran out of time".into()));
-            }
-            let chunk = read_on(&mut reader, &self.place, &mut self.call, SEAL_CHUNK_OCTETS);
-            let chunk = chunk.map_err(|error| KeyError::Other(self.fault(error)))?;
+            let chunk = self.next_to_seal(&mut reader)?;
             if chunk.is_empty() {
                 break;
             }
@@ -244,10 +264,62 @@ impl Host {
         }
         let sealed = self.seal_octets(recipients, associated, &plain)?;
         let mut writer = Writer::new();
-        let written = self.call.waiting(|| writer.write(&*services, self.source.as_ref(), sealed.into()));
-        let written = written.and_then(|()| self.finish_writer(writer));
-        written.map(Reader::new).map_err(|error| KeyError::Other(self.fault(error)))
+        self.write_sealed(&mut writer, sealed)?;
+        self.sealed_in(writer)
     }
+
+    /// Holds a segment, what the store gave of the body, and what is on its way to the store.
+    fn stream_reader(
+        &mut self,
+        recipients: &[String],
+        associated: &[u8],
+        mut reader: Reader,
+    ) -> Result<Reader, KeyError> {
+        let mut sealed = Vec::new();
+        let mut stream = self.with_sealer(recipients, |sealer| sealer.stream(associated, &mut sealed))?;
+        let mut writer = Writer::new();
+        loop {
+            let chunk = self.next_to_seal(&mut reader)?;
+            if chunk.is_empty() {
+                break;
+            }
+            stream.push(&chunk, &mut sealed).map_err(|error| not_sealed(&error))?;
+            self.write_counted(&mut writer, std::mem::take(&mut sealed))?;
+        }
+        stream.finish(&mut sealed).map_err(|error| not_sealed(&error))?;
+        self.write_counted(&mut writer, sealed)?;
+        self.sealed_in(writer)
+    }
+
+    /// The next octets of a body that is being sealed; empty at its end and only there.
+    fn next_to_seal(&mut self, reader: &mut Reader) -> Result<Bytes, KeyError> {
+        if self.call.left().is_err() {
+            return Err(KeyError::Other("the stage ran out of time".into()));
+        }
+        let chunk = read_on(reader, &self.place, &mut self.call, SEAL_CHUNK_OCTETS);
+        chunk.map_err(|error| KeyError::Other(self.fault(error)))
+    }
+
+    fn write_counted(&mut self, writer: &mut Writer, sealed: Vec<u8>) -> Result<(), KeyError> {
+        let counted = self.call.write(sealed.len() as u64);
+        counted.map_err(|over| KeyError::Other(over.to_string()))?;
+        self.write_sealed(writer, sealed)
+    }
+
+    fn write_sealed(&mut self, writer: &mut Writer, sealed: Vec<u8>) -> Result<(), KeyError> {
+        let services = self.place.services.clone();
+        let written = self.call.waiting(|| writer.write(&*services, self.source.as_ref(), sealed.into()));
+        written.map_err(|error| KeyError::Other(self.fault(error)))
+    }
+
+    fn sealed_in(&mut self, writer: Writer) -> Result<Reader, KeyError> {
+        let finished = self.finish_writer(writer);
+        finished.map(Reader::new).map_err(|error| KeyError::Other(self.fault(error)))
+    }
+}
+
+fn not_sealed(error: &SealError) -> KeyError {
+    KeyError::Other(error.to_string())
 }
 
 #[cfg(test)]

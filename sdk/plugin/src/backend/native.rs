@@ -102,6 +102,14 @@ pub(crate) fn seal_body(
     seal(recipients, associated, plain.take(u64::MAX)).map(Reader::new)
 }
 
+pub(crate) fn seal_stream(
+    recipients: &[String],
+    associated: &[u8],
+    plain: Reader,
+) -> Result<Reader, KeyError> {
+    seal_body(recipients, associated, plain)
+}
+
 pub(crate) fn pseudonyms(key: &str, domain: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {
     current(|host| host.pseudonyms(key, domain, values))
 }

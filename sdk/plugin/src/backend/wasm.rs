@@ -136,6 +136,14 @@ pub(crate) fn seal_body(recipients: &[String], associated: &[u8], plain: Reader)
     Ok(host::keys::seal_body(recipients, associated, plain.0).map(Reader)?)
 }
 
+pub(crate) fn seal_stream(
+    recipients: &[String],
+    associated: &[u8],
+    plain: Reader,
+) -> Result<Reader, KeyError> {
+    Ok(host::keys::seal_stream(recipients, associated, plain.0).map(Reader)?)
+}
+
 pub(crate) fn pseudonyms(key: &str, domain: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {
     digests(host::keys::pseudonyms(key, domain, values)?)
 }
