@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hilum_client::sealed::{is_sealed, open_sealed};
+use hilum_client::sealed::{OpeningWriter, is_sealed, open_sealed};
 use hilum_client::{
     Credit, Delivery, DeliveryBody, FlowName, Offset, ReasonCode, SeekTo, Subscription, SubscriptionName,
 };
@@ -142,16 +142,70 @@ impl Args {
         delivery: Delivery,
         key: Option<&PrivateKey>,
     ) -> anyhow::Result<(Delivery, String)> {
-        let is_opened = key.is_some() && is_sealed(delivery.head());
-        if let (DeliveryBody::Large { size, .. }, false) = (delivery.body(), is_opened) {
-            let (octets, file) = (*size, self.file(&delivery));
-            let delivery = download(subscription, delivery, octets, file.as_deref()).await?;
-            let content_type = delivery.head().content_type.clone();
-            let line = self.line(&delivery, &Taken { content_type, octets, file });
-            return Ok((delivery, line));
-        }
-        let line = self.take_whole(&delivery, key).await?;
+        let file = self.file(&delivery);
+        let key = key.filter(|_| is_sealed(delivery.head()));
+        let (delivery, content_type, octets) = match (delivery.body(), key) {
+            (DeliveryBody::Large { size, .. }, None) => {
+                let octets = *size;
+                let delivery = download(subscription, delivery, octets, file.as_deref()).await?;
+                let content_type = delivery.head().content_type.clone();
+                (delivery, content_type, octets)
+            }
+            (DeliveryBody::Large { .. }, Some(key)) => {
+                self.download_opening(subscription, delivery, key, file.as_deref()).await?
+            }
+            (DeliveryBody::Inline(octets), Some(key)) => {
+                let opened = open_sealed(key, &self.flow, delivery.head(), octets)?;
+                write(file.as_deref(), &opened.body).await?;
+                (delivery, opened.content_type, opened.body.len() as u64)
+            }
+            (DeliveryBody::Inline(octets), None) => {
+                write(file.as_deref(), octets).await?;
+                let (content_type, octets) = (delivery.head().content_type.clone(), octets.len() as u64);
+                (delivery, content_type, octets)
+            }
+        };
+        let line = self.line(&delivery, &Taken { content_type, octets, file });
         Ok((delivery, line))
+    }
+
+    /// Streams a large sealed body into its file. That has its name only when all of it was opened.
+    async fn download_opening(
+        &self,
+        subscription: &mut Subscription,
+        delivery: Delivery,
+        key: &PrivateKey,
+        file: Option<&Path>,
+    ) -> anyhow::Result<(Delivery, String, u64)> {
+        let head = delivery.head().clone();
+        let Some(file) = file else {
+            let mut out = OpeningWriter::new(key, &self.flow, &head, tokio::io::empty()).await?;
+            let delivery = subscription.fetch_large(delivery, &mut out, |_| {}).await?;
+            let (content_type, octets) = out.finish().await?;
+            return Ok((delivery, content_type, octets));
+        };
+        let size = if let DeliveryBody::Large { size, .. } = delivery.body() { *size } else { 0 };
+        let bar = progress(size, file);
+        let part = file.with_extension("part");
+        let cannot = || format!("cannot write {}", file.display());
+        let opening = async {
+            let mut plain = tokio::fs::File::create(&part).await.with_context(cannot)?;
+            let mut out = OpeningWriter::new(key, &self.flow, &head, &mut plain).await?;
+            let fetched = subscription.fetch_large(delivery, &mut out, |octets| bar.set_position(octets));
+            let delivery = fetched.await?;
+            let (content_type, octets) = out.finish().await?;
+            // The body may have become another and smaller one when the connection broke.
+            plain.set_len(octets).await.with_context(cannot)?;
+            tokio::fs::rename(&part, file).await.with_context(cannot)?;
+            anyhow::Ok((delivery, content_type, octets))
+        };
+        let opened = opening.await;
+        bar.finish_and_clear();
+        if opened.is_err() {
+            // What came before the fault was opened in order, but is not the body.
+            let _ = tokio::fs::remove_file(&part).await;
+        }
+        opened
     }
 
     /// Where the body goes.
@@ -159,32 +213,6 @@ impl Args {
         let (part, parts) = delivery.part();
         let part = if parts > 1 { format!("-{part}") } else { String::new() };
         Some(self.out.as_ref()?.join(format!("{}{part}", delivery.offset())))
-    }
-
-    /// A delivery whose body is taken into memory.
-    async fn take_whole(&self, delivery: &Delivery, key: Option<&PrivateKey>) -> anyhow::Result<String> {
-        let (head, file) = (delivery.head(), self.file(delivery));
-        let taken = match (delivery.body(), key.filter(|_| is_sealed(head))) {
-            (DeliveryBody::Inline(octets), Some(key)) => {
-                let opened = open_sealed(key, &self.flow, head, octets)?;
-                write(file.as_deref(), &opened.body).await?;
-                Taken { content_type: opened.content_type, octets: opened.body.len() as u64, file }
-            }
-            (DeliveryBody::Inline(octets), None) => {
-                write(file.as_deref(), octets).await?;
-                Taken { content_type: head.content_type.clone(), octets: octets.len() as u64, file }
-            }
-            (DeliveryBody::Large { .. }, key) => {
-                // COSE authenticates the whole at once, and the plugin seals no more than 64 MiB.
-                let mut sealed = Vec::new();
-                delivery.open_large(0).await?.write_to(&mut sealed).await?;
-                let key = key.context("the body is sealed")?;
-                let opened = open_sealed(key, &self.flow, head, &sealed)?;
-                write(file.as_deref(), &opened.body).await?;
-                Taken { content_type: opened.content_type, octets: opened.body.len() as u64, file }
-            }
-        };
-        Ok(self.line(delivery, &taken))
     }
 
     fn line(&self, delivery: &Delivery, taken: &Taken) -> String {

@@ -1,11 +1,20 @@
-//! Opens bodies that the bundled plugin `encrypt` sealed to us.
+//! Opens bodies that the bundled plugin `encrypt` sealed to us: one message where they were inline, a stream where they were large.
+//!
+//! - [`open_sealed`] opens a body that is in memory.
+//! - [`Opener`] opens one as it comes, and checks each segment before it hands it on.
+//! - [`OpeningWriter`] does so on the way to a file: with [`Subscription::fetch_large`](crate::Subscription::fetch_large) it goes on after a lost
+//!   connection.
 
-use hilum_core::cose::{self, OpenError, PrivateKey};
+mod writer;
+
+use hilum_core::cose::{self, OpenError, PrivateKey, SEALED_OCTETS_MAX, STREAM_CONTENT_TYPE, StreamOpener};
 
 use crate::{FlowName, Head};
 
-/// The media type of a sealed body (RFC 9052, section 11.3.3) begins so.
-const SEALED_CONTENT_TYPE: &str = "application/cose";
+pub use writer::OpeningWriter;
+
+/// The media type of a sealed message (RFC 9052, section 11.3.3) begins so.
+const MESSAGE_CONTENT_TYPE: &str = "application/cose";
 /// The attribute that carries the media type of what is inside.
 const ORIGINAL_CONTENT_TYPE: &str = "original-content-type";
 
@@ -38,21 +47,105 @@ impl std::fmt::Debug for Opened {
 /// Whether a record's body is sealed.
 #[must_use]
 pub fn is_sealed(head: &Head) -> bool {
-    head.content_type.split(';').next() == Some(SEALED_CONTENT_TYPE)
+    is_stream(head) || head.content_type.split(';').next() == Some(MESSAGE_CONTENT_TYPE)
+}
+
+fn is_stream(head: &Head) -> bool {
+    head.content_type == STREAM_CONTENT_TYPE
 }
 
 /// Opens a sealed body with our private key. It opens only as the record that it was sealed as: flow, content type and time
 /// are bound to it (see the plugin's README).
+///
+/// # Errors
+///
+/// [`SealedError`].
 pub fn open_sealed(
     key: &PrivateKey,
     flow: &FlowName,
     head: &Head,
     sealed: &[u8],
 ) -> Result<Opened, SealedError> {
-    let content_type = head.attributes.iter().find(|attribute| attribute.name == ORIGINAL_CONTENT_TYPE);
-    let content_type =
-        content_type.map(|attribute| attribute.value.clone()).ok_or(SealedError::ContentType)?;
-    let associated = format!("hilum-encrypt-v1\n{flow}\n{content_type}\n{}", head.time.0);
-    let body = cose::open(key, associated.as_bytes(), sealed)?;
+    let mut opener = Opener::new(key, flow, head)?;
+    let content_type = opener.content_type().to_owned();
+    let mut body = Vec::new();
+    opener.push(sealed, &mut body)?;
+    opener.finish(&mut body)?;
     Ok(Opened { content_type, body })
+}
+
+/// Opens a sealed body as it comes: [`push`](Self::push) its octets in order, then [`finish`](Self::finish).
+///
+/// What comes out of a stream before its end was sealed, and began the body so; it is all of it only where `finish` succeeds.
+/// Throw away what came out where anything fails.
+pub struct Opener<'a> {
+    content_type: String,
+    form: Form<'a>,
+}
+
+enum Form<'a> {
+    /// It opens as a whole, at its end.
+    Message {
+        key: &'a PrivateKey,
+        associated: Vec<u8>,
+        sealed: Vec<u8>,
+    },
+    Stream(StreamOpener<'a>),
+}
+
+impl<'a> Opener<'a> {
+    /// For the body of the record with this head, which came from `flow`.
+    ///
+    /// # Errors
+    ///
+    /// [`SealedError::ContentType`].
+    pub fn new(key: &'a PrivateKey, flow: &FlowName, head: &Head) -> Result<Self, SealedError> {
+        let content_type = head.attributes.iter().find(|attribute| attribute.name == ORIGINAL_CONTENT_TYPE);
+        let content_type =
+            content_type.map(|attribute| attribute.value.clone()).ok_or(SealedError::ContentType)?;
+        let first = if is_stream(head) { "hilum-encrypt-stream-v1" } else { "hilum-encrypt-v1" };
+        let associated = format!("{first}\n{flow}\n{content_type}\n{}", head.time.0).into_bytes();
+        let form = match is_stream(head) {
+            true => Form::Stream(StreamOpener::new(key, &associated)),
+            false => Form::Message { key, associated, sealed: Vec::new() },
+        };
+        Ok(Self { content_type, form })
+    }
+
+    /// The media type of what is inside.
+    #[must_use]
+    pub fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// Takes the next octets, and appends what could be opened and checked to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`SealedError::Open`].
+    pub fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), SealedError> {
+        match &mut self.form {
+            Form::Message { sealed, .. } if sealed.len() + octets.len() > SEALED_OCTETS_MAX => {
+                return Err(OpenError::TooLarge(sealed.len() + octets.len()).into());
+            }
+            Form::Message { sealed, .. } => sealed.extend_from_slice(octets),
+            Form::Stream(opener) => opener.push(octets, out)?,
+        }
+        Ok(())
+    }
+
+    /// Appends the rest to `out`. Without an error, the whole body came out.
+    ///
+    /// # Errors
+    ///
+    /// [`SealedError::Open`].
+    pub fn finish(self, out: &mut Vec<u8>) -> Result<(), SealedError> {
+        match self.form {
+            Form::Message { key, associated, sealed } => {
+                out.append(&mut cose::open(key, &associated, &sealed)?);
+            }
+            Form::Stream(opener) => opener.finish(out)?,
+        }
+        Ok(())
+    }
 }

@@ -173,7 +173,9 @@ impl Runner {
             let Ok(key) = fixed_private_key(name) else { continue };
             let bound =
                 open_sealed(&key, &self.setting.context.flow, head, &sealed).map(|opened| opened.body).ok();
-            if let Some(opened) = bound.or_else(|| cose::open(&key, b"", &sealed).ok()) {
+            let unbound =
+                || cose::open(&key, b"", &sealed).or_else(|_| cose::open_stream(&key, b"", &sealed));
+            if let Some(opened) = bound.or_else(|| unbound().ok()) {
                 made.sealed_to.push(name.clone());
                 plain = Some(opened);
             }
