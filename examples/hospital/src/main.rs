@@ -18,6 +18,8 @@ enum Command {
     Demo(hilum_hospital::demo::Arguments),
     /// Run files that others wrote through a broker.
     Interop(hilum_hospital::interop::Arguments),
+    /// Open a sealed body that is a file.
+    Open(hilum_hospital::open::Arguments),
     /// Write what the simulator makes as files.
     Simulate(hilum_hospital::simulate::Arguments),
 }
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => hilum_hospital::demo::run(&arguments),
         Command::Interop(arguments) => hilum_hospital::interop::run(&arguments),
+        Command::Open(arguments) => hilum_hospital::open::run(&arguments),
         Command::Simulate(arguments) => hilum_hospital::simulate::run(&arguments),
     };
     match outcome {

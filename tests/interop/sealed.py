@@ -1,0 +1,291 @@
+"""Bodies that Hilum sealed, opened with pycose and Tink; and bodies that pycose and Tink sealed, opened by Hilum.
+
+Hilum seals in a live broker: records of many lengths go through its plugin `encrypt` to two recipients, and come back as the
+files that a subscriber gets. What they look like is described in `plugins/encrypt/README.md`, of which this is an implementation by others'
+libraries. The other way, `hospital open` opens what was sealed here.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import tink
+from cryptography.hazmat.primitives import serialization
+from pycose.algorithms import A256GCM, EcdhEsA256KW
+from pycose.headers import IV, KID, Algorithm, ContentType, StaticKey
+from pycose.keys import EC2Key
+from pycose.keys.curves import P256
+from pycose.messages import CoseMessage, EncMessage
+from pycose.messages.recipient import KeyAgreementWithKeyWrap
+from tink import cleartext_keyset_handle, streaming_aead
+from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
+
+MESSAGE = 'application/cose; cose-type="cose-encrypt"'
+STREAM = "application/vnd.hilum.sealed-stream"
+KEY = "application/vnd.hilum.aes256-gcm-hkdf-1mb-key"
+FIRST_LINES = {MESSAGE: "hilum-encrypt-v1", STREAM: "hilum-encrypt-stream-v1"}
+ORIGINAL = "application/dicom"
+RECIPIENTS = ("reader", "deputy")
+
+INLINE_MAX = 256 * 1024
+SEGMENT = 1 << 20
+# What the first segment takes, and each further one: 40 octets of header and 16 of tag.
+FIRST, FURTHER = SEGMENT - 40 - 16, SEGMENT - 16
+SIZES = [1, 23, INLINE_MAX - 1, INLINE_MAX, INLINE_MAX + 1, 900_000]
+SIZES += [FIRST + more for more in (-1, 0, 1)] + [FIRST + FURTHER + more for more in (-1, 0, 1)]
+SIZES += [5 << 20, 9_000_001]
+
+MAIN = """
+[hospital]
+name = "test"
+[broker]
+listen = "127.0.0.1:0"
+[labels]
+phi = { description = "identifies a patient" }
+[zones]
+clinic = { description = "where everything is" }
+[stakeholders.clinic]
+description = "publishes"
+cleared = ["phi"]
+[stakeholders.ward]
+description = "reads"
+cleared = ["phi"]
+[principals.scanner]
+path = "device/scanner"
+stakeholder = "clinic"
+zone = "clinic"
+[principals.reader]
+path = "service/reader"
+stakeholder = "ward"
+zone = "clinic"
+[principals.deputy]
+path = "service/deputy"
+stakeholder = "ward"
+zone = "clinic"
+[plugins.encrypt]
+path = "plugins/encrypt"
+"""
+FLOW = """
+name = "records"
+class = "clinical"
+zone = "clinic"
+labels = ["phi"]
+[[publish]]
+stakeholder = "clinic"
+[[subscription]]
+name = "all"
+stakeholder = "ward"
+purpose = "TREAT"
+[[subscription.egress]]
+stage = "seal"
+plugin = "encrypt"
+grants = ["recipient:ward"]
+config = { recipients = ["ward"] }
+"""
+
+
+def content(size: int) -> bytes:
+    """Octets that repeat nowhere near, and begin anew with each size."""
+    return hashlib.shake_128(str(size).encode()).digest(size)
+
+
+def associated(content_type: str, time: int) -> bytes:
+    return f"{FIRST_LINES[content_type]}\nrecords\n{ORIGINAL}\n{time}".encode()
+
+
+def load(path: Path):
+    """A private key, its public part and its `kid`."""
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    numbers = key.private_numbers()
+    x, y, d = (
+        number.to_bytes(32, "big")
+        for number in (numbers.public_numbers.x, numbers.public_numbers.y, numbers.private_value)
+    )
+    return EC2Key(crv=P256, x=x, y=y, d=d), EC2Key(crv=P256, x=x, y=y), hashlib.sha256(spki).digest()
+
+
+def tink_stream(material: bytes):
+    """Tink's AES256_GCM_HKDF_1MB with this key material."""
+    key = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(key_value=material)
+    key.params.ciphertext_segment_size = SEGMENT
+    key.params.derived_key_size = 32
+    key.params.hkdf_hash_type = common_pb2.SHA256
+    keyset = tink_pb2.Keyset(primary_key_id=1)
+    one = keyset.key.add()
+    one.key_id, one.status, one.output_prefix_type = 1, tink_pb2.ENABLED, tink_pb2.RAW
+    one.key_data.type_url = "type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey"
+    one.key_data.value = key.SerializeToString()
+    one.key_data.key_material_type = tink_pb2.KeyData.SYMMETRIC
+    handle = cleartext_keyset_handle.read(tink.BinaryKeysetReader(keyset.SerializeToString()))
+    return handle.primitive(streaming_aead.StreamingAead)
+
+
+class Kept(io.BytesIO):
+    """Keeps its octets when it is closed."""
+
+    def close(self):
+        self.kept = self.getvalue()
+        super().close()
+
+
+def seal_message(plain: bytes, aad: bytes, keys, headers) -> bytes:
+    content_key, recipients = os.urandom(32), []
+    for _, public, kid in keys:
+        recipient = KeyAgreementWithKeyWrap(phdr={Algorithm: EcdhEsA256KW}, uhdr={KID: kid}, payload=content_key)
+        recipient.local_attrs = {StaticKey: public}
+        recipients.append(recipient)
+    headers = {Algorithm: A256GCM} | headers
+    message = EncMessage(headers, {IV: os.urandom(12)}, plain, external_aad=aad, recipients=recipients)
+    return message.encode()
+
+
+def open_message(sealed: bytes, aad: bytes, key):
+    private, _, kid = key
+    message = CoseMessage.decode(sealed)
+    message.external_aad = aad
+    recipient = next(recipient for recipient in message.recipients if recipient.uhdr.get(KID) == kid)
+    recipient.key = private
+    return message, message.decrypt(recipient)
+
+
+def seal(content_type: str, plain: bytes, aad: bytes, keys) -> bytes:
+    if content_type == MESSAGE:
+        return seal_message(plain, aad, keys, {})
+    material, out = os.urandom(32), Kept()
+    with tink_stream(material).new_encrypting_stream(out, aad) as stream:
+        stream.write(plain)
+    message = seal_message(material, aad, keys, {ContentType: KEY})
+    return len(message).to_bytes(4, "big") + message + out.kept
+
+
+def open_sealed(content_type: str, sealed: bytes, aad: bytes, key) -> bytes:
+    if content_type == MESSAGE:
+        return open_message(sealed, aad, key)[1]
+    end = 4 + int.from_bytes(sealed[:4], "big")
+    message, material = open_message(sealed[4:end], aad, key)
+    if message.phdr.get(ContentType) != KEY or len(material) != 32:
+        raise ValueError("the message has no key of a stream")
+    with tink_stream(material).new_decrypting_stream(io.BytesIO(sealed[end:]), aad) as stream:
+        return stream.read()
+
+
+def opens(content_type: str, sealed: bytes, aad: bytes, key) -> bool:
+    try:
+        open_sealed(content_type, sealed, aad, key)
+    except Exception:  # whatever the libraries throw, it did not open
+        return False
+    return True
+
+
+class Hospital:
+    """A small hospital of Hilum's, and its broker."""
+
+    def __init__(self, hilum: Path, base: Path):
+        self.hilum, self.directory = str(hilum), base / "hospital"
+        shutil.rmtree(base, ignore_errors=True)
+        (base / "config" / "flows").mkdir(parents=True)
+        (base / "config" / "hilum.toml").write_text(MAIN)
+        (base / "config" / "flows" / "records.toml").write_text(FLOW)
+        self.run("init", str(self.directory), "--from", str(base / "config"))
+        self.keys = {name: load(self.key(name)) for name in RECIPIENTS}
+
+    def key(self, name: str) -> Path:
+        return self.directory / "identities" / name / "key.pem"
+
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run([self.hilum, *arguments], capture_output=True, text=True, timeout=300)
+        if done.returncode != 0:
+            sys.exit(f"hilum {' '.join(arguments)}: {done.stderr}")
+        return done.stdout
+
+    def __enter__(self):
+        command = [self.hilum, "serve", str(self.directory)]
+        self.broker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.address = self.broker.stdout.readline().strip().removeprefix("listening on ")
+        return self
+
+    def __exit__(self, *_):
+        self.broker.terminate()
+        self.broker.wait(timeout=60)
+
+    def client(self, command: str, identity: str, *rest: str) -> str:
+        connection = ["--dir", str(self.directory), "--address", self.address, "--as", identity]
+        return self.run(command, *connection, *rest)
+
+
+def sealed_by_hilum(hospital: Hospital, base: Path):
+    """Problems with what the broker sealed."""
+    bodies = []
+    for number, size in enumerate(SIZES):
+        bodies.append(base / f"body{number}")
+        bodies[-1].write_bytes(content(size))
+    with hospital:
+        hospital.client("publish", "scanner", "--content-type", ORIGINAL, "records", *map(str, bodies))
+        out = ["--out", str(base / "sealed"), "--count", str(len(SIZES)), "--json", "records", "all"]
+        lines = hospital.client("subscribe", "reader", *out).splitlines()
+    if len(lines) != len(SIZES):
+        yield f"{len(lines)} of {len(SIZES)} records came"
+    delivered = sorted(map(json.loads, lines), key=lambda line: line["offset"])
+    for size, line in zip(SIZES, delivered):
+        content_type, sealed = line["content_type"], Path(line["file"]).read_bytes()
+        if content_type != (MESSAGE if size <= INLINE_MAX else STREAM):
+            yield f"{size} octets: sealed as {content_type}"
+            continue
+        if line["attributes"].get("original-content-type") != ORIGINAL:
+            yield f"{size} octets: the record does not say what is inside"
+        aad = associated(content_type, line["time"])
+        for name, key in hospital.keys.items():
+            if open_sealed(content_type, sealed, aad, key) != content(size):
+                yield f"{size} octets: {name} opens something else"
+        key = hospital.keys["reader"]
+        if opens(content_type, sealed[:-1], aad, key) or opens(content_type, sealed, aad + b"0", key):
+            yield f"{size} octets: it opens although it was cut off or is of another time"
+
+
+def sealed_by_others(hospital: Hospital, hospital_program: Path, base: Path):
+    """Problems with how Hilum opens what pycose and Tink sealed."""
+    time = 1_790_000_000_000
+    for size in SIZES:
+        content_type = MESSAGE if size <= INLINE_MAX else STREAM
+        sealed = seal(content_type, content(size), associated(content_type, time), hospital.keys.values())
+        for name, octets in [(name, sealed) for name in RECIPIENTS] + [("reader", sealed[:-1])]:
+            (base / "theirs").write_bytes(octets)
+            (base / "opened").unlink(missing_ok=True)
+            command = [str(hospital_program), "open", "--key", str(hospital.key(name)), "--flow", "records"]
+            command += ["--content-type", content_type, "--original-content-type", ORIGINAL, "--time", str(time)]
+            done = subprocess.run([*command, str(base / "theirs"), str(base / "opened")], capture_output=True, text=True)
+            if len(octets) < len(sealed):
+                if done.returncode == 0:
+                    yield f"{size} octets: opens although it was cut off"
+            elif done.returncode != 0:
+                yield f"{size} octets: {name} does not open it: {done.stderr.strip()}"
+            elif (base / "opened").read_bytes() != content(size):
+                yield f"{size} octets: {name} opens something else"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("hilum", "hospital", "base"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    arguments = parser.parse_args()
+    streaming_aead.register()
+    hospital = Hospital(arguments.hilum, arguments.base)
+    found = list(sealed_by_hilum(hospital, arguments.base))
+    found += sealed_by_others(hospital, arguments.hospital, arguments.base)
+    for line in found:
+        print(line)
+    if found:
+        sys.exit(f"{len(found)} complaints of sealed bodies")
+    shutil.rmtree(arguments.base)
+    print(f"{len(SIZES)} bodies that Hilum sealed to {len(RECIPIENTS)} recipients open in pycose and Tink, and as many of theirs in Hilum")
+
+
+if __name__ == "__main__":
+    main()
