@@ -4,7 +4,9 @@
 //! that run chains, and waits for the store there.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
@@ -36,7 +38,7 @@ pub(crate) struct Host {
     shared: Arc<Shared>,
     runtime: tokio::runtime::Handle,
     secrets: BTreeMap<String, Arc<[u8]>>,
-    recipients: BTreeMap<String, Vec<RecipientKey>>,
+    recipients: BTreeMap<String, Vec<Recipient>>,
 }
 
 impl Host {
@@ -51,7 +53,7 @@ impl Host {
             let HostGrant::Recipient { name, identities } = grant else { continue };
             let mut keys = Vec::new();
             for identity in identities {
-                keys.extend(recipient_key(hospital, identity)?);
+                keys.extend(recipient(hospital, identity, shared.now())?);
             }
             recipients.insert(name.clone(), keys);
         }
@@ -80,18 +82,55 @@ impl Host {
     }
 }
 
-/// The key of an identity's certificate, where it is one that can be sealed to and the certificate is valid now. Without a
-/// key the encrypting stage refuses: nothing is sent in clear instead.
-fn recipient_key(hospital: &Hospital, identity: &str) -> Result<Option<RecipientKey>, CredentialError> {
+/// Somebody who can be sealed to while its certificate is valid. Without a key the encrypting stage refuses: nothing is sent in clear
+/// instead.
+struct Recipient {
+    identity: String,
+    key: RecipientKey,
+    /// The first and the last second of the certificate's validity, since 1970 (RFC 5280, section 4.1.2.5).
+    valid: RangeInclusive<i64>,
+    /// Whether it was told that the certificate is not valid.
+    is_told: AtomicBool,
+}
+
+impl Recipient {
+    /// None where the certificate is none with a key on P-256.
+    fn new(identity: &str, certificate: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        let key = RecipientKey::new(certificate.public_key().raw).ok()?;
+        let validity = certificate.validity();
+        let valid = validity.not_before.timestamp()..=validity.not_after.timestamp();
+        Some(Self { identity: identity.to_owned(), key, valid, is_told: AtomicBool::new(false) })
+    }
+
+    /// Its key, where the certificate is valid at this time.
+    fn key_at(&self, now: Timestamp) -> Option<&RecipientKey> {
+        let is_valid = i64::try_from(now.0 / 1000).is_ok_and(|now| self.valid.contains(&now));
+        if !is_valid && !self.is_told.swap(true, Ordering::Relaxed) {
+            let identity = &self.identity;
+            tracing::warn!(
+                identity,
+                "a recipient's certificate is not valid now; nothing can be sealed to it"
+            );
+        }
+        is_valid.then_some(&self.key)
+    }
+}
+
+/// The owner of an identity's certificate, if it can be sealed to at all.
+fn recipient(
+    hospital: &Hospital,
+    identity: &str,
+    now: Timestamp,
+) -> Result<Option<Recipient>, CredentialError> {
     let path = hospital.directory.identity(identity).certificate;
     let certificates = read_certificates(&path)?;
-    let Some(leaf) = certificates.first() else { return Ok(None) };
-    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else { return Ok(None) };
-    if !certificate.validity().is_valid() {
-        tracing::warn!(identity, "a recipient's certificate is not valid now; nothing can be sealed to it");
-        return Ok(None);
+    let recipient = certificates.first().and_then(|leaf| Recipient::new(identity, leaf));
+    if let Some(recipient) = &recipient {
+        // For the warning: a start should tell what a record would only tell later.
+        recipient.key_at(now);
     }
-    Ok(RecipientKey::new(certificate.public_key().raw).ok())
+    Ok(recipient)
 }
 
 /// The services of one chain.
@@ -194,7 +233,9 @@ impl Services for ChainServices {
     }
 
     fn recipient_keys(&self, name: &str) -> Result<Vec<RecipientKey>, ServiceError> {
-        Ok(self.host.recipients.get(name).cloned().unwrap_or_default())
+        let now = self.shared().now();
+        let recipients = self.host.recipients.get(name).into_iter().flatten();
+        Ok(recipients.filter_map(|recipient| recipient.key_at(now).cloned()).collect())
     }
 
     fn secret(&self, name: &str) -> Result<Option<Arc<[u8]>>, ServiceError> {
@@ -319,10 +360,47 @@ impl Services for NoServices {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use hilum_store::{MasterKey, embedded};
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
 
     use super::*;
     use crate::fixture;
+    use crate::provision::{Authority, Request, Usage, Validity};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_can_be_sealed_to_goes_by_the_clock_at_each_seal() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let start = Timestamp(1_790_000_000_000);
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(start.0);
+        let made = Authority::make("test", Validity::days(at, 365)).unwrap();
+        let authority = Authority::from_pem(&made.certificate_pem, &made.key_pem).unwrap();
+        let recipient = |name: &str, from: SystemTime, days: u64| {
+            let id = format!("spiffe://test/{name}").parse().unwrap();
+            let request = Request { id: &id, usage: Usage::Client, validity: Validity::days(from, days) };
+            let issued = authority.issue(&request).unwrap().certificate_pem;
+            let certificate = CertificateDer::from_pem_slice(issued.as_bytes()).unwrap();
+            Recipient::new(name, &certificate).unwrap()
+        };
+        let (ending, coming) = (recipient("ending", at, 2), recipient("coming", at + 5 * DAY, 10));
+        let (first, second) = (ending.key.clone(), coming.key.clone());
+
+        let memory = hilum_store::memory::Store::new();
+        let shared = Arc::into_inner(fixture::shared(&memory)).unwrap();
+        let shared = Arc::new(Shared { clock: Clock::following(start), ..shared });
+        let recipients = BTreeMap::from([("ward".to_owned(), vec![ending, coming])]);
+        let host = Arc::new(Host { recipients, ..Host::bare(shared) });
+        let services = ChainServices::new(host, fixture::flow(), None);
+        let keys = || services.recipient_keys("ward").unwrap();
+        assert!(keys() == [first], "the other one is not valid yet");
+        tokio::time::sleep(3 * DAY).await;
+        assert!(keys().is_empty(), "the one has expired, the other is not valid yet");
+        tokio::time::sleep(3 * DAY).await;
+        assert!(keys() == [second]);
+        assert!(services.recipient_keys("somebody").unwrap().is_empty());
+    }
 
     /// The file of data keys names the log and source of each in clear, and the header of a blob the key's number.
     #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ const AGAIN_OCTETS: u64 = 5 * MIB;
 /// After so much silence, a connection of these tests is given up.
 const SILENCE: Duration = Duration::from_millis(700);
 /// What one body of any size may add to the memory of a process.
-const MEMORY_OCTETS: u64 = 64 * MIB;
+pub(crate) const MEMORY_OCTETS: u64 = 64 * MIB;
 
 /// Octets that repeat nowhere near.
 fn body(octets: u64) -> Vec<u8> {
@@ -280,14 +280,14 @@ async fn what_is_given_up_leaves_no_space_behind() {
 }
 
 /// A figure of a process in octets: `VmHWM`, the most memory that it had, or `VmRSS`, what it has.
-fn memory(process: u32, figure: &str) -> u64 {
+pub(crate) fn memory(process: u32, figure: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) << 10
 }
 
 /// Runs `hilum` to its end; the most memory that it had, as far as looking often shows.
-fn most_memory(arguments: &[&str]) -> u64 {
+pub(crate) fn most_memory(arguments: &[&str]) -> u64 {
     let mut command = Command::new(binary());
     let mut child = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let mut most = 0;

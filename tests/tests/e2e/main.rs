@@ -24,6 +24,7 @@ mod pressure;
 mod protocol;
 mod retention;
 mod round_trip;
+mod sealed;
 mod state;
 mod subscriptions;
 mod support;
