@@ -95,8 +95,8 @@ fn flip_in_the_middle(path: &PathBuf) {
     const ENTRIES: &[u8] = b"HFRM\0\0\0\0";
     const HEADER_OCTETS: usize = 56;
     let mut octets = fs::read(path).unwrap();
-    let frames = octets.windows(ENTRIES.len()).enumerate().filter(|(_, octets)| *octets == ENTRIES);
-    let (fourth, _) = frames.skip(3).next().expect("a frame for each record");
+    let mut frames = octets.windows(ENTRIES.len()).enumerate().filter(|(_, octets)| *octets == ENTRIES);
+    let (fourth, _) = frames.nth(3).expect("a frame for each record");
     octets[fourth + HEADER_OCTETS] ^= 0x10;
     fs::write(path, octets).unwrap();
 }
