@@ -420,3 +420,6 @@ fn emission_order(hospital: &Hospital) -> Vec<FlowName> {
     order.reverse();
     order
 }
+
+#[cfg(test)]
+mod tests;
