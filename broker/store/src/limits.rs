@@ -28,7 +28,9 @@ pub const BLOB_THREADS: usize = 2;
 pub const IO_OPERATIONS_MAX: usize = 1 << 14;
 /// Octets that one blob writer holds that are not yet written.
 pub const BLOB_AHEAD_OCTETS_MAX: usize = 8 << 20;
-/// Octets that one blob writer writes before it syncs them.
+/// Threads that sync large bodies behind those that write them.
+pub const BLOB_SYNC_THREADS: usize = 2;
+/// Octets that one blob writer writes before it has them synced. As many again may be on their way to the disk.
 pub const BLOB_DIRTY_OCTETS_MAX: usize = 4 << 20;
 
 /// Octets of a key of [`Meta`](crate::Meta).

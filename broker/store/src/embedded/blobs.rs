@@ -15,6 +15,7 @@
 //! index and whether it is the last one. So chunks that were cut off, moved or exchanged do not open (the STREAM construction
 //! of Hoang et al., CRYPTO 2015), and no field of the header can be changed unnoticed.
 
+mod behind;
 mod writer;
 
 use std::fs::File;
@@ -52,6 +53,7 @@ const COMMITTED: &str = "committed";
 pub(super) struct FileBlobs {
     files: Arc<Files>,
     pool: Arc<Pool>,
+    sync_pool: Arc<Pool>,
     log: Arc<SegmentLog>,
 }
 
@@ -167,10 +169,10 @@ impl FileBlobs {
         disk: Arc<dyn Disk>,
         dir: PathBuf,
         keyring: Arc<Keyring>,
-        pool: Arc<Pool>,
+        (pool, sync_pool): (Arc<Pool>, Arc<Pool>),
         log: Arc<SegmentLog>,
     ) -> Self {
-        Self { files: Arc::new(Files { disk, dir, keyring }), pool, log }
+        Self { files: Arc::new(Files { disk, dir, keyring }), pool, sync_pool, log }
     }
 }
 
@@ -310,10 +312,10 @@ fn read_exact_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<bo
 
 impl Blobs for FileBlobs {
     fn create(&self, log: &LogName, source: &PrincipalId) -> Pending<Box<dyn BlobWriter>, BlobError> {
-        let (files, pool) = (self.files.clone(), self.pool.clone());
+        let (files, pools) = (self.files.clone(), (self.pool.clone(), self.sync_pool.clone()));
         let (log, source, since) = (log.clone(), source.clone(), self.log.end(log));
         self.pool.run(move || {
-            let writer = FileWriter::create(files, pool, log, &source, since)?;
+            let writer = FileWriter::create(files, pools, log, &source, since)?;
             Ok(Box::new(writer) as Box<dyn BlobWriter>)
         })
     }

@@ -32,6 +32,8 @@ pub(super) trait DiskFile: Send {
     fn sync(&mut self) -> io::Result<()>;
     /// Cuts the file.
     fn truncate(&mut self, octets: u64) -> io::Result<()>;
+    /// The same open file once more, for another thread.
+    fn duplicate(&self) -> io::Result<Box<dyn DiskFile>>;
 }
 
 /// Writes all of the slices.
@@ -136,5 +138,9 @@ impl DiskFile for RealFile {
 
     fn truncate(&mut self, octets: u64) -> io::Result<()> {
         self.0.set_len(octets)
+    }
+
+    fn duplicate(&self) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(RealFile(self.0.try_clone()?)))
     }
 }

@@ -52,7 +52,7 @@ use self::log::SegmentLog;
 use self::meta::SledMeta;
 use self::pool::Pool;
 use self::writer::Writer;
-use crate::limits::{BLOB_THREADS, IO_THREADS, META_CACHE_OCTETS, SEGMENT_OCTETS};
+use crate::limits::{BLOB_SYNC_THREADS, BLOB_THREADS, IO_THREADS, META_CACHE_OCTETS, SEGMENT_OCTETS};
 use crate::{Blobs, IoFault, Log, MasterKey, Meta};
 
 pub(crate) use self::log::measure;
@@ -133,6 +133,7 @@ pub struct Store {
     meta: Arc<SledMeta>,
     pool: Arc<Pool>,
     blob_pool: Arc<Pool>,
+    blob_sync_pool: Arc<Pool>,
     lock: Mutex<Option<File>>,
 }
 
@@ -172,6 +173,7 @@ impl Store {
         let start = |error| IoFault::new("start threads for", dir, error);
         let pool = Arc::new(Pool::start(settings.io_threads).map_err(start)?);
         let blob_pool = Arc::new(Pool::start(BLOB_THREADS).map_err(start)?);
+        let blob_sync_pool = Arc::new(Pool::start(BLOB_SYNC_THREADS).map_err(start)?);
         let writer = Arc::new(Writer::start(disk.clone(), keyring.clone()).map_err(start)?);
         let log = Arc::new(SegmentLog {
             dir: log_dir,
@@ -184,9 +186,11 @@ impl Store {
         });
         log.keep_ends()?;
         let meta_key = keyring.meta_key();
-        let blobs = Arc::new(FileBlobs::new(disk, blobs_dir, keyring, blob_pool.clone(), log.clone()));
+        let pools = (blob_pool.clone(), blob_sync_pool.clone());
+        let blobs = Arc::new(FileBlobs::new(disk, blobs_dir, keyring, pools, log.clone()));
         let meta = SledMeta::open(&dir.join("meta"), meta_key, settings.meta_cache_octets, pool.clone())?;
-        Ok(Self { log, blobs, meta: Arc::new(meta), pool, blob_pool, lock: Mutex::new(Some(lock)) })
+        let (meta, lock) = (Arc::new(meta), Mutex::new(Some(lock)));
+        Ok(Self { log, blobs, meta, pool, blob_pool, blob_sync_pool, lock })
     }
 
     /// The logs.
@@ -215,6 +219,8 @@ impl Store {
     fn shut(&self) {
         self.log.writer.close();
         self.blob_pool.close();
+        // After the other one: what is being written waits for it.
+        self.blob_sync_pool.close();
         self.pool.close();
         self.meta.close();
         // The lock is there until the first time.

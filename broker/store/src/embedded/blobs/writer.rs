@@ -20,6 +20,7 @@ use super::super::disk::{DiskFile, remove, write_all_at};
 use super::super::frame::TAG_OCTETS;
 use super::super::keyring::{Purpose, SaveError};
 use super::super::pool::{Pool, Refusal};
+use super::behind::SyncBehind;
 use super::{Chunk, Files, HEADER_OCTETS, Header, INCOMING, STAGED};
 use crate::limits::{BLOB_AHEAD_OCTETS_MAX, BLOB_DIRTY_OCTETS_MAX};
 use crate::{BlobError, BlobWriter, IoFault, Pending};
@@ -55,12 +56,12 @@ enum Operation {
 impl FileWriter {
     pub(super) fn create(
         files: Arc<Files>,
-        pool: Arc<Pool>,
+        (pool, sync_pool): (Arc<Pool>, Arc<Pool>),
         log: LogName,
         source: &PrincipalId,
         since: u64,
     ) -> Result<Self, BlobError> {
-        let body = Body::create(files, log, source, since)?;
+        let body = Body::create(files, sync_pool, log, source, since)?;
         let strand = Strand { queue: Mutex::default(), body: Mutex::new(body), pool };
         Ok(Self { strand: Arc::new(strand), is_finished: false })
     }
@@ -167,19 +168,25 @@ struct Body {
     header: [u8; HEADER_OCTETS],
     key: LessSafeKey,
     /// None after a failure or the end.
-    file: Option<Box<dyn DiskFile>>,
+    file: Option<(Box<dyn DiskFile>, SyncBehind)>,
     /// Plain octets of the chunk being collected. A full one waits, since it may be the last.
     chunk: Vec<u8>,
     index: u64,
     size: u64,
     /// Of the chunks before `index`.
     hasher: Hasher,
-    /// Octets written since the file was last synced.
+    /// Octets written since a sync was last begun.
     dirty: usize,
 }
 
 impl Body {
-    fn create(files: Arc<Files>, log: LogName, source: &PrincipalId, since: u64) -> Result<Self, BlobError> {
+    fn create(
+        files: Arc<Files>,
+        sync_pool: Arc<Pool>,
+        log: LogName,
+        source: &PrincipalId,
+        since: u64,
+    ) -> Result<Self, BlobError> {
         let no_random = |_| {
             let error = io::Error::other("the cryptographic library failed");
             BlobError::Io(IoFault::new("draw a key for a blob in", &files.dir, error))
@@ -195,12 +202,16 @@ impl Body {
         };
         let mut file = files.disk.create(&path).map_err(fault("create"))?;
         let header = Header { id, key_id: data_key.id, since, log }.encode();
-        if let Err(error) = write_all_at(file.as_mut(), &mut [IoSlice::new(&header)], 0) {
-            remove(files.disk.as_ref(), &path)?;
-            return Err(fault("write")(error).into());
-        }
+        let written = write_all_at(file.as_mut(), &mut [IoSlice::new(&header)], 0);
+        let behind = match written.and_then(|()| SyncBehind::new(sync_pool, file.as_ref())) {
+            Ok(behind) => behind,
+            Err(error) => {
+                remove(files.disk.as_ref(), &path)?;
+                return Err(fault("write")(error).into());
+            }
+        };
         let chunk = Vec::with_capacity(BLOB_CHUNK_OCTETS + TAG_OCTETS);
-        let (file, hasher) = (Some(file), Hasher::new());
+        let (file, hasher) = (Some((file, behind)), Hasher::new());
         Ok(Self { files, path, id, header, key, file, chunk, index: 0, size: 0, hasher, dirty: 0 })
     }
 
@@ -234,8 +245,8 @@ impl Body {
         Ok(())
     }
 
-    /// Hashes the chunk, seals it and writes it. What is written goes to the disk in small portions: the fsync of a log has to
-    /// wait for whatever of the file system's is on its way there.
+    /// Hashes the chunk, seals it and writes it. What is written goes to the disk in small portions, one while the next is filled: the
+    /// fsync of a log has to wait for whatever of the file system's is on its way there.
     fn flush(&mut self, is_last: bool) -> Result<(), BlobError> {
         self.hasher.update(&self.chunk);
         let chunk = Chunk { index: self.index, is_last };
@@ -246,11 +257,11 @@ impl Body {
         );
         let fault = |error| IoFault::new("write", &self.path, error);
         sealed.map_err(|_| fault(io::Error::other("the cryptographic library failed")))?;
-        let file = self.file.as_mut().ok_or(BlobError::WriterFailed)?;
+        let (file, behind) = self.file.as_mut().ok_or(BlobError::WriterFailed)?;
         write_all_at(file.as_mut(), &mut [IoSlice::new(&self.chunk)], chunk.position()).map_err(fault)?;
         self.dirty += self.chunk.len();
         if self.dirty >= BLOB_DIRTY_OCTETS_MAX {
-            file.sync().map_err(|error| IoFault::new("fsync", &self.path, error))?;
+            behind.begin().map_err(|error| IoFault::new("fsync", &self.path, error))?;
             self.dirty = 0;
         }
         self.chunk.clear();
@@ -277,8 +288,8 @@ impl Body {
 
     fn try_finish(&mut self) -> Result<BlobRef, BlobError> {
         self.flush(true)?;
-        let file = self.file.as_mut().ok_or(BlobError::WriterFailed)?;
-        file.sync().map_err(|error| IoFault::new("fsync", &self.path, error))?;
+        let (_, behind) = self.file.as_mut().ok_or(BlobError::WriterFailed)?;
+        behind.finish().map_err(|error| IoFault::new("fsync", &self.path, error))?;
         self.files.keyring.save().map_err(|error| match error {
             SaveError::DiskFull(fault) => BlobError::DiskFull(fault),
             SaveError::Failed(fault) => BlobError::Io(fault),

@@ -1,7 +1,11 @@
 //! A disk that is full, and one that fails: what was acknowledged stays, what was refused is not there.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use super::faulty::FaultyDisk;
 use super::*;
+use crate::limits::BLOB_DIRTY_OCTETS_MAX;
 
 fn open_faulty(dir: &TempDir, disk: &FaultyDisk) -> Store {
     Store::open_on(Arc::new(disk.clone()), dir.path(), &key(), &Settings::default()).unwrap()
@@ -64,6 +68,54 @@ fn a_failed_blob_writer_stays_failed() {
     assert!(matches!(block_on(writer.write(pattern(1))), Err(BlobError::WriterFailed)));
     assert!(matches!(block_on(writer.finish()), Err(BlobError::WriterFailed)));
     assert!(block_on(store.blobs().staged()).unwrap().is_empty());
+}
+
+/// Waits for the first sync of a portion, which happens behind the writer.
+fn wait_for_sync(disk: &FaultyDisk, before: u32) {
+    for _ in 0..10_000 {
+        if disk.0.lock().syncs > before {
+            return;
+        }
+        sleep(Duration::from_millis(1));
+    }
+    panic!("no portion was synced");
+}
+
+#[test]
+fn a_portion_that_was_not_made_durable_fails_the_body_though_later_ones_were() {
+    let dir = tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let store = open_faulty(&dir, &disk);
+    for more in [0, BLOB_DIRTY_OCTETS_MAX] {
+        let mut writer = block_on(store.blobs().create(&scans(), &source("a"))).unwrap();
+        let before = {
+            let mut plan = disk.0.lock();
+            plan.syncs_fail = true;
+            plan.syncs
+        };
+        block_on(writer.write(pattern(BLOB_DIRTY_OCTETS_MAX + 600_000))).unwrap();
+        wait_for_sync(&disk, before);
+        disk.0.lock().syncs_fail = false;
+        let written = block_on(writer.write(pattern(more)));
+        let refused = written.and_then(|()| block_on(writer.finish())).unwrap_err();
+        assert!(matches!(&refused, BlobError::Io(fault) if fault.to_string().contains("fsync")), "{refused}");
+        assert!(block_on(store.blobs().staged()).unwrap().is_empty());
+        assert_eq!(std::fs::read_dir(dir.path().join("blobs/incoming")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_portion_is_written_while_the_one_before_it_is_made_durable() {
+    let dir = tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let store = open_faulty(&dir, &disk);
+    let body = pattern(2 * BLOB_DIRTY_OCTETS_MAX - 600_000);
+    let mut writer = block_on(store.blobs().create(&scans(), &source("a"))).unwrap();
+    disk.0.lock().stalled = Some("incoming");
+    block_on(writer.write(body.clone())).unwrap();
+    disk.0.lock().stalled = None;
+    let blob = block_on(writer.finish()).unwrap();
+    assert_eq!(block_on(store.blobs().read(&blob, 0, body.len())).unwrap(), body);
 }
 
 fn poisons(fail: impl Fn(&FaultyDisk, bool)) {

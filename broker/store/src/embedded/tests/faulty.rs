@@ -98,4 +98,12 @@ impl DiskFile for FaultyFile {
     fn truncate(&mut self, octets: u64) -> io::Result<()> {
         if self.plan.lock().truncates_fail { Err(failed()) } else { self.file.truncate(octets) }
     }
+
+    fn duplicate(&self) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(FaultyFile {
+            path: self.path.clone(),
+            plan: self.plan.clone(),
+            file: self.file.duplicate()?,
+        }))
+    }
 }

@@ -303,6 +303,10 @@ impl DiskFile for PowerFile {
         world.inodes[self.inode].unsynced.push(Change::Truncate(usize::try_from(octets).unwrap()));
         self.file.truncate(octets)
     }
+
+    fn duplicate(&self) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(PowerFile { world: self.world.clone(), inode: self.inode, file: self.file.duplicate()? }))
+    }
 }
 
 #[test]
