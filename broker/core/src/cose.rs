@@ -32,6 +32,8 @@ use aws_lc_rs::rand;
 use coset::{CoseEncrypt, CoseEncryptBuilder, CoseRecipient, HeaderBuilder, TaggedCborSerializable, iana};
 use zeroize::Zeroizing;
 
+use crate::jose::VALUE_OCTETS_MAX;
+
 pub use key::{KeyError, PrivateKey, RecipientKey};
 pub use segments::SEGMENT_OCTETS;
 pub use stream::{
@@ -48,7 +50,7 @@ pub const RECIPIENTS_MAX: usize = 64;
 pub const SEALED_OCTETS_MAX: usize = PLAIN_OCTETS_MAX + 64 * 1024;
 
 /// A key of AES-256, gone from memory when dropped.
-type SymmetricKey = Zeroizing<[u8; 32]>;
+pub(crate) type SymmetricKey = Zeroizing<[u8; 32]>;
 
 /// Why a body was not sealed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +64,9 @@ pub enum SealError {
     /// More than [`PLAIN_OCTETS_MAX`].
     #[error("nothing was sealed: the body has {0} octets, at most {PLAIN_OCTETS_MAX} are sealed at once")]
     TooLarge(usize),
+    /// More than [`VALUE_OCTETS_MAX`].
+    #[error("nothing was sealed: the value has {0} octets, at most {VALUE_OCTETS_MAX} are allowed")]
+    ValueTooLarge(usize),
     /// More than [`ASSOCIATED_OCTETS_MAX`].
     #[error(
         "nothing was sealed: the associated data has {0} octets, at most {ASSOCIATED_OCTETS_MAX} are allowed"
@@ -213,7 +218,12 @@ fn open_parsed(key: &PrivateKey, associated: &[u8], message: &CoseEncrypt) -> Re
     Err(failure)
 }
 
-fn encrypt(key: &SymmetricKey, iv: [u8; NONCE_LEN], aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
+pub(crate) fn encrypt(
+    key: &SymmetricKey,
+    iv: [u8; NONCE_LEN],
+    aad: &[u8],
+    plain: &[u8],
+) -> Result<Vec<u8>, SealError> {
     let failed = |_| SealError::Module("A256GCM");
     let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).map_err(failed)?;
     let mut text = Vec::with_capacity(plain.len() + AES_256_GCM.tag_len());
@@ -224,7 +234,12 @@ fn encrypt(key: &SymmetricKey, iv: [u8; NONCE_LEN], aad: &[u8], plain: &[u8]) ->
     Ok(text)
 }
 
-fn decrypt(key: &SymmetricKey, iv: [u8; NONCE_LEN], aad: &[u8], cipher: &[u8]) -> Result<Vec<u8>, OpenError> {
+pub(crate) fn decrypt(
+    key: &SymmetricKey,
+    iv: [u8; NONCE_LEN],
+    aad: &[u8],
+    cipher: &[u8],
+) -> Result<Vec<u8>, OpenError> {
     let failed = |_| OpenError::NotAuthentic;
     let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).map_err(failed)?;
     let mut text = cipher.to_vec();

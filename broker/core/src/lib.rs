@@ -26,6 +26,7 @@ pub mod digest;
 pub mod entry;
 pub mod filter;
 pub mod identity;
+pub mod jose;
 pub mod limits;
 pub mod name;
 pub mod policy;

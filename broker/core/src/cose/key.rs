@@ -62,7 +62,7 @@ impl RecipientKey {
         &self.point
     }
 
-    pub(super) fn unparsed(&self) -> UnparsedPublicKey<&[u8]> {
+    pub(crate) fn unparsed(&self) -> UnparsedPublicKey<&[u8]> {
         UnparsedPublicKey::new(&ECDH_P256, &self.point)
     }
 }
@@ -75,7 +75,7 @@ impl fmt::Debug for RecipientKey {
 
 /// The private key of a recipient. Never printed, and there is no way to read it back.
 pub struct PrivateKey {
-    pub(super) key: agreement::PrivateKey,
+    pub(crate) key: agreement::PrivateKey,
     public: RecipientKey,
 }
 

@@ -148,7 +148,7 @@ fn a_key_is_at_one_reader_at_a_time() {
     assert_eq!(waiting(&mut it, two, 0), [], "a is at the first");
     assert_eq!(waiting(&mut it, one, 0), [(1, 1)], "who may have more of it");
     assert!(it.settle(of(&it, 0), 1));
-    assert_eq!(offer(&mut it, two, &[key("a")], 1), [], "1 is still there");
+    assert!(offer(&mut it, two, &[key("a")], 1).is_empty(), "1 is still there");
     assert!(it.settle(of(&it, 1), 2));
     assert_eq!(waiting(&mut it, two, 2), [(4, 1)], "now the key is free");
 }
