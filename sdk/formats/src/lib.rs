@@ -6,12 +6,14 @@
 //!
 //! - [`calendar`]: times as text (RFC 3339).
 //! - [`dicom`]: data elements of DICOM Part 10 objects, streamed; what the DICOM crates lack.
+//! - [`fields`]: single fields of HL7v2 messages and FHIR resources, to be sealed in their places.
 //! - [`hl7`]: HL7 version 2 in its vertical-bar encoding (ER7).
 //! - [`x12`]: ASC X12 interchanges: claims (837), remittances (835), eligibility (270 and 271).
 
 pub mod calendar;
 pub mod dicom;
 mod edits;
+pub mod fields;
 pub mod hl7;
 pub mod x12;
 
