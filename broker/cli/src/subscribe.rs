@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hilum_client::sealed::{OpeningWriter, is_sealed, open_sealed};
+use hilum_client::sealed::{OpeningWriter, has_sealed_fields, is_sealed, open_fields, open_sealed};
 use hilum_client::{
     Credit, Delivery, DeliveryBody, FlowName, Offset, ReasonCode, SeekTo, Subscription, SubscriptionName,
 };
@@ -17,6 +17,9 @@ use crate::publish::progress;
 
 /// Records that may be under way: enough to keep the connection busy.
 const CREDIT: Credit = Credit { records: 1024, octets: 16 << 20 };
+
+/// Octets of a body of which fields are opened: what the plugin seals at most, and what sealing makes of it.
+const FIELDS_OCTETS_MAX: u64 = 64 << 20;
 
 /// What `hilum subscribe` is given.
 #[derive(Debug, clap::Args)]
@@ -38,7 +41,7 @@ pub struct Args {
     /// Write each body to a file of this folder, named by offset and part
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Open bodies that were sealed to us
+    /// Open bodies that were sealed to us, and single fields
     #[arg(long)]
     open: bool,
     /// Stop after so many deliveries
@@ -109,6 +112,8 @@ struct Taken {
     content_type: String,
     octets: u64,
     file: Option<PathBuf>,
+    /// Sealed fields that were opened, and those that are sealed to others.
+    fields: Option<(usize, usize)>,
 }
 
 /// Where a subscription is to go on.
@@ -143,6 +148,9 @@ impl Args {
         key: Option<&PrivateKey>,
     ) -> anyhow::Result<(Delivery, String)> {
         let file = self.file(&delivery);
+        if let Some(key) = key.filter(|_| has_sealed_fields(delivery.head())) {
+            return self.take_opening_fields(subscription, delivery, key, file).await;
+        }
         let key = key.filter(|_| is_sealed(delivery.head()));
         let (delivery, content_type, octets) = match (delivery.body(), key) {
             (DeliveryBody::Large { size, .. }, None) => {
@@ -165,7 +173,37 @@ impl Args {
                 (delivery, content_type, octets)
             }
         };
-        let line = self.line(&delivery, &Taken { content_type, octets, file });
+        let line = self.line(&delivery, &Taken { content_type, octets, file, fields: None });
+        Ok((delivery, line))
+    }
+
+    /// Opens fields of a body, all of which is in memory for that.
+    async fn take_opening_fields(
+        &self,
+        subscription: &mut Subscription,
+        delivery: Delivery,
+        key: &PrivateKey,
+        file: Option<PathBuf>,
+    ) -> anyhow::Result<(Delivery, String)> {
+        let (delivery, sealed) = match delivery.body() {
+            DeliveryBody::Inline(octets) => {
+                let octets = octets.clone();
+                (delivery, octets)
+            }
+            DeliveryBody::Large { size, .. } if *size > FIELDS_OCTETS_MAX => {
+                anyhow::bail!("the body has {size} octets; fields are opened in at most {FIELDS_OCTETS_MAX}")
+            }
+            DeliveryBody::Large { .. } => {
+                let mut octets = std::io::Cursor::new(Vec::new());
+                let delivery = subscription.fetch_large(delivery, &mut octets, |_| {}).await?;
+                (delivery, octets.into_inner().into())
+            }
+        };
+        let opened = open_fields(key, &self.flow, delivery.head(), &sealed)?;
+        write(file.as_deref(), &opened.body).await?;
+        let content_type = delivery.head().content_type.clone();
+        let (octets, fields) = (opened.body.len() as u64, Some((opened.opened, opened.closed)));
+        let line = self.line(&delivery, &Taken { content_type, octets, file, fields });
         Ok((delivery, line))
     }
 
@@ -239,6 +277,7 @@ impl Args {
                 "octets": taken.octets,
                 "plan": delivery.receipt().plan.to_string(),
                 "file": file,
+                "fields": taken.fields.map(|(opened, closed)| serde_json::json!({ "opened": opened, "closed": closed })),
             })
             .to_string();
         }
@@ -247,8 +286,13 @@ impl Args {
             1 => String::new(),
             attempt => format!(", delivery {attempt}"),
         };
+        let fields = match taken.fields {
+            Some((opened, 0)) => format!(", {opened} fields opened"),
+            Some((opened, closed)) => format!(", {opened} fields opened, {closed} sealed to others"),
+            None => String::new(),
+        };
         let Taken { content_type, octets, .. } = taken;
-        format!("offset {}: {content_type}, {octets} octets{attempt}{file}", delivery.offset())
+        format!("offset {}: {content_type}, {octets} octets{fields}{attempt}{file}", delivery.offset())
     }
 }
 

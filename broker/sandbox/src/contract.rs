@@ -42,7 +42,16 @@ pub(crate) const IMPORTS: [Interface; 9] = [
     Interface {
         name: "keys",
         grant: Some("keys:NAME` or `recipient:NAME"),
-        functions: &["seal", "open", "seal-body", "seal-stream", "pseudonyms", "mac", "date-shift"],
+        functions: &[
+            "seal",
+            "open",
+            "seal-body",
+            "seal-stream",
+            "seal-values",
+            "pseudonyms",
+            "mac",
+            "date-shift",
+        ],
     },
     Interface { name: "time", grant: Some("time"), functions: &["now"] },
     Interface { name: "random", grant: Some("random"), functions: &["octets"] },

@@ -34,6 +34,8 @@ pub(crate) const STATE_CHANGED_OCTETS_MAX: u64 = 4 << 20;
 pub(crate) const STATE_VALUE_OCTETS_MAX: usize = 64 * 1024;
 /// Changes of keyed state of one call.
 pub(crate) const STATE_CHANGES_MAX: usize = 1024;
+/// Values that one call of `keys.seal-values` takes.
+pub(crate) const SEALED_VALUES_MAX: usize = 4096;
 /// Values that one call of `keys.pseudonyms`, `keys.mac` or `keys.date-shift` takes.
 pub(crate) const KEYED_VALUES_MAX: usize = 65_536;
 /// Days by which `keys.date-shift` may shift: a hundred years.

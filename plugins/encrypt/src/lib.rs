@@ -5,6 +5,7 @@
 //! keys and the arithmetic stay with the broker; this plugin decides what is sealed, what it is bound to, and what of the
 //! head may stay in the clear. Anything that cannot be sealed is refused, never passed.
 
+mod fields;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -14,20 +15,28 @@ use hilum_plugin::{
     Attribute, Body, ConfigError, Context, Description, Draft, Head, Message, Outcome, Refusal, Transform,
 };
 
+pub use fields::FieldSettings;
 pub use settings::Settings;
 
-/// Media type of what comes out (RFC 9052, section 11.3.3).
+use fields::{Fields, Format};
+
+/// Media type of what comes out of an inline body (RFC 9052, section 11.3.3).
 pub const SEALED_CONTENT_TYPE: &str = r#"application/cose; cose-type="cose-encrypt""#;
 /// Media type of what comes out of a large body.
 pub const STREAM_CONTENT_TYPE: &str = "application/vnd.hilum.sealed-stream";
 /// The attribute that carries the media type of what is inside.
 pub const ORIGINAL_CONTENT_TYPE: &str = "original-content-type";
+/// The attribute that says how many fields of a body are sealed in their places.
+pub const SEALED_FIELDS: &str = "sealed-fields";
 /// Attributes of a record that the broker takes.
 const ATTRIBUTES_MAX: usize = 32;
 
 /// The plugin: seals every record to the configured recipients.
 #[derive(Debug)]
-pub struct Encrypt(Settings);
+pub struct Encrypt {
+    settings: Settings,
+    fields: Fields,
+}
 
 impl Transform for Encrypt {
     type Config = Settings;
@@ -41,11 +50,15 @@ impl Transform for Encrypt {
 
     fn configure(settings: Settings) -> Result<Self, ConfigError> {
         settings.check()?;
-        Ok(Self(settings))
+        let fields = Fields::new(&settings.fields)?;
+        Ok(Self { settings, fields })
     }
 
     fn transform(&mut self, context: &Context, message: Message) -> Outcome {
-        self.seal(context, message).into()
+        match self.fields.format(&message.head.content_type) {
+            Some(format) => self.seal_fields(context, format, message).into(),
+            None => self.seal(context, message).into(),
+        }
     }
 }
 
@@ -58,25 +71,35 @@ impl Encrypt {
             Body::Large(_) => Form::Stream,
         };
         let associated = associated_data(form, &context.flow, &head.content_type, head.time)?;
-        let recipients = &self.0.recipients;
+        let recipients = &self.settings.recipients;
         let sealed = match body {
             Body::Inline(plain) => keys::seal(recipients, &associated, &plain).map(Body::Inline),
             Body::Large(plain) => keys::seal_stream(recipients, &associated, plain).map(Body::Large),
         };
-        Ok(self.envelope(form, head, sealed.map_err(|error| refusal(&error))?))
+        let sealed = sealed.map_err(|error| refusal(&error))?;
+        let original = Attribute::new(ORIGINAL_CONTENT_TYPE, head.content_type.as_str());
+        Ok(self.envelope(form.content_type().into(), original, head, sealed))
     }
 
-    /// The record that carries the sealed body: of the old head only what was configured to stay.
-    fn envelope(&self, form: Form, head: Head, body: Body) -> Draft {
-        let kept = |attribute: &Attribute| self.0.keep_attributes.contains(&attribute.name);
-        let mut attributes = vec![Attribute::new(ORIGINAL_CONTENT_TYPE, head.content_type)];
+    fn seal_fields(
+        &self,
+        context: &Context,
+        format: Format,
+        Message { head, body }: Message,
+    ) -> Result<Draft, Refusal> {
+        let record = bound_to(FIELD_FIRST_LINE, &context.flow, &head.content_type, head.time)?;
+        let field = |place: &str| format!("{record}\n{place}").into_bytes();
+        let (body, count) = self.fields.seal(format, body, &self.settings.recipients, field)?;
+        let sealed = Attribute::new(SEALED_FIELDS, count.to_string());
+        Ok(self.envelope(head.content_type.clone(), sealed, head, body))
+    }
+
+    /// The record that carries what is sealed: of the old head only what was configured to stay.
+    fn envelope(&self, content_type: String, first: Attribute, head: Head, body: Body) -> Draft {
+        let kept = |attribute: &Attribute| self.settings.keep_attributes.contains(&attribute.name);
+        let mut attributes = vec![first];
         attributes.extend(head.attributes.into_iter().filter(kept).take(ATTRIBUTES_MAX - 1));
-        Draft {
-            key: head.key.filter(|_| self.0.keep_key),
-            content_type: form.content_type().into(),
-            attributes,
-            body,
-        }
+        Draft { key: head.key.filter(|_| self.settings.keep_key), content_type, attributes, body }
     }
 }
 
@@ -116,10 +139,17 @@ impl Form {
 ///
 /// A [`Refusal`] where the flow or content type holds a control character, because lines could then be shifted.
 pub fn associated_data(form: Form, flow: &str, content_type: &str, time: u64) -> Result<Vec<u8>, Refusal> {
+    bound_to(form.first_line(), flow, content_type, time).map(String::into_bytes)
+}
+
+/// Begins what a field is bound to; the record's lines follow, and the field's place.
+const FIELD_FIRST_LINE: &str = "hilum-encrypt-field-v1";
+
+fn bound_to(first: &str, flow: &str, content_type: &str, time: u64) -> Result<String, Refusal> {
     if [flow, content_type].iter().any(|line| line.chars().any(char::is_control)) {
         return Err(Refusal::new("malformed", "the content type holds a control character"));
     }
-    Ok(format!("{}\n{flow}\n{content_type}\n{time}", form.first_line()).into_bytes())
+    Ok(format!("{first}\n{flow}\n{content_type}\n{time}"))
 }
 
 fn refusal(error: &KeyError) -> Refusal {

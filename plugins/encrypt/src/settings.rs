@@ -3,7 +3,8 @@
 use hilum_plugin::ConfigError;
 use serde::Deserialize;
 
-use crate::ORIGINAL_CONTENT_TYPE;
+use crate::fields::FieldSettings;
+use crate::{ORIGINAL_CONTENT_TYPE, SEALED_FIELDS};
 
 /// Recipients of one message (the broker's limit).
 pub(crate) const RECIPIENTS_MAX: usize = 64;
@@ -14,6 +15,9 @@ pub(crate) const RECIPIENTS_MAX: usize = 64;
 pub struct Settings {
     /// Names of identities or stakeholders; the stage needs the grant `recipient:NAME` for each.
     pub recipients: Vec<String>,
+    /// Fields that are sealed in records of formats that have some here; of all others the whole body is.
+    #[serde(default)]
+    pub fields: FieldSettings,
     /// Attributes that stay in the clear beside the sealed body.
     #[serde(default)]
     pub keep_attributes: Vec<String>,
@@ -40,9 +44,14 @@ impl Settings {
                 return Err(ConfigError::new(format!("/recipients/{index}"), reason));
             }
         }
-        if let Some(index) = self.keep_attributes.iter().position(|name| name == ORIGINAL_CONTENT_TYPE) {
-            let reason = "this attribute is always set, to the content type of what is sealed";
+        let ours = |name: &String| name == ORIGINAL_CONTENT_TYPE || name == SEALED_FIELDS;
+        if let Some(index) = self.keep_attributes.iter().position(ours) {
+            let reason = "this attribute is set here, and says what is sealed";
             return Err(ConfigError::new(format!("/keep_attributes/{index}"), reason));
+        }
+        if !self.removes.is_empty() && !(self.fields.hl7v2.is_empty() && self.fields.fhir.is_empty()) {
+            let reason = "what is not among `fields` stays in the clear and could still reveal what these labels stand for; remove none";
+            return Err(ConfigError::new("/removes", reason));
         }
         if !self.removes.is_empty() && (self.keep_key || !self.keep_attributes.is_empty()) {
             let reason = "a key or attributes kept in the clear could still reveal what these labels stand for; keep none";

@@ -149,3 +149,96 @@ fn the_schema_accepts_the_readme_and_refuses_what_is_unknown() {
         assert!(!schema.is_valid(&bad), "{bad}");
     }
 }
+
+const ADT: &[u8] =
+    b"MSH|^~\\&|A|B|||2026||ADT^A01|7|P|2.5.1\rPID|1||4711||Doe^Jane\rNTE|1||calls her Jane\rNTE|2||\r";
+const PATIENT: &[u8] =
+    br#"{"resourceType":"Patient","name":[{"family":"Doe"}],"birthDate":"1950-02-03","active":true}"#;
+
+fn by_field() -> Encrypt {
+    let fields = json!({"hl7v2": ["PID-5", "NTE-3"], "fhir": ["Patient.name", "Patient.birthDate"]});
+    configured(json!({"recipients": ["radiology", "archive"], "fields": fields})).unwrap()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+#[test]
+fn fields_are_sealed_in_their_places_and_the_rest_stays() {
+    for body in [Body::Inline(ADT.to_vec()), large_message("", ADT).body] {
+        let sent = Message { body, ..message("application/hl7-v2; charset=utf-8", ADT) };
+        let time = sent.head.time;
+        let draft = replaced(by_field().transform(&context(), sent));
+        assert_eq!(draft.content_type, "application/hl7-v2; charset=utf-8");
+        assert_eq!(draft.attributes, [Attribute::new(SEALED_FIELDS, "2")]);
+        let made = String::from_utf8(octets(draft.body)).unwrap();
+        assert!(
+            made.contains("PID|1||4711||") && made.ends_with("NTE|2||\r") && !made.contains("Jane"),
+            "{made}"
+        );
+        let name =
+            made.lines().flat_map(|line| line.split('\r')).find(|line| line.starts_with("PID")).unwrap();
+        let sealed = unhex(name.rsplit('|').next().unwrap());
+        let at = |place: &str| {
+            format!("hilum-encrypt-field-v1\nimaging\napplication/hl7-v2; charset=utf-8\n{time}\n{place}")
+        };
+        assert_eq!(keys::open("archive", at("2/PID-5").as_bytes(), &sealed).unwrap(), b"Doe^Jane");
+        assert_eq!(keys::open("archive", at("3/NTE-3").as_bytes(), &sealed), Err(KeyError::Malformed));
+    }
+}
+
+#[test]
+fn elements_of_fhir_are_sealed_and_the_resource_stays_one() {
+    let draft = replaced(by_field().transform(&context(), message("application/fhir+json", PATIENT)));
+    assert_eq!(draft.attributes, [Attribute::new(SEALED_FIELDS, "2")]);
+    let made: Value = serde_json::from_slice(&octets(draft.body)).unwrap();
+    assert_eq!((&made["resourceType"], &made["active"]), (&json!("Patient"), &json!(true)));
+    assert!(made.get("birthDate").is_none() && !made.to_string().contains("Doe"), "{made}");
+    for element in [&made["name"][0], &made["_birthDate"]] {
+        assert_eq!(element["extension"][0]["url"], "urn:hilum:fhir:sealed-element");
+    }
+}
+
+#[test]
+fn of_a_format_without_fields_everything_is_sealed() {
+    let draft = replaced(by_field().transform(&context(), message("application/dicom", BODY)));
+    assert_eq!(draft.content_type, SEALED_CONTENT_TYPE);
+    let only_fhir =
+        configured(json!({"recipients": ["archive"], "fields": {"fhir": ["Patient.name"]}})).unwrap();
+    let mut only_fhir = only_fhir;
+    let draft = replaced(only_fhir.transform(&context(), message("application/hl7-v2", ADT)));
+    assert_eq!(draft.content_type, SEALED_CONTENT_TYPE);
+}
+
+#[test]
+fn a_body_whose_fields_cannot_be_found_is_refused_without_a_word_of_it() {
+    for (content_type, body) in [("application/hl7-v2", BODY), ("application/fhir+json", BODY)] {
+        let refusal = refused(by_field().transform(&context(), message(content_type, body)));
+        assert_eq!(refusal.code, "malformed");
+        assert!(!refusal.reason.contains("Doe"), "{refusal:?}");
+    }
+}
+
+#[test]
+fn fields_that_one_recipient_could_not_open_are_not_sent() {
+    with(|host| host.denied.insert("archive".into()));
+    let refusal = refused(by_field().transform(&context(), message("application/hl7-v2", ADT)));
+    assert_eq!(refusal.code, "not-granted");
+}
+
+#[test]
+fn fields_that_are_none_are_told_where() {
+    for (fields, at) in [
+        (json!({"hl7v2": ["PID-5", "PID"]}), "/fields/hl7v2/1"),
+        (json!({"hl7v2": ["PID-5", "PID-05"]}), "/fields/hl7v2/1"),
+        (json!({"hl7v2": ["MSH-9"]}), "/fields/hl7v2/0"),
+        (json!({"fhir": ["Patient.id"]}), "/fields/fhir/0"),
+    ] {
+        let error = configured(json!({"recipients": ["archive"], "fields": fields})).unwrap_err();
+        assert!(format!("{error:?}").contains(at), "{error:?}");
+    }
+    let removes = json!({"recipients": ["archive"], "fields": {"hl7v2": ["PID-5"]}, "removes": ["phi"]});
+    assert!(format!("{:?}", configured(removes).unwrap_err()).contains("/removes"));
+}

@@ -2,15 +2,19 @@
 //!
 //! - [`open_sealed`] opens a body that is in memory.
 //! - [`Opener`] opens one as it comes, and checks each segment before it hands it on.
+//! - [`open_fields`] opens single fields of a body that is in the clear otherwise.
 //! - [`OpeningWriter`] does so on the way to a file: with [`Subscription::fetch_large`](crate::Subscription::fetch_large) it goes on after a lost
 //!   connection.
 
+mod fields;
 mod writer;
 
 use hilum_core::cose::{self, OpenError, PrivateKey, SEALED_OCTETS_MAX, STREAM_CONTENT_TYPE, StreamOpener};
+use hilum_core::jose::JweError;
 
 use crate::{FlowName, Head};
 
+pub use fields::{OpenedFields, has_sealed_fields, open_fields};
 pub use writer::OpeningWriter;
 
 /// The media type of a sealed message (RFC 9052, section 11.3.3) begins so.
@@ -27,6 +31,17 @@ pub enum SealedError {
     /// It is not sealed to this key, was changed, or belongs to another record.
     #[error("the body does not open: {0}")]
     Open(#[from] OpenError),
+    /// A field was changed, belongs to another place, or is not sealed as it should be.
+    #[error("the field {place} does not open: {why}")]
+    Field {
+        /// Where it is in the body; nothing of what is there.
+        place: String,
+        /// What is wrong.
+        why: JweError,
+    },
+    /// A body with sealed fields is none of a format that has some.
+    #[error("the fields of the body do not open: {0}")]
+    Format(String),
 }
 
 /// A body that was opened.

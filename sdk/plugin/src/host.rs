@@ -187,6 +187,20 @@ pub mod keys {
         backend::seal_stream(recipients, associated, rest).map(BodyReader::new)
     }
 
+    /// A value, and what it is bound to.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct BoundValue {
+        /// Says which value of which record this is, so that it opens in no other place.
+        pub context: Vec<u8>,
+        /// At most 1 MiB.
+        pub plain: Vec<u8>,
+    }
+
+    /// Seals each value as a text of its own, a JWE (RFC 7516), for fields of messages. At most 4096 at once.
+    pub fn seal_values(recipients: &[String], values: Vec<BoundValue>) -> Result<Vec<String>, KeyError> {
+        backend::seal_values(recipients, values)
+    }
+
     /// A keyed, one-way stand-in of 32 octets for each value: HMAC-SHA-256 in a domain. The same value has an unrelated
     /// pseudonym in another domain or under another key.
     pub fn pseudonyms(key: &str, domain: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_lc_rs::{constant_time, hmac};
 
 use crate::emit::EmitError;
-use crate::keys::KeyError;
+use crate::keys::{BoundValue, KeyError};
 use crate::log::Level;
 use crate::plugin::Config;
 use crate::record::{Attribute, Body, Context, Draft, Head, Message, Outcome, Party, Refusal, Request};
@@ -319,6 +319,17 @@ impl Host {
         }
         sealed.extend(plain.iter().zip(mask()).map(|(octet, mask)| octet ^ mask));
         Ok(sealed)
+    }
+
+    /// Not JWE and not safe: what [`Host::seal`] makes, in hexadecimal.
+    pub(crate) fn seal_values(
+        &self,
+        recipients: &[String],
+        values: &[BoundValue],
+    ) -> Result<Vec<String>, KeyError> {
+        let hexadecimal = |sealed: Vec<u8>| sealed.iter().map(|octet| format!("{octet:02x}")).collect();
+        let seal = |value: &BoundValue| self.seal(recipients, &value.context, &value.plain).map(hexadecimal);
+        values.iter().map(seal).collect()
     }
 
     pub(crate) fn open(&self, key: &str, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyError> {

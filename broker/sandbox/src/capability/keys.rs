@@ -3,14 +3,15 @@
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use hilum_core::cose::{self, OpenError, PLAIN_OCTETS_MAX, RecipientKey, SealError, Sealer};
+use hilum_core::jose::JweSealer;
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::Host;
-use super::bindings::hilum::plugin::keys::{self, KeyError};
+use super::bindings::hilum::plugin::keys::{self, BoundValue, KeyError};
 use super::body::{Reader, Writer, read_on};
 use crate::grants::Grant;
-use crate::limits::{KEYED_VALUES_MAX, SHIFT_DAYS_MAX};
+use crate::limits::{KEYED_VALUES_MAX, SEALED_VALUES_MAX, SHIFT_DAYS_MAX};
 
 /// Begins what is authenticated, so that no other use of the same secret gives the same octets.
 const PSEUDONYM_DOMAIN: &[u8] = b"hilum pseudonym v1\0";
@@ -94,6 +95,39 @@ impl keys::Host for Host {
             Ok(sealed) => Ok(Ok(self.table.push(sealed)?)),
             Err(error) => Ok(Err(error)),
         }
+    }
+
+    fn seal_values(
+        &mut self,
+        recipients: Vec<String>,
+        values: Vec<BoundValue>,
+    ) -> Result<Result<Vec<String>, KeyError>> {
+        let octets = |value: &BoundValue| value.context.len() + value.plain.len() + size_of::<BoundValue>();
+        self.call.enter(octets_of(&recipients) + values.iter().map(octets).sum::<usize>())?;
+        if values.len() > SEALED_VALUES_MAX {
+            let over = format!("at most {SEALED_VALUES_MAX} values are sealed a call");
+            return Ok(Err(KeyError::Other(over)));
+        }
+        let keys = match self.recipients(&recipients) {
+            Ok(keys) => keys,
+            Err(error) => return Ok(Err(error)),
+        };
+        let sealer = match JweSealer::new(&keys) {
+            Ok(sealer) => sealer,
+            Err(error) => return Ok(Err(not_sealed(&error))),
+        };
+        let mut sealed = Vec::with_capacity(values.len());
+        for value in values {
+            self.call.left()?;
+            match sealer.seal(&value.context, &value.plain) {
+                Ok(text) => {
+                    self.call.charge(text.len())?;
+                    sealed.push(text);
+                }
+                Err(error) => return Ok(Err(not_sealed(&error))),
+            }
+        }
+        Ok(Ok(sealed))
     }
 
     fn pseudonyms(

@@ -2,7 +2,7 @@
 
 use crate::body::BodyError;
 use crate::emit::EmitError;
-use crate::keys::KeyError;
+use crate::keys::{BoundValue, KeyError};
 use crate::log::Level;
 use crate::record::Draft;
 use crate::state::{StateError, Versioned};
@@ -108,6 +108,10 @@ pub(crate) fn seal_stream(
     plain: Reader,
 ) -> Result<Reader, KeyError> {
     seal_body(recipients, associated, plain)
+}
+
+pub(crate) fn seal_values(recipients: &[String], values: Vec<BoundValue>) -> Result<Vec<String>, KeyError> {
+    current(|host| host.seal_values(recipients, &values))
 }
 
 pub(crate) fn pseudonyms(key: &str, domain: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {

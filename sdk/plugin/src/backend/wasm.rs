@@ -3,7 +3,7 @@
 use crate::body::BodyError;
 use crate::emit::EmitError;
 use crate::export::bindings::hilum::plugin as host;
-use crate::keys::KeyError;
+use crate::keys::{BoundValue, KeyError};
 use crate::log::Level;
 use crate::record::Draft;
 use crate::state::{StateError, Versioned};
@@ -142,6 +142,12 @@ pub(crate) fn seal_stream(
     plain: Reader,
 ) -> Result<Reader, KeyError> {
     Ok(host::keys::seal_stream(recipients, associated, plain.0).map(Reader)?)
+}
+
+pub(crate) fn seal_values(recipients: &[String], values: Vec<BoundValue>) -> Result<Vec<String>, KeyError> {
+    let bound = |BoundValue { context, plain }| host::keys::BoundValue { context, plain };
+    let values: Vec<_> = values.into_iter().map(bound).collect();
+    Ok(host::keys::seal_values(recipients, &values)?)
 }
 
 pub(crate) fn pseudonyms(key: &str, domain: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {
