@@ -1,4 +1,5 @@
-"""Bodies that Hilum sealed, opened with pycose and Tink; and bodies that pycose and Tink sealed, opened by Hilum.
+"""Bodies that Hilum sealed, opened with pycose and Tink; and bodies that pycose and Tink sealed, opened by Hilum. And single fields
+that Hilum sealed, opened with jwcrypto; and fields that jwcrypto sealed, opened by Hilum.
 
 Hilum seals in a live broker: records of many lengths go through its plugin `encrypt` to two recipients, and come back as the
 files that a subscriber gets. What they look like is described in `plugins/encrypt/README.md`, of which this is an implementation by others'
@@ -6,6 +7,7 @@ libraries. The other way, `hospital open` opens what was sealed here.
 """
 
 import argparse
+import base64
 import hashlib
 import io
 import json
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import tink
 from cryptography.hazmat.primitives import serialization
+from jwcrypto import jwe, jwk
 from pycose.algorithms import A256GCM, EcdhEsA256KW
 from pycose.headers import IV, KID, Algorithm, ContentType, StaticKey
 from pycose.keys import EC2Key
@@ -87,7 +90,26 @@ stage = "seal"
 plugin = "encrypt"
 grants = ["recipient:ward"]
 config = { recipients = ["ward"] }
+[[subscription]]
+name = "fields"
+stakeholder = "ward"
+purpose = "TREAT"
+[[subscription.egress]]
+stage = "seal"
+plugin = "encrypt"
+grants = ["recipient:ward", "recipient:reader"]
+config = { recipients = [%s], fields = { hl7v2 = ["PID-3", "PID-5"], fhir = ["Patient.name", "Patient.birthDate"] } }
 """
+
+HL7, FHIR = "application/hl7-v2", "application/fhir+json"
+ADT = b"MSH|^~\\&|A|B|||2026||ADT^A01|7|P|2.5.1\rPID|1||4711^^^X^MR~12||Doe^Jane\rNTE|1||no more\r"
+PATIENT = b'{"resourceType":"Patient","name":[{"family":"Doe"}],"birthDate":"1950-02-03"}'
+# What is sealed of them, by place.
+FIELDS = {
+    HL7: {"2/PID-3": b"4711^^^X^MR~12", "2/PID-5": b"Doe^Jane"},
+    FHIR: {"Patient.name": b'{"name":[{"family":"Doe"}]}', "Patient.birthDate": b'{"birthDate":"1950-02-03"}'},
+}
+SEALED_ELEMENT = "urn:hilum:fhir:sealed-element"
 
 
 def content(size: int) -> bytes:
@@ -187,12 +209,12 @@ def opens(content_type: str, sealed: bytes, aad: bytes, key) -> bool:
 class Hospital:
     """A small hospital of Hilum's, and its broker."""
 
-    def __init__(self, hilum: Path, base: Path):
+    def __init__(self, hilum: Path, base: Path, field_recipients: str):
         self.hilum, self.directory = str(hilum), base / "hospital"
         shutil.rmtree(base, ignore_errors=True)
         (base / "config" / "flows").mkdir(parents=True)
         (base / "config" / "hilum.toml").write_text(MAIN)
-        (base / "config" / "flows" / "records.toml").write_text(FLOW)
+        (base / "config" / "flows" / "records.toml").write_text(FLOW % field_recipients)
         self.run("init", str(self.directory), "--from", str(base / "config"))
         self.keys = {name: load(self.key(name)) for name in RECIPIENTS}
 
@@ -270,14 +292,105 @@ def sealed_by_others(hospital: Hospital, hospital_program: Path, base: Path):
                 yield f"{size} octets: {name} opens something else"
 
 
+def b64(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def context(content_type: str, time: int, place: str) -> str:
+    """What a field is bound to, as its protected header has it."""
+    text = f"hilum-encrypt-field-v1\nrecords\n{content_type}\n{time}\n{place}"
+    return b64(hashlib.sha256(text.encode()).digest())
+
+
+def sealed_fields(content_type: str, body: bytes) -> dict[str, str]:
+    """The sealed fields of one of our two bodies, by place."""
+    if content_type == HL7:
+        fields = body.decode().split("\r")[1].split("|")
+        return {f"2/PID-{number}": fields[number] for number in (3, 5)}
+    patient = json.loads(body)
+    elements = {"Patient.name": patient["name"][0], "Patient.birthDate": patient["_birthDate"]}
+    extensions = {place: element["extension"][0] for place, element in elements.items()}
+    return {place: found["valueString"] for place, found in extensions.items() if found["url"] == SEALED_ELEMENT}
+
+
+def fields_sealed_by_hilum(hospital: Hospital, base: Path, recipients: tuple[str, ...]):
+    """Problems with the fields that the broker sealed."""
+    with hospital:
+        for number, (content_type, body) in enumerate([(HL7, ADT), (FHIR, PATIENT)]):
+            (base / f"plain{number}").write_bytes(body)
+            hospital.client("publish", "scanner", "--content-type", content_type, "records", str(base / f"plain{number}"))
+        out = ["--out", str(base / "fields"), "--count", "2", "--json", "records", "fields"]
+        lines = sorted(map(json.loads, hospital.client("subscribe", "reader", *out).splitlines()), key=lambda line: line["offset"])
+    if [line["content_type"] for line in lines] != [HL7, FHIR]:
+        yield f"{lines} came"
+    for line in lines:
+        content_type, time = line["content_type"], line["time"]
+        found = sealed_fields(content_type, Path(line["file"]).read_bytes())
+        for place, plain in FIELDS[content_type].items():
+            for name in recipients:
+                message = jwe.JWE()
+                message.deserialize(found[place], jwk.JWK.from_pem(hospital.key(name).read_bytes()))
+                if message.payload != plain:
+                    yield f"{place}: {name} opens something else"
+                protected = json.loads(base64.urlsafe_b64decode(found_header(found[place]) + "=="))
+                if protected["hilum-context"] != context(content_type, time, place):
+                    yield f"{place}: it is bound to something else"
+
+
+def found_header(message: str) -> str:
+    """The protected header of a JWE in either form, in base64url."""
+    return json.loads(message)["protected"] if message.startswith("{") else message.split(".")[0]
+
+
+def fields_sealed_by_others(hospital: Hospital, hospital_program: Path, base: Path, recipients: tuple[str, ...]):
+    """Problems with how Hilum opens the fields that jwcrypto sealed."""
+    time = 1_790_000_000_000
+    for content_type, plain in ((HL7, ADT), (FHIR, PATIENT)):
+        for moved in (False, True):
+            made = {}
+            for place, value in FIELDS[content_type].items():
+                bound = context(content_type, time + moved, place)
+                header = {"enc": "A256GCM", "hilum-context": bound}
+                message = jwe.JWE(value, json.dumps(header), json.dumps({"alg": "ECDH-ES+A256KW"}))
+                for name in recipients:
+                    message.add_recipient(jwk.JWK.from_pem(hospital.key(name).read_bytes()))
+                made[place] = message.serialize()
+            if content_type == HL7:
+                theirs = plain.decode().replace("4711^^^X^MR~12", made["2/PID-3"]).replace("Doe^Jane", made["2/PID-5"])
+            else:
+                held = {place: {"extension": [{"url": SEALED_ELEMENT, "valueString": value}]} for place, value in made.items()}
+                theirs = json.dumps({"resourceType": "Patient", "name": [held["Patient.name"]], "_birthDate": held["Patient.birthDate"]})
+            (base / "theirs").write_text(theirs, newline="")
+            (base / "opened").unlink(missing_ok=True)
+            command = [str(hospital_program), "open", "--key", str(hospital.key(recipients[0])), "--flow", "records"]
+            command += ["--content-type", content_type, "--fields", "--time", str(time)]
+            done = subprocess.run([*command, str(base / "theirs"), str(base / "opened")], capture_output=True, text=True)
+            if moved:
+                if done.returncode == 0:
+                    yield f"{content_type}: fields of another time open"
+            elif done.returncode != 0:
+                yield f"{content_type}: the fields do not open: {done.stderr.strip()}"
+            else:
+                opened = (base / "opened").read_bytes()
+                same = opened == plain if content_type == HL7 else json.loads(opened) == json.loads(plain)
+                if not same:
+                    yield f"{content_type}: the fields open as something else"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("hilum", "hospital", "base"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     streaming_aead.register()
-    hospital = Hospital(arguments.hilum, arguments.base)
-    found = list(sealed_by_hilum(hospital, arguments.base))
+    found = []
+    # One key makes the compact form of a field, and several the other one.
+    for recipients, named in ((RECIPIENTS, '"ward"'), (("reader",), '"reader"')):
+        hospital = Hospital(arguments.hilum, arguments.base, named)
+        found += fields_sealed_by_hilum(hospital, arguments.base, recipients)
+        found += fields_sealed_by_others(hospital, arguments.hospital, arguments.base, recipients)
+    hospital = Hospital(arguments.hilum, arguments.base, named)
+    found += sealed_by_hilum(hospital, arguments.base)
     found += sealed_by_others(hospital, arguments.hospital, arguments.base)
     for line in found:
         print(line)
@@ -285,6 +398,7 @@ def main() -> None:
         sys.exit(f"{len(found)} complaints of sealed bodies")
     shutil.rmtree(arguments.base)
     print(f"{len(SIZES)} bodies that Hilum sealed to {len(RECIPIENTS)} recipients open in pycose and Tink, and as many of theirs in Hilum")
+    print("fields of HL7v2 and FHIR that Hilum sealed to one and to two recipients open in jwcrypto, and as many of theirs in Hilum")
 
 
 if __name__ == "__main__":

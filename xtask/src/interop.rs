@@ -29,10 +29,11 @@ const FHIR_PACKAGES: [&str; 8] = [
     "typing-extensions==4.16.0",
     "typing-inspection==0.4.5",
 ];
-/// COSE, and Tink's streaming format, with all that they import. pycose does not decode what newer versions of cbor2 give it.
-const SEALED_PACKAGES: [&str; 15] = [
+/// COSE, JWE, and Tink's streaming format, with all that they import. pycose does not decode what newer versions of cbor2 give it.
+const SEALED_PACKAGES: [&str; 16] = [
     "pycose==1.1.0",
     "cbor2==5.9.0",
+    "jwcrypto==1.6.1",
     "cryptography==50.0.2",
     "cffi==2.1.1",
     "pycparser==3.12",

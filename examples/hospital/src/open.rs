@@ -1,11 +1,11 @@
-//! `hospital open`: opens a sealed body that is a file, as the client SDK does. Makes sure of what others sealed.
+//! `hospital open`: opens a sealed body, or the sealed fields of one, that is a file, as the client SDK does. Makes sure of what others sealed.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use hilum_client::sealed::Opener;
+use hilum_client::sealed::{Opener, open_fields};
 use hilum_client::{Attribute, FlowName, Head, Timestamp};
 use hilum_core::cose::PrivateKey;
 
@@ -25,8 +25,11 @@ pub struct Arguments {
     #[arg(long)]
     pub content_type: String,
     /// Its attribute `original-content-type`.
-    #[arg(long)]
+    #[arg(long, default_value = "", required_unless_present = "fields")]
     pub original_content_type: String,
+    /// Single fields are sealed, and the rest is in the clear.
+    #[arg(long)]
+    pub fields: bool,
     /// Its time, in milliseconds since 1970.
     #[arg(long)]
     pub time: u64,
@@ -41,6 +44,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let named = |path: &PathBuf| path.display().to_string();
     let pem = std::fs::read_to_string(&arguments.key).with_context(|| named(&arguments.key))?;
     let key = PrivateKey::from_pem(&pem).with_context(|| named(&arguments.key))?;
+    if arguments.fields {
+        let body = std::fs::read(&arguments.sealed).with_context(|| named(&arguments.sealed))?;
+        let opened = open_fields(&key, &arguments.flow, &head(arguments), &body)?;
+        return std::fs::write(&arguments.to, opened.body).with_context(|| named(&arguments.to));
+    }
     let mut opener = Opener::new(&key, &arguments.flow, &head(arguments))?;
     let mut sealed = File::open(&arguments.sealed).with_context(|| named(&arguments.sealed))?;
     let mut out = File::create(&arguments.to).with_context(|| named(&arguments.to))?;

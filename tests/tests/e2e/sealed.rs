@@ -3,15 +3,16 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use hilum_client::sealed::{SealedError, is_sealed, open_sealed};
-use hilum_client::{Delivery, DeliveryBody};
+use hilum_client::sealed::{SealedError, has_sealed_fields, is_sealed, open_fields, open_sealed};
+use hilum_client::{Delivery, DeliveryBody, Record};
 use hilum_core::cose::{OpenError, PrivateKey};
+use hilum_core::jose::JweError;
 use hilum_server::config::Directory;
 use hilum_server::provision::{Request, Usage, Validity, read_authority};
 use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription, hilum};
 
 use crate::large::{MEMORY_OCTETS, memory, most_memory};
-use crate::support::{name, next, nothing_comes, publish, said, says, subscribe};
+use crate::support::{body, done, name, next, nothing_comes, publish, said, says, subscribe};
 
 const DEPUTY: &str =
     "\n[principals.deputy]\npath = \"service/deputy\"\nstakeholder = \"ward\"\nzone = \"clinic\"\n";
@@ -157,4 +158,82 @@ fn a_body_of_any_size_is_sealed_and_opened_in_the_same_memory() {
     assert!(small > 0 && broker_before > 0, "{report}");
     assert!(large < small + MEMORY_OCTETS, "{report}");
     assert!(broker_after < broker_before + MEMORY_OCTETS, "{report}");
+}
+
+const ADT: &str =
+    "MSH|^~\\&|A|B|||2026||ADT^A01|7|P|2.5.1\rPID|1||4711^^^X^MR~12||Doe^Jane\rNTE|1||calls her \\T\\ Jane\r";
+const PATIENT: &str =
+    r#"{"resourceType":"Patient","name":[{"family":"Doe"}],"birthDate":"1950-02-03","weight":1.50}"#;
+
+#[tokio::test]
+async fn fields_are_sealed_in_their_places_and_open_there_alone() {
+    let fields = r#"{ hl7v2 = ["PID-3", "PID-5", "NTE-3"], fhir = ["Patient.name", "Patient.birthDate"] }"#;
+    let stage =
+        format!("grants = [\"recipient:ward\"]\nconfig = {{ recipients = [\"ward\"], fields = {fields} }}");
+    let flow = Flow::new("records")
+        .subscription(Subscription::all().egress(Stage::new("seal", "encrypt").with(&stage)));
+    let hospital = Hospital::with(DEPUTY, &[flow]);
+    let broker = Broker::start(hospital.path());
+    let scene = Scene { hospital, broker };
+    let scanner = scene.hospital.connect(scene.broker.address(), "scanner").await.unwrap();
+    let publisher = scanner.publisher(&name("records")).await.unwrap();
+    // More than what is inline, so that the broker stores the body apart.
+    let long = PATIENT.replace("\"weight\"", &format!("\"note\":\"{}\",\"weight\"", "n".repeat(400_000)));
+    let sent = [("application/hl7-v2", ADT), ("application/fhir+json", PATIENT)];
+    for (content_type, plain) in &sent {
+        publisher.publish(Record::new(content_type, plain.as_bytes().to_vec().into())).await.unwrap();
+    }
+    publisher.publish(Record::new("application/hl7-v2", b"PID|1||4711".to_vec().into())).await.unwrap();
+
+    let reader = scene.hospital.connect(scene.broker.address(), "reader").await.unwrap();
+    let mut subscription = subscribe(&reader).await;
+    let flow = name("records");
+    let mut sealed = Vec::new();
+    for (content_type, plain) in &sent {
+        let delivery = next(&mut subscription).await;
+        assert!(delivery.head().content_type == *content_type && has_sealed_fields(delivery.head()));
+        let text = body(&delivery);
+        assert!(!text.contains("Doe") && !text.contains("4711") && !text.contains("1950"), "{text}");
+        for identity in ["reader", "deputy"] {
+            let opened = open_fields(&scene.key(identity), &flow, delivery.head(), text.as_bytes()).unwrap();
+            assert_eq!((opened.closed, opened.opened), (0, if text.starts_with("MSH") { 3 } else { 2 }));
+            assert_eq!(String::from_utf8(opened.body).unwrap(), *plain);
+        }
+        let others = open_fields(&scene.key("scanner"), &flow, delivery.head(), text.as_bytes()).unwrap();
+        assert!(others.opened == 0 && others.closed > 1 && others.body == text.as_bytes(), "{others:?}");
+        sealed.push((delivery.head().clone(), text));
+        delivery.ack();
+    }
+    // What is no message does not go out at all.
+    nothing_comes(&mut subscription).await;
+    subscription.close().await.unwrap();
+
+    // In another flow, of another time, or in another field it does not open.
+    let key = scene.key("reader");
+    let (head, text) = &sealed[0];
+    let is_refused = |head: &_, flow: &_, text: &str, place: &str| {
+        let error = open_fields(&key, flow, head, text.as_bytes()).unwrap_err();
+        assert!(
+            matches!(&error, SealedError::Field { place: at, why: JweError::NotAuthentic } if at == place),
+            "{error}"
+        );
+    };
+    is_refused(head, &name("other"), text, "2/PID-3");
+    let mut later = head.clone();
+    later.time.0 += 1;
+    is_refused(&later, &flow, text, "2/PID-3");
+    let pid: Vec<&str> = text.split('\r').nth(1).unwrap().split('|').collect();
+    let moved = text.replace(pid[5], "").replace(pid[3], pid[5]);
+    is_refused(head, &flow, &moved, "2/PID-3");
+
+    // The command does the same, also with a body that is large.
+    let file = scene.hospital.file("patient.json");
+    fs::write(&file, &long).unwrap();
+    let publish = format!("publish records {} --content-type application/fhir+json", file.display());
+    done(&scene.hospital, &scene.broker, "scanner", &publish);
+    let out = scene.hospital.file("out");
+    let read = format!("subscribe records all --open --count 1 --out {}", out.display());
+    let lines = done(&scene.hospital, &scene.broker, "reader", &read);
+    assert_eq!(lines[0]["fields"], serde_json::json!({ "opened": 2, "closed": 0 }));
+    assert!(fs::read_to_string(lines[0]["file"].as_str().unwrap()).unwrap() == long);
 }
