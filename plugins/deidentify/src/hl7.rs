@@ -13,7 +13,7 @@ use hilum_formats::Edits;
 use hilum_formats::hl7::{Document, Segment};
 
 use crate::{Config, LocalSegment, Pseudonyms, Refusal};
-pub(crate) use field::aggregated;
+pub(crate) use field::{AGES, aggregated};
 use field::{Cleaned, Cleaner, year_of};
 use table::TABLE;
 

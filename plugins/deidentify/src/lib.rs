@@ -1,16 +1,20 @@
-//! De-identifies DICOM objects, HL7v2 messages and X12 claims: plain functions first, the plugin around them last.
+//! De-identifies DICOM objects, HL7v2 messages, X12 claims and FHIR resources: plain functions first, the plugin around them last.
 
 mod config;
+mod dates;
 pub mod dicom;
+pub mod fhir;
 pub mod hl7;
+mod json;
 mod plugin;
+mod postal;
 pub mod pseudonym;
 mod refusal;
 pub mod x12;
 
 pub use config::{
-    BurnedInAnnotation, Config, LocalSegment, OtherText, PatientId, PrivateSopClasses, RetainedIdentifiers,
-    SCHEMA, SafePrivate, Staff, UnknownAttributes,
+    BurnedInAnnotation, Config, LocalSegment, MessageDates, OtherText, PatientId, PostalCodes,
+    PrivateSopClasses, RetainedIdentifiers, SCHEMA, SafePrivate, Staff, UnknownAttributes,
 };
 pub use plugin::Deidentify;
 pub use pseudonym::Pseudonyms;

@@ -17,7 +17,7 @@ const TOKEN_DIGITS_MAX: usize = 7;
 /// Letters that may be an abbreviation; more may be a name.
 const WORD_OCTETS: usize = 4;
 /// LOINC codes of a patient's age: reported, estimated, calculated, at collection, at onset, now or at death.
-const AGES: [&[u8]; 6] = [b"30525-0", b"21611-9", b"21612-7", b"29553-5", b"35659-2", b"63900-5"];
+pub(crate) const AGES: [&[u8]; 6] = [b"30525-0", b"21611-9", b"21612-7", b"29553-5", b"35659-2", b"63900-5"];
 
 /// Cleans the fields of one segment.
 pub(super) struct Cleaner<'a> {
