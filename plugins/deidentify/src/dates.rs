@@ -1,6 +1,38 @@
 //! Dates of messages and resources: their year, or all of one patient's moved by as many days, as dates of DICOM are.
 
 use crate::dicom::shift_digits;
+use crate::pseudonym::{PATIENT, trim};
+use crate::{Config, MessageDates, Pseudonyms, Refusal};
+
+/// What happens to dates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Dates {
+    /// Their year is left.
+    #[default]
+    Year,
+    /// They move by days.
+    Shifted(i32),
+    /// They would move if it were known whose they are.
+    Unknown,
+}
+
+impl Dates {
+    /// What happens to the dates of the patient with an identifier, which may be empty.
+    pub(crate) fn of_patient(
+        identifier: &[u8],
+        config: &Config,
+        keys: &dyn Pseudonyms,
+    ) -> Result<Dates, Refusal> {
+        let identifier = trim(identifier);
+        match config.message_dates {
+            MessageDates::Year => Ok(Dates::Year),
+            MessageDates::Shift if identifier.is_empty() => Ok(Dates::Unknown),
+            MessageDates::Shift => {
+                keys.date_shift(PATIENT, identifier, config.date_shift_days_max).map(Dates::Shifted)
+            }
+        }
+    }
+}
 
 /// Moves the date at the beginning of `CCYY[MM[DD[...]]]`, all of which are digits up to there, and leaves what follows. A year or a month
 /// alone moves as its middle. Whether there was a date, and still is.

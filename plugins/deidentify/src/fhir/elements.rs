@@ -7,6 +7,7 @@ use super::codes;
 use super::identifiers::Replaced;
 use super::patients::Index;
 use super::table::{self, Action, Row};
+use crate::dates::Dates;
 use crate::json::{Json, Members, member, write_raw, write_text};
 use crate::{Config, Pseudonyms, Refusal, Staff, UnknownAttributes};
 
@@ -25,18 +26,6 @@ pub(super) struct Cleaner<'c> {
     pub(super) now: u16,
     /// The pseudonyms made so far, by domain and identifier: a bundle names its patient thousands of times.
     pub(super) made: RefCell<BTreeMap<(String, String), String>>,
-}
-
-/// What happens to dates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Dates {
-    /// Their year is left.
-    #[default]
-    Year,
-    /// They move by days.
-    Shifted(i32),
-    /// They would move if it were known whose they are.
-    Unknown,
 }
 
 /// What an element inherits from what it stands in.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::elements::{Cleaner, Dates};
+use super::elements::Cleaner;
 use super::references::{Target, target};
+use crate::dates::Dates;
 use crate::json::Json;
-use crate::pseudonym::{PATIENT, trim};
 use crate::{Config, MessageDates, Refusal};
 
 /// The members that name whom a resource is about, where it names several patients.
@@ -79,11 +79,7 @@ impl Cleaner<'_> {
             _ if kind == "Bundle" => return Ok(Dates::Year),
             _ => self.subject_of(resource),
         };
-        let Some(only) = only.filter(|key| !trim(key.as_bytes()).is_empty()) else {
-            return Ok(Dates::Unknown);
-        };
-        let days = self.keys.date_shift(PATIENT, trim(only.as_bytes()), self.config.date_shift_days_max)?;
-        Ok(Dates::Shifted(days))
+        Dates::of_patient(only.as_deref().unwrap_or_default().as_bytes(), self.config, self.keys)
     }
 
     /// The patients whom a resource is about, each by what its dates are shifted by; none for one of whom that is not known.

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use super::codes;
-use super::elements::{Cleaner, Dates, Scope};
+use super::elements::{Cleaner, Scope};
 use super::table::{self, Action, Row};
+use crate::dates::{self, Dates};
 use crate::json::{Json, Members, member, write_raw, write_text};
 use crate::pseudonym::{PATIENT, patient, short};
-use crate::{PatientId, Refusal, dates, postal};
+use crate::{PatientId, Refusal, postal};
 
 /// Ages over 89 are given as this (45 CFR 164.514(b)(2)(i)(C)).
 pub(super) const AGE_MAX: u16 = 90;
