@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::dicom::ProfileOption;
-pub use messages::{MessageDates, PostalCodes};
+pub use messages::{MessageDates, PostalCodes, TelemetryMember};
 
 /// The configuration of one stage, as JSON that fits [`SCHEMA`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -47,6 +47,8 @@ pub struct Config {
     pub patient_system: Option<String>,
     /// Systems of codes in FHIR that go on beside the published ones.
     pub code_systems: Vec<String>,
+    /// Members of telemetry that go on beside readings, and how; the machine becomes a pseudonym unless it is among them.
+    pub telemetry: BTreeMap<String, TelemetryMember>,
     /// What happens to the names and numbers of staff in HL7v2 messages, X12 claims and FHIR resources.
     pub staff: Staff,
     /// HL7v2 segments that the standard does not define (`ZPI`) and what happens to each; all others are refused.
@@ -178,6 +180,7 @@ impl Default for Config {
             postal_codes: PostalCodes::default(),
             patient_system: None,
             code_systems: Vec::new(),
+            telemetry: BTreeMap::new(),
             staff: Staff::default(),
             local_segments: BTreeMap::new(),
             attributes: Vec::new(),
@@ -203,7 +206,7 @@ mod tests {
             "staff":"keep","local_segments":{"ZPI":"remove"},"attributes":["modality"],
             "options":["retain-uids"],"retained_identifiers":"accepted","date_shift_days_max":30,
             "vocabulary":["STIR"],"safe_private":[{"creator":"ACME","tag":"(0029,xx10)","vr":"DS"}],
-            "message_dates":"shift","postal_codes":"three-digits","patient_system":"urn:oid:1.2","code_systems":["urn:oid:1.3"],
+            "message_dates":"shift","postal_codes":"three-digits","patient_system":"urn:oid:1.2","code_systems":["urn:oid:1.3"],"telemetry":{"serial":"pseudonym"},
             "other_text":"keep","unknown_attributes":"quarantine","private_sop_classes":"unknown","table":"# PS3.15 2027a"}"##;
         let config: Config = serde_json::from_str(json).unwrap();
         assert_eq!(config.attributes, ["modality"]);
@@ -221,6 +224,7 @@ mod tests {
         assert_eq!(config.postal_codes, PostalCodes::ThreeDigits);
         assert_eq!(config.patient_system.as_deref(), Some("urn:oid:1.2"));
         assert_eq!(config.code_systems, ["urn:oid:1.3"]);
+        assert_eq!(config.telemetry["serial"], TelemetryMember::Pseudonym);
         assert_eq!(config.other_text, OtherText::Keep);
         assert_eq!(config.unknown_attributes, UnknownAttributes::Quarantine);
         assert_eq!(config.private_sop_classes, PrivateSopClasses::Unknown);

@@ -1,4 +1,4 @@
-//! De-identifies DICOM objects, HL7v2 messages, X12 claims and FHIR resources: plain functions first, the plugin around them last.
+//! De-identifies DICOM objects, HL7v2 messages, X12 transactions, FHIR resources and telemetry: plain functions first, the plugin around them last.
 
 mod config;
 mod dates;
@@ -10,11 +10,12 @@ mod plugin;
 mod postal;
 pub mod pseudonym;
 mod refusal;
+pub mod telemetry;
 pub mod x12;
 
 pub use config::{
     BurnedInAnnotation, Config, LocalSegment, MessageDates, OtherText, PatientId, PostalCodes,
-    PrivateSopClasses, RetainedIdentifiers, SCHEMA, SafePrivate, Staff, UnknownAttributes,
+    PrivateSopClasses, RetainedIdentifiers, SCHEMA, SafePrivate, Staff, TelemetryMember, UnknownAttributes,
 };
 pub use plugin::Deidentify;
 pub use pseudonym::Pseudonyms;

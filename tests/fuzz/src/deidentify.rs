@@ -1,9 +1,9 @@
-//! De-identification of DICOM objects, HL7v2 messages, X12 claims and FHIR resources: what goes out can be read again, in pieces of any size.
+//! De-identification of DICOM objects, HL7v2 messages, X12 claims, FHIR resources and telemetry: what goes out can be read again, in pieces of any size.
 
 use hilum_deidentify::dicom::{Pipe, Profile, ProfileOption, rewrite};
 use hilum_deidentify::{
     BurnedInAnnotation, Config, LocalSegment, PatientId, PrivateSopClasses, Pseudonyms, Refusal, Staff,
-    dicom, fhir, hl7, x12,
+    dicom, fhir, hl7, telemetry, x12,
 };
 use hilum_formats::dicom::Error;
 use hilum_formats::x12::Separators;
@@ -18,11 +18,12 @@ const COMPARED_OCTETS_MAX: usize = 1 << 20;
 pub fn check(octets: &[u8]) {
     let Some((choice, input)) = octets.split_first() else { return };
     let config = config(*choice);
-    match choice % 4 {
+    match choice % 5 {
         0 => image(input, &config),
         1 => drop(again(input, |input| hl7::deidentify(input, &config, &Keys))),
         2 => drop(again(input, |input| x12::deidentify(input, &config, &Keys))),
-        _ => drop(again(input, |input| fhir::deidentify(input, 2026, &config, &Keys))),
+        3 => drop(again(input, |input| fhir::deidentify(input, 2026, &config, &Keys))),
+        _ => drop(again(input, |input| telemetry::deidentify(input, &config, &Keys))),
     }
 }
 
@@ -159,6 +160,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         {"resourceType":"Observation","status":"final","contained":[{"resourceType":"Device","id":"d"}],"device":{"reference":"#d"},"code":{"coding":
         [{"system":"http://loinc.org","code":"30525-0"}]},"subject":{"reference":"urn:uuid:a-1"},"valueQuantity":{"value":9.70e1,"code":"a"}}}]}"##;
     seeds.push([&[3][..], bundle].concat());
+    seeds.push([&[4][..], br#"{"machine":"m-1","readings":[{"sensor":"t","unit":"Cel","time":1,"value":2.50}],"operator":"x"}"#].concat());
     seeds
 }
 

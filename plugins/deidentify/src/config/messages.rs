@@ -23,3 +23,15 @@ pub enum PostalCodes {
     /// Of ZIP codes of the United States the first three digits go on, unless 20,000 people or fewer live there.
     ThreeDigits,
 }
+
+/// What happens to a member of telemetry that says neither what was measured nor when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TelemetryMember {
+    /// It goes on as it is, if it is a text, a number or a truth value.
+    Keep,
+    /// A pseudonym stands for it, as for the machine.
+    Pseudonym,
+    /// It names a person who works there: what `staff` says.
+    Staff,
+}

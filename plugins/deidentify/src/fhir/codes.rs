@@ -99,7 +99,7 @@ fn is_loinc(code: &str) -> bool {
 }
 
 /// Whether a text has neither spaces nor many digits in a row.
-pub(super) fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     let digits = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max().unwrap_or_default();
     !text.is_empty()
         && digits <= DIGITS_MAX
@@ -107,7 +107,7 @@ pub(super) fn is_token(text: &str) -> bool {
 }
 
 /// Whether a unit may go on that no code stands for: as [`is_token`], and no word.
-pub(super) fn is_unit(text: &str) -> bool {
+pub(crate) fn is_unit(text: &str) -> bool {
     let is_word = text.len() > WORD_LETTERS && text.bytes().all(|octet| octet.is_ascii_alphabetic());
     text.len() <= CODE_CHARACTERS_MAX / 2 && is_token(text) && !is_word
 }
