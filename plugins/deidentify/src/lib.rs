@@ -6,6 +6,8 @@ pub mod dicom;
 pub mod fhir;
 pub mod hl7;
 mod json;
+#[cfg(test)]
+mod one_world;
 mod plugin;
 mod postal;
 pub mod pseudonym;

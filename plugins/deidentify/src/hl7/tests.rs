@@ -1,5 +1,7 @@
 //! Identifiers planted in every field, and what must be left.
 
+mod shifted;
+
 use proptest::prelude::*;
 
 use super::table::Action;
