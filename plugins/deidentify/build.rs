@@ -1,6 +1,6 @@
 //! Turns the tables of DICOM in `data/` into sorted static arrays, so that an instance has nothing to build when it starts: the
 //! profile's table (PS3.15 Table E.1-1) merged with the data dictionary (PS3.6), the types of attributes by IOD (PS3.3), the safe
-//! private attributes (PS3.15 Table E.3.10-1), registered unique identifiers and the words of body parts.
+//! private attributes (PS3.15 Table E.3.10-1), registered unique identifiers and the words of body parts. And the elements of FHIR.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,6 +19,8 @@ const REGISTERED_UIDS: &str = "data/ps3.6-uids.txt";
 const SOP_CLASSES: &str = "data/ps3.4-sop-classes.tsv";
 const IOD_MODULES: &str = "data/ps3.3-iod-modules.tsv";
 const MODULE_TYPES: &str = "data/ps3.3-module-types.tsv";
+const FHIR_ELEMENTS: &str = "data/fhir-r4-elements.tsv";
+const FHIR_CODES: &str = "data/fhir-r4-codes.tsv";
 const WORDS: &str = "data/ps3.16-annex-l-words.txt";
 
 fn main() {
@@ -33,6 +35,8 @@ fn main() {
         IOD_MODULES,
         MODULE_TYPES,
         WORDS,
+        FHIR_ELEMENTS,
+        FHIR_CODES,
     ] {
         println!("cargo::rerun-if-changed={input}");
     }
@@ -40,6 +44,7 @@ fn main() {
     write("attributes.rs", &attributes(&table));
     write("types.rs", &types(&table.rows));
     write("safe_private.rs", &safe_private());
+    write("fhir.rs", &fhir());
     let mut words: Vec<String> = read(WORDS).lines().map(str::to_owned).collect();
     words.sort();
     write("words.rs", &format!("static BODY_PARTS: [&str; {}] = {words:#?};\n", words.len()));
@@ -165,6 +170,49 @@ fn safe_private() -> String {
         );
     }
     made + "];\n"
+}
+
+/// The elements of FHIR, sorted by what they stand in and what they are called, with the lists of codes that they may hold.
+fn fhir() -> String {
+    let mut made = String::new();
+    for line in read(FHIR_CODES).lines().skip(1) {
+        let [set, codes] = columns(line, FHIR_CODES);
+        let codes: Vec<&str> = codes.split(' ').collect();
+        let _ = writeln!(made, "static {}: [&str; {}] = {codes:?};", constant(set), codes.len());
+    }
+    let text = read(FHIR_ELEMENTS);
+    let rows: BTreeMap<(&str, &str), [&str; 3]> = (text.lines().skip(1))
+        .map(|line| {
+            let [container, member, kind, cardinality, action, _why] = columns(line, FHIR_ELEMENTS);
+            ((container, member), [kind, cardinality, action])
+        })
+        .collect();
+    let _ = writeln!(made, "static ROWS: [Row; {}] = [", rows.len());
+    for ((container, member), [kind, cardinality, action]) in rows {
+        let is_required = cardinality.starts_with('1');
+        let is_list = !cardinality.ends_with("..1") && !cardinality.ends_with("..0");
+        let action = match action.split_once(':') {
+            Some(("codes", set)) => format!("Codes(&{})", constant(set)),
+            Some((name, argument)) => format!("{}({argument:?})", camel(name)),
+            None => camel(action),
+        };
+        let _ = writeln!(
+            made,
+            "    Row {{ container: {container:?}, member: {member:?}, kind: {kind:?}, is_required: {is_required}, is_list: {is_list}, action: Action::{action} }},"
+        );
+    }
+    made + "];\n"
+}
+
+/// `fm-status` as `FM_STATUS`.
+fn constant(name: &str) -> String {
+    name.to_ascii_uppercase().replace('-', "_")
+}
+
+/// `full-url` as `FullUrl`.
+fn camel(name: &str) -> String {
+    let capital = |part: &str| part[..1].to_ascii_uppercase() + &part[1..];
+    name.split('-').map(capital).collect()
 }
 
 fn columns<'l, const N: usize>(line: &'l str, file: &str) -> [&'l str; N] {

@@ -1,10 +1,13 @@
 //! What a stage may be told: which named key makes its pseudonyms, and what a patient's identifier becomes.
 
+mod messages;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use crate::dicom::ProfileOption;
+pub use messages::{MessageDates, PostalCodes, TelemetryMember};
 
 /// The configuration of one stage, as JSON that fits [`SCHEMA`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -21,7 +24,7 @@ pub struct Config {
     pub options: Vec<ProfileOption>,
     /// Whether what some options retain and 45 CFR 164.514(b)(2)(i) lists still counts as protected health information.
     pub retained_identifiers: RetainedIdentifiers,
-    /// How many days the dates of a patient are shifted at most, for option `retain-longitudinal-modified-dates`.
+    /// How many days the dates of a patient are shifted at most, for option `retain-longitudinal-modified-dates` and `message_dates`.
     pub date_shift_days_max: u32,
     /// Words that stay in descriptions beside those of body parts, for options that clean descriptions.
     pub vocabulary: Vec<String>,
@@ -35,7 +38,18 @@ pub struct Config {
     pub private_sop_classes: PrivateSopClasses,
     /// The text of another edition of PS3.15 Table E.1-1, in the columns of `data/ps3.15-2026c-table-e.1-1.tsv`.
     pub table: Option<String>,
-    /// What happens to the names and numbers of staff in HL7v2 messages and X12 claims.
+    /// What happens to the dates of messages, claims and resources.
+    pub message_dates: MessageDates,
+    /// What happens to postal codes.
+    pub postal_codes: PostalCodes,
+    /// The system of those FHIR identifiers that are the Patient ID of DICOM and HL7v2, by which dates are shifted; without it, the logical
+    /// identifier of the Patient is.
+    pub patient_system: Option<String>,
+    /// Systems of codes in FHIR that go on beside the published ones.
+    pub code_systems: Vec<String>,
+    /// Members of telemetry that go on beside readings, and how; the machine becomes a pseudonym unless it is among them.
+    pub telemetry: BTreeMap<String, TelemetryMember>,
+    /// What happens to the names and numbers of staff in HL7v2 messages, X12 claims and FHIR resources.
     pub staff: Staff,
     /// HL7v2 segments that the standard does not define (`ZPI`) and what happens to each; all others are refused.
     pub local_segments: BTreeMap<String, LocalSegment>,
@@ -162,6 +176,11 @@ impl Default for Config {
             unknown_attributes: UnknownAttributes::default(),
             private_sop_classes: PrivateSopClasses::default(),
             table: None,
+            message_dates: MessageDates::default(),
+            postal_codes: PostalCodes::default(),
+            patient_system: None,
+            code_systems: Vec::new(),
+            telemetry: BTreeMap::new(),
             staff: Staff::default(),
             local_segments: BTreeMap::new(),
             attributes: Vec::new(),
@@ -187,6 +206,7 @@ mod tests {
             "staff":"keep","local_segments":{"ZPI":"remove"},"attributes":["modality"],
             "options":["retain-uids"],"retained_identifiers":"accepted","date_shift_days_max":30,
             "vocabulary":["STIR"],"safe_private":[{"creator":"ACME","tag":"(0029,xx10)","vr":"DS"}],
+            "message_dates":"shift","postal_codes":"three-digits","patient_system":"urn:oid:1.2","code_systems":["urn:oid:1.3"],"telemetry":{"serial":"pseudonym"},
             "other_text":"keep","unknown_attributes":"quarantine","private_sop_classes":"unknown","table":"# PS3.15 2027a"}"##;
         let config: Config = serde_json::from_str(json).unwrap();
         assert_eq!(config.attributes, ["modality"]);
@@ -200,6 +220,11 @@ mod tests {
         assert_eq!(config.date_shift_days_max, 30);
         assert_eq!(config.vocabulary, ["STIR"]);
         assert_eq!(config.safe_private[0].tag, "(0029,xx10)");
+        assert_eq!(config.message_dates, MessageDates::Shift);
+        assert_eq!(config.postal_codes, PostalCodes::ThreeDigits);
+        assert_eq!(config.patient_system.as_deref(), Some("urn:oid:1.2"));
+        assert_eq!(config.code_systems, ["urn:oid:1.3"]);
+        assert_eq!(config.telemetry["serial"], TelemetryMember::Pseudonym);
         assert_eq!(config.other_text, OtherText::Keep);
         assert_eq!(config.unknown_attributes, UnknownAttributes::Quarantine);
         assert_eq!(config.private_sop_classes, PrivateSopClasses::Unknown);

@@ -33,6 +33,7 @@ pub(crate) mod tests;
 pub use hilum_formats::dicom::{MemoryPipe, Pipe};
 pub use options::ProfileOption;
 pub use profile::Profile;
+pub(crate) use {dates::shift_digits, profile::is_registered_uid};
 
 use crate::{Pseudonyms, Refusal};
 use hilum_formats::dicom::Stream;

@@ -5,6 +5,7 @@
 //! and so is a character set in which an octet of a name could look like a delimiter.
 
 mod field;
+mod patients;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -12,27 +13,31 @@ mod tests;
 use hilum_formats::Edits;
 use hilum_formats::hl7::{Document, Segment};
 
+use crate::dates::Dates;
 use crate::{Config, LocalSegment, Pseudonyms, Refusal};
-pub(crate) use field::aggregated;
+pub(crate) use field::{AGES, aggregated};
 use field::{Cleaned, Cleaner, year_of};
 use table::TABLE;
 
 /// De-identifies one message, several, or a batch file.
 ///
 /// # Errors
-/// Everything it cannot parse, segments that nobody has described, and character sets that are not ASCII-compatible.
+/// Everything it cannot parse, segments that nobody has described, character sets that are not ASCII-compatible and, where dates are
+/// shifted, those of somebody unknown.
 pub fn deidentify(input: &[u8], config: &Config, keys: &dyn Pseudonyms) -> Result<Vec<u8>, Refusal> {
     let document = parse(input)?;
     check_character_sets(input, &document)?;
     let mut edits = Edits::new();
     let mut message_year = None;
+    let mut dates = Dates::Year;
     let mut cleaned = Vec::new();
-    for segment in document.segments() {
+    for (index, segment) in document.segments().iter().enumerate() {
+        dates = patients::dates(&document.segments()[index..], dates, config, keys)?;
         if segment.name() == "MSH" {
             let sent = segment.field(7).unwrap_or_default();
             message_year = year_of(sent.component(1, &segment.delimiters()).text);
         }
-        let cleaner = Cleaner { config, keys, message_year, segment };
+        let cleaner = Cleaner { config, keys, message_year, dates, segment };
         clean_segment(&cleaner, segment, &mut cleaned, &mut edits)?;
     }
     let output = edits.apply(input).map_err(|error| Refusal::new("internal", error.to_string()))?;

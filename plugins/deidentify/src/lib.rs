@@ -1,16 +1,23 @@
-//! De-identifies DICOM objects, HL7v2 messages and X12 claims: plain functions first, the plugin around them last.
+//! De-identifies DICOM objects, HL7v2 messages, X12 transactions, FHIR resources and telemetry: plain functions first, the plugin around them last.
 
 mod config;
+mod dates;
 pub mod dicom;
+pub mod fhir;
 pub mod hl7;
+mod json;
+#[cfg(test)]
+mod one_world;
 mod plugin;
+mod postal;
 pub mod pseudonym;
 mod refusal;
+pub mod telemetry;
 pub mod x12;
 
 pub use config::{
-    BurnedInAnnotation, Config, LocalSegment, OtherText, PatientId, PrivateSopClasses, RetainedIdentifiers,
-    SCHEMA, SafePrivate, Staff, UnknownAttributes,
+    BurnedInAnnotation, Config, LocalSegment, MessageDates, OtherText, PatientId, PostalCodes,
+    PrivateSopClasses, RetainedIdentifiers, SCHEMA, SafePrivate, Staff, TelemetryMember, UnknownAttributes,
 };
 pub use plugin::Deidentify;
 pub use pseudonym::Pseudonyms;

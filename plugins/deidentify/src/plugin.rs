@@ -2,7 +2,8 @@
 
 use crate::dicom::{self, Pipe, Profile};
 use crate::{
-    BurnedInAnnotation, Config, Pseudonyms, Refusal, RetainedIdentifiers, SCHEMA, hl7, pseudonym, x12,
+    BurnedInAnnotation, Config, Pseudonyms, Refusal, RetainedIdentifiers, SCHEMA, fhir, hl7, pseudonym,
+    telemetry, x12,
 };
 use hilum_plugin::{
     Body, BodyError, BodyReader, BodyWriter, ConfigError, Context, Description, Draft, Message, Outcome,
@@ -10,11 +11,13 @@ use hilum_plugin::{
 };
 
 /// Content types and the format of each; compared without case, as media types are (RFC 6838 section 4.2).
-const CONTENT_TYPES: [(&str, Format); 4] = [
+const CONTENT_TYPES: [(&str, Format); 6] = [
     ("application/dicom", Format::Dicom),
     ("application/hl7-v2", Format::Hl7),
     ("x-application/hl7-v2+er7", Format::Hl7),
     ("application/edi-x12", Format::X12),
+    ("application/fhir+json", Format::Fhir),
+    ("application/vnd.hilum.telemetry+json", Format::Telemetry),
 ];
 /// Octets of a message or a claim, both of which are held in memory; an image is not.
 const TEXT_OCTETS_MAX: usize = 16 << 20;
@@ -30,6 +33,8 @@ enum Format {
     Dicom,
     Hl7,
     X12,
+    Fhir,
+    Telemetry,
 }
 
 /// The plugin, configured.
@@ -80,6 +85,11 @@ fn deidentify(Deidentify { config, profile }: &Deidentify, message: Message) -> 
         Format::Dicom => image(body, profile, keys)?,
         Format::Hl7 => body_of(hl7::deidentify(&text(body)?, config, keys)?)?,
         Format::X12 => body_of(x12::deidentify(&text(body)?, config, keys)?)?,
+        Format::Fhir => {
+            fhir::check_version(&head.content_type)?;
+            body_of(fhir::deidentify(&text(body)?, year(head.time), config, keys)?)?
+        }
+        Format::Telemetry => body_of(telemetry::deidentify(&text(body)?, config, keys)?)?,
     };
     let key = head.key.map(|key| pseudonym::record_key(keys, key.as_bytes())).transpose()?;
     let attributes =
@@ -90,9 +100,16 @@ fn deidentify(Deidentify { config, profile }: &Deidentify, message: Message) -> 
 fn format(content_type: &str) -> Result<Format, Refusal> {
     let name = content_type.split(';').next().unwrap_or_default().trim();
     let known = CONTENT_TYPES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    let known =
-        known.ok_or_else(|| Refusal::new(UNSUPPORTED, "only DICOM, HL7v2 and X12 can be de-identified"))?;
+    let known = known.ok_or_else(|| {
+        Refusal::new(UNSUPPORTED, "only DICOM, HL7v2, X12, FHIR and telemetry can be de-identified")
+    })?;
     Ok(known.1)
+}
+
+/// The year of a time in milliseconds since 1970; at the turn of one, what is off by a day does no harm to an age in years.
+fn year(time_ms: u64) -> u16 {
+    const YEAR_MS: u64 = 31_556_952_000;
+    u16::try_from(1970 + time_ms / YEAR_MS).unwrap_or(u16::MAX)
 }
 
 fn image(body: Body, profile: &Profile, keys: &HostKeys<'_>) -> Result<Body, Refusal> {
@@ -283,6 +300,8 @@ mod tests {
             ("application/hl7-v2", Format::Hl7),
             ("x-application/hl7-v2+er7; charset=utf-8", Format::Hl7),
             ("application/EDI-X12", Format::X12),
+            ("application/fhir+json; fhirVersion=4.0", Format::Fhir),
+            ("application/vnd.hilum.telemetry+json", Format::Telemetry),
         ] {
             assert_eq!(format(content_type).unwrap(), format_expected);
             let code = refused(run(Config::default(), testing::message(content_type, "?"))).code;

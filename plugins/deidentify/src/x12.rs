@@ -1,44 +1,56 @@
-//! De-identifies X12 health care claims (837P, 837I, 837D; 005010 X222, X223, X224) by the table
-//! `data/x12-837-elements.tsv`: every element is kept, reduced, replaced or emptied, by whose segment it is.
+//! De-identifies X12 health care claims (837P, 837I, 837D; 005010 X222, X223, X224), payments (835; X221), and questions and answers about
+//! eligibility (270, 271; X279) and the status of claims (276, 277; X212, X214), by the tables `data/x12-837-elements.tsv` and
+//! `data/x12-reply-elements.tsv`: every element is kept, reduced, replaced or emptied, by whose segment it is.
 //!
-//! Claims go on as valid claims: what the implementation guides require is replaced by something that says nothing
+//! Transactions go on as valid ones: what the implementation guides require is replaced by something that says nothing
 //! (a name by `ANONYMOUS`, a date by the first of January of its year), what they do not require is emptied, notes are
 //! left out and the counts set right. All other transactions are refused: nobody has described their elements.
 
 mod element;
+mod patients;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use hilum_formats::Edits;
 use hilum_formats::x12::{Document, Error, Party, Place, Segment, Transaction, Walker, recount};
 
+use crate::dates::Dates;
 use crate::{Config, Pseudonyms, Refusal};
 use element::Cleaner;
-use table::{Owner, Rule, rule};
+use patients::Patients;
+use table::{Owner, Rule, rule, segments};
 
 /// De-identifies one interchange or several.
 ///
 /// # Errors
-/// Everything it cannot parse, transactions that are not claims, segments that nobody has described, and dates in a
-/// format that it does not know.
+/// Everything it cannot parse, transactions and segments that nobody has described, dates in a
+/// format that it does not know and, where dates are shifted, those of somebody unknown.
 pub fn deidentify(input: &[u8], config: &Config, keys: &dyn Pseudonyms) -> Result<Vec<u8>, Refusal> {
     let document = Document::parse(input).map_err(invalid)?;
     document.check_counts().map_err(|error| Refusal::new("invalid-count", error.to_string()))?;
     let mut edits = Edits::new();
     for segment in document.segments().iter().filter(|segment| is_envelope(segment)) {
-        let cleaner = Cleaner { config, keys, year: None, segment };
+        let cleaner = Cleaner { config, keys, year: None, dates: Dates::Year, segment };
         clean(&cleaner, Owner::Claim, &mut edits)?;
     }
     for transaction in document.transactions() {
-        check_is_claim(&transaction)?;
+        let known = described(&transaction)?;
         let year = year(&transaction);
         let mut walker = Walker::default();
+        let mut patients = Patients::new(transaction.segments());
         for segment in transaction.segments() {
             let owner = owner(&walker.place(segment));
-            if !is_envelope(segment) {
-                clean(&Cleaner { config, keys, year, segment }, owner, &mut edits)?;
+            let dates = patients.dates(segment, config, keys)?;
+            if is_envelope(segment) {
+                continue;
             }
+            if !known.contains(segment.identifier()) {
+                return Err(unknown(segment));
+            }
+            clean(&Cleaner { config, keys, year, dates, segment }, owner, &mut edits)?;
         }
     }
     let cleaned = edits.apply(input).map_err(|error| Refusal::new("internal", error.to_string()))?;
@@ -53,13 +65,19 @@ fn is_envelope(segment: &Segment<'_>) -> bool {
     matches!(segment.identifier(), "ISA" | "TA1" | "GS" | "ST" | "SE" | "GE" | "IEA")
 }
 
-fn check_is_claim(transaction: &Transaction<'_, '_>) -> Result<(), Refusal> {
+/// The segments that a transaction may have.
+fn described(transaction: &Transaction<'_, '_>) -> Result<&'static BTreeSet<&'static str>, Refusal> {
     let start = &transaction.segments()[0];
-    if transaction.identifier() == b"837" {
-        return Ok(());
-    }
-    let place = format!("segment {}, offset {}", start.number(), start.offset());
-    Err(Refusal::new("unsupported-transaction", format!("{place}: only claims (837) can be de-identified")))
+    segments(transaction.identifier()).ok_or_else(|| {
+        let place = format!("segment {}, offset {}", start.number(), start.offset());
+        let reason = format!("{place}: only 837, 835, 270, 271, 276 and 277 can be de-identified");
+        Refusal::new("unsupported-transaction", reason)
+    })
+}
+
+fn unknown(segment: &Segment<'_>) -> Refusal {
+    let place = format!("segment {}, offset {}", segment.number(), segment.offset());
+    Refusal::new("unknown-segment", format!("{place}: no rule says what its elements hold"))
 }
 
 /// The year in which the transaction was made, from which ages are counted: BHT04, or GS04 without it.
@@ -83,10 +101,7 @@ fn owner(place: &Place) -> Owner {
 fn clean(cleaner: &Cleaner<'_>, owner: Owner, edits: &mut Edits) -> Result<(), Refusal> {
     let segment = cleaner.segment;
     match rule(owner, segment.identifier(), segment.element(1)) {
-        None => {
-            let place = format!("segment {}, offset {}", segment.number(), segment.offset());
-            Err(Refusal::new("unknown-segment", format!("{place}: no rule says what its elements hold")))
-        }
+        None => Err(unknown(segment)),
         Some(Rule::Remove) => {
             edits.remove(segment.whole_span());
             Ok(())

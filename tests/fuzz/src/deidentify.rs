@@ -1,9 +1,9 @@
-//! De-identification of DICOM objects, HL7v2 messages and X12 claims: what goes out can be read again, in pieces of any size.
+//! De-identification of DICOM objects, HL7v2 messages, X12 claims, FHIR resources and telemetry: what goes out can be read again, in pieces of any size.
 
 use hilum_deidentify::dicom::{Pipe, Profile, ProfileOption, rewrite};
 use hilum_deidentify::{
-    BurnedInAnnotation, Config, LocalSegment, PatientId, PrivateSopClasses, Pseudonyms, Refusal, Staff, dicom, hl7,
-    x12,
+    BurnedInAnnotation, Config, LocalSegment, PatientId, PrivateSopClasses, Pseudonyms, Refusal, Staff,
+    dicom, fhir, hl7, telemetry, x12,
 };
 use hilum_formats::dicom::Error;
 use hilum_formats::x12::Separators;
@@ -18,10 +18,12 @@ const COMPARED_OCTETS_MAX: usize = 1 << 20;
 pub fn check(octets: &[u8]) {
     let Some((choice, input)) = octets.split_first() else { return };
     let config = config(*choice);
-    match choice % 3 {
+    match choice % 5 {
         0 => image(input, &config),
         1 => drop(again(input, |input| hl7::deidentify(input, &config, &Keys))),
-        _ => drop(again(input, |input| x12::deidentify(input, &config, &Keys))),
+        2 => drop(again(input, |input| x12::deidentify(input, &config, &Keys))),
+        3 => drop(again(input, |input| fhir::deidentify(input, 2026, &config, &Keys))),
+        _ => drop(again(input, |input| telemetry::deidentify(input, &config, &Keys))),
     }
 }
 
@@ -146,13 +148,19 @@ impl Pseudonyms for Keys {
     }
 }
 
-/// Objects under each encoding, with sequences, fragments and a deflated one; messages; a claim.
+/// Objects under each encoding, with sequences, fragments and a deflated one; messages; a claim; a bundle.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = dicom_seeds().iter().map(|object| [&[0][..], object].concat()).collect();
     seeds.extend(crate::hl7::seeds().iter().map(|message| [&[1][..], message].concat()));
     let adt = b"MSH|^~\\&|A|B|||20260101||ADT^A01|7|P|2.5.1\rPID|1||4711^^^B^MR||Doe^Jane||19700101|F\rPV1|1|I|W^1^2||||123^Smith^A\rZPI|x\rZZZ|y\r";
     seeds.push([&[1][..], adt].concat());
     seeds.push([&[2][..], &crate::x12::interchange(&Separators::default(), "~\n"[1..].trim_end())].concat());
+    let bundle = br##"{"resourceType":"Bundle","type":"batch","entry":[{"fullUrl":"urn:uuid:a-1","resource":{"resourceType":"Patient","id":"7",
+        "birthDate":"1930-01-02","identifier":[{"system":"urn:a","value":"4711"}],"_gender":{}}},{"request":{"method":"POST","url":"Observation"},"resource":
+        {"resourceType":"Observation","status":"final","contained":[{"resourceType":"Device","id":"d"}],"device":{"reference":"#d"},"code":{"coding":
+        [{"system":"http://loinc.org","code":"30525-0"}]},"subject":{"reference":"urn:uuid:a-1"},"valueQuantity":{"value":9.70e1,"code":"a"}}}]}"##;
+    seeds.push([&[3][..], bundle].concat());
+    seeds.push([&[4][..], br#"{"machine":"m-1","readings":[{"sensor":"t","unit":"Cel","time":1,"value":2.50}],"operator":"x"}"#].concat());
     seeds
 }
 

@@ -101,7 +101,7 @@ fn is_time(time: &[u8]) -> bool {
 }
 
 /// Shifts `YYYYMMDD`.
-fn shift_digits(date: &mut [u8], days: i32) -> bool {
+pub(crate) fn shift_digits(date: &mut [u8], days: i32) -> bool {
     let numbers = (digits(&date[..4]), digits(&date[4..6]), digits(&date[6..]));
     let (Some(year), Some(month), Some(day)) = numbers else { return false };
     if !(1..=12).contains(&month) || day == 0 || day > days_of(year, month) {

@@ -423,7 +423,7 @@ fn agree(dictionary: Vr, stated: Option<Vr>) -> bool {
 
 /// Whether a unique identifier is one that DICOM registers (PS3.6 Annex A): a SOP class, a coding scheme, a well-known
 /// frame of reference. The whole identifier counts, not its root, under which anything could be hidden.
-pub(super) fn is_registered_uid(uid: &[u8]) -> bool {
+pub(crate) fn is_registered_uid(uid: &[u8]) -> bool {
     REGISTERED_UIDS.binary_search_by(|known| known.as_bytes().cmp(uid)).is_ok()
 }
 

@@ -3,8 +3,9 @@
 use hilum_formats::hl7::{Delimiters, Part, Segment};
 
 use super::table::Action;
+use crate::dates::{self, Dates};
 use crate::pseudonym::{STAFF, patient, short, trim};
-use crate::{Config, PatientId, Pseudonyms, Refusal, Staff};
+use crate::{Config, PatientId, PostalCodes, Pseudonyms, Refusal, Staff, postal};
 
 /// Ages over 89 are given as this (45 CFR 164.514(b)(2)(i)(C)).
 const AGE_MAX: u16 = 90;
@@ -17,7 +18,7 @@ const TOKEN_DIGITS_MAX: usize = 7;
 /// Letters that may be an abbreviation; more may be a name.
 const WORD_OCTETS: usize = 4;
 /// LOINC codes of a patient's age: reported, estimated, calculated, at collection, at onset, now or at death.
-const AGES: [&[u8]; 6] = [b"30525-0", b"21611-9", b"21612-7", b"29553-5", b"35659-2", b"63900-5"];
+pub(crate) const AGES: [&[u8]; 6] = [b"30525-0", b"21611-9", b"21612-7", b"29553-5", b"35659-2", b"63900-5"];
 
 /// Cleans the fields of one segment.
 pub(super) struct Cleaner<'a> {
@@ -25,6 +26,8 @@ pub(super) struct Cleaner<'a> {
     pub(super) keys: &'a dyn Pseudonyms,
     /// The year of MSH-7, from which ages are counted.
     pub(super) message_year: Option<u16>,
+    /// What happens to dates.
+    pub(super) dates: Dates,
     pub(super) segment: &'a Segment<'a>,
 }
 
@@ -71,10 +74,10 @@ impl Cleaner<'_> {
             Action::MessageType => message_type(part, delimiters, out),
             Action::Code => code(part, delimiters, false, out),
             Action::Service => code(part, delimiters, true, out),
-            Action::Year => self.years(part, delimiters, out),
+            Action::Year => self.dates(part, delimiters, out)?,
             Action::Patient => self.patient(part, delimiters, out)?,
             Action::Identifier(domain) => self.identifier(domain, part, delimiters, out)?,
-            Action::Region => region(part, delimiters, out),
+            Action::Region => self.region(part, delimiters, out),
             Action::Staff => self.staff(part, delimiters, out)?,
             Action::Unit => unit(part, delimiters, out),
             // These concern the field as a whole; nothing of it goes on from here.
@@ -89,15 +92,57 @@ impl Cleaner<'_> {
         Ok(())
     }
 
-    /// The year of each component: DT, TS and DTM have one, DR two. No year is so long ago that it must be a birth's.
-    fn years(&self, part: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) {
-        let mut years = Joined::new(out, delimiters.component);
+    /// The year of each component, or the component shifted: DT, TS and DTM have one, DR two. No year is so long ago that it must be a
+    /// birth's.
+    fn dates(&self, part: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let mut dates = Joined::new(out, delimiters.component);
         for component in part.components(delimiters) {
             let year = year_of(component.text);
-            let year = year.map(|year| self.message_year.map_or(year, |now| aggregated(year, now)));
-            years.push(year.map(digits).as_ref().map_or(&[], <[u8; 4]>::as_slice));
+            let aggregate = |year| self.message_year.map_or(year, |now| aggregated(year, now));
+            match (year, self.dates) {
+                (None, _) => dates.push(&[]),
+                (Some(year), Dates::Year) => dates.push(&digits(aggregate(year))),
+                (Some(_), Dates::Unknown) => return Err(self.of_nobody(component.offset)),
+                (Some(_), Dates::Shifted(days)) => {
+                    let mut shifted = component.text.to_vec();
+                    let then = dates::shift(&mut shifted, days).then(|| year_of(&shifted)).flatten();
+                    match then {
+                        Some(then) if aggregate(then) == then => dates.push(&shifted),
+                        Some(then) => dates.push(&digits(aggregate(then))),
+                        None => dates.push(&[]),
+                    }
+                }
+            }
         }
-        years.end();
+        dates.end();
+        Ok(())
+    }
+
+    fn of_nobody(&self, offset: usize) -> Refusal {
+        let number = self.segment.number();
+        let what = "a date cannot be shifted, because PID-3 does not say which patient's it is";
+        Refusal::new("no-patient-id", format!("segment {number}, offset {offset}: {what}"))
+    }
+
+    /// State or province and country (XAD.4 and XAD.6), as the short codes that they are, and what the configuration leaves of a ZIP code
+    /// (XAD.5).
+    fn region(&self, part: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) {
+        let short = |component: &Part<'_>| {
+            component.text.len() <= 3 && component.text.iter().all(u8::is_ascii_alphabetic)
+        };
+        let is_of_states = matches!(part.component(6, delimiters).text, b"" | b"US" | b"USA");
+        let mut cleaned = Joined::new(out, delimiters.component);
+        for (number, component) in (1..).zip(part.components(delimiters).take(6)) {
+            let code = std::str::from_utf8(component.text).ok().filter(|code| {
+                number == 5 && self.config.postal_codes == PostalCodes::ThreeDigits && !code.is_empty()
+            });
+            match code {
+                Some(code) => cleaned.push(postal::code(code, self.config, is_of_states).as_bytes()),
+                None if matches!(number, 4 | 6) && short(&component) => cleaned.push(component.text),
+                None => cleaned.push(&[]),
+            }
+        }
+        cleaned.end();
     }
 
     fn birth(&self, field: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) {
@@ -273,18 +318,6 @@ fn code(part: &Part<'_>, delimiters: &Delimiters, words: bool, out: &mut Vec<u8>
             }
             triplet => triplet.iter().for_each(|_| cleaned.push(&[])),
         }
-    }
-    cleaned.end();
-}
-
-/// State or province and country (XAD.4 and XAD.6), as the short codes that they are.
-fn region(part: &Part<'_>, delimiters: &Delimiters, out: &mut Vec<u8>) {
-    let short = |component: &Part<'_>| {
-        component.text.len() <= 3 && component.text.iter().all(u8::is_ascii_alphabetic)
-    };
-    let mut cleaned = Joined::new(out, delimiters.component);
-    for (number, component) in (1..).zip(part.components(delimiters).take(6)) {
-        cleaned.push(if matches!(number, 4 | 6) && short(&component) { component.text } else { &[] });
     }
     cleaned.end();
 }

@@ -3,9 +3,10 @@
 use hilum_formats::x12::Segment;
 
 use super::table::Action;
+use crate::dates::{self, Dates};
 use crate::hl7::aggregated;
 use crate::pseudonym::{STAFF, patient, pseudonym, short, trim};
-use crate::{Config, PatientId, Pseudonyms, Refusal, Staff};
+use crate::{Config, PatientId, Pseudonyms, Refusal, Staff, postal};
 
 /// What stands for a patient's identifier where the configuration asks for none: the guides require one.
 const NO_IDENTIFIER: &str = "ANONYMOUS";
@@ -16,12 +17,15 @@ pub(super) struct Cleaner<'a> {
     pub(super) keys: &'a dyn Pseudonyms,
     /// The year in which the transaction was made.
     pub(super) year: Option<u16>,
+    /// What happens to the dates of whom the segment is about.
+    pub(super) dates: Dates,
     pub(super) segment: &'a Segment<'a>,
 }
 
 impl Cleaner<'_> {
     /// The segment with every element cleaned, without empty elements at its end.
     pub(super) fn clean(&self, actions: &[Action]) -> Result<Vec<u8>, Refusal> {
+        let country = self.segment.element(4);
         let mut cleaned = vec![self.segment.identifier().as_bytes().to_vec()];
         let mut before: &[u8] = &[];
         for (index, element) in self.segment.elements().enumerate() {
@@ -29,7 +33,7 @@ impl Cleaner<'_> {
             cleaned.push(if element.is_empty() {
                 Vec::new()
             } else {
-                self.element(action, element, before)?
+                self.element(action, element, before, country)?
             });
             before = element;
         }
@@ -39,14 +43,25 @@ impl Cleaner<'_> {
         Ok(cleaned.join(&self.segment.separators().element))
     }
 
-    /// One element that is not empty, with the one before it.
-    fn element(&self, action: Action, element: &[u8], before: &[u8]) -> Result<Vec<u8>, Refusal> {
+    /// One element that is not empty, with the one before it, and the country if it is of an address.
+    fn element(
+        &self,
+        action: Action,
+        element: &[u8],
+        before: &[u8],
+        country: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
         Ok(match action {
             Action::Keep => element.to_vec(),
             Action::Empty => Vec::new(),
             Action::Blank => vec![b' '; element.len()],
             Action::Text(text) => text.into(),
-            Action::Postal => vec![b'0'; element.len()],
+            Action::Postal => {
+                let is_of_states = matches!(country, b"" | b"US" | b"USA");
+                let code =
+                    std::str::from_utf8(element).map(|code| postal::code(code, self.config, is_of_states));
+                code.map_or_else(|_| vec![b'0'; element.len()], String::into_bytes)
+            }
             Action::Patient if self.config.patient_id == PatientId::Empty => NO_IDENTIFIER.into(),
             Action::Patient => patient(self.keys, element)?.into(),
             Action::Identifier(domain) => short(self.keys, domain, element)?.into(),
@@ -55,23 +70,51 @@ impl Cleaner<'_> {
             Action::Date6 => self.date(b"D6", element)?,
             Action::Birth => self.birth(before, element)?,
             Action::Time => midnight(element),
+            Action::Adjustment => self.adjustment(element)?,
+            Action::Taxonomy if before == b"PXC" => element.to_vec(),
             Action::Procedure => self.procedure(element),
             Action::Codes => self.codes(element)?,
-            Action::StaffNumber | Action::StaffText(_) if self.config.staff == Staff::Keep => {
+            Action::StaffNumber | Action::Provider | Action::Taxonomy | Action::StaffText(_)
+                if self.config.staff == Staff::Keep =>
+            {
                 element.to_vec()
             }
-            Action::StaffNumber if before == b"XX" => self.provider(element)?,
-            Action::StaffNumber => short(self.keys, STAFF, element)?.into(),
+            Action::StaffNumber | Action::Taxonomy if matches!(before, b"XX" | b"HPI") => {
+                self.provider(element)?
+            }
+            Action::Provider if element.len() == 10 && element.iter().all(u8::is_ascii_digit) => {
+                self.provider(element)?
+            }
+            Action::StaffNumber | Action::Provider | Action::Taxonomy => {
+                short(self.keys, STAFF, element)?.into()
+            }
             Action::StaffPostal => vec![b'0'; element.len()],
             Action::StaffText(text) => text.into(),
         })
     }
 
-    /// A date or a period in a format (data element 1250): the first of January of its year, at midnight. A date so
+    /// A date or a period in a format (data element 1250): shifted, or the first of January of its year, at midnight. A date so
     /// long ago that it must be a birth's (as with the occurrence codes A1, B1 and C1) shows no age over 89.
     fn date(&self, format: &[u8], value: &[u8]) -> Result<Vec<u8>, Refusal> {
         let date = |value: &[u8]| {
             let mut date = first_of_january(value).ok_or_else(|| self.refuse("a date is not one"))?;
+            match self.dates {
+                Dates::Shifted(days) if date.len() >= 8 => {
+                    let mut shifted = value.to_vec();
+                    if !dates::shift(&mut shifted, days) {
+                        return Err(self.refuse("a date is not one"));
+                    }
+                    let then = year_of(&shifted).unwrap_or_default();
+                    if self.year.is_none_or(|now| aggregated(then, now) == then) {
+                        return Ok(shifted);
+                    }
+                }
+                Dates::Unknown => {
+                    let what = "a date cannot be shifted, because no identifier says which patient's it is";
+                    return Err(Refusal::new("no-patient-id", self.place(what)));
+                }
+                Dates::Year | Dates::Shifted(_) => {}
+            }
             if let (Some(then), Some(now)) = (year_of(&date).filter(|_| date.len() >= 8), self.year) {
                 date.splice(..4, format!("{:04}", aggregated(then, now)).into_bytes());
             }
@@ -84,6 +127,9 @@ impl Cleaner<'_> {
                 let (start, end) = (ends.next().unwrap_or_default(), ends.next().unwrap_or_default());
                 Ok([date(start)?, date(end)?].join(&b'-'))
             }
+            b"TM" if matches!(self.dates, Dates::Shifted(_)) && value.iter().all(u8::is_ascii_digit) => {
+                Ok(value.to_vec())
+            }
             b"TM" => Ok(midnight(value)),
             b"D8" | b"DT" | b"RTS" | b"D6" => Err(self.refuse("a date is not as long as its format says")),
             _ => Err(self.refuse("a date has a format that cannot be reduced to its year")),
@@ -91,7 +137,7 @@ impl Cleaner<'_> {
     }
 
     fn birth(&self, format: &[u8], value: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let date = self.date(format, value)?;
+        let date = Cleaner { dates: Dates::Year, ..*self }.date(format, value)?;
         let born = year_of(&date).filter(|_| format == b"D8");
         let (born, now) =
             born.zip(self.year).ok_or_else(|| self.refuse("an age cannot be told from its dates"))?;
@@ -106,6 +152,18 @@ impl Cleaner<'_> {
             parts.pop();
         }
         parts.join(&component)
+    }
+
+    /// C042: reason and reference.
+    fn adjustment(&self, element: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let component = self.segment.separators().component;
+        let mut parts = element.splitn(2, |octet| *octet == component);
+        let mut made = parts.next().unwrap_or_default().to_vec();
+        if let Some(reference) = parts.next().filter(|reference| !reference.is_empty()) {
+            made.push(component);
+            made.extend_from_slice(short(self.keys, "reference", reference)?.as_bytes());
+        }
+        Ok(made)
     }
 
     /// C022: qualifier, code, date format, date, amount and so on.
@@ -137,8 +195,11 @@ impl Cleaner<'_> {
     }
 
     fn refuse(&self, what: &str) -> Refusal {
-        let (number, offset) = (self.segment.number(), self.segment.offset());
-        Refusal::new("unsupported-date", format!("segment {number}, offset {offset}: {what}"))
+        Refusal::new("unsupported-date", self.place(what))
+    }
+
+    fn place(&self, what: &str) -> String {
+        format!("segment {}, offset {}: {what}", self.segment.number(), self.segment.offset())
     }
 }
 

@@ -1,9 +1,13 @@
 //! The table of elements and what happens to each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-const SOURCE: &str = include_str!("../../data/x12-837-elements.tsv");
+/// The elements of claims, and those that the answers to them and the questions about them have besides.
+const SOURCES: [&str; 2] =
+    [include_str!("../../data/x12-837-elements.tsv"), include_str!("../../data/x12-reply-elements.tsv")];
+/// The segments of each transaction.
+const TRANSACTIONS: &str = include_str!("../../data/x12-transactions.tsv");
 
 /// Whom a segment is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +60,7 @@ pub(super) enum Action {
     Identifier(&'static str),
     /// A date in the format that the element before names.
     Date,
-    /// CCYYMMDD.
+    /// CCYYMMDD, or nothing.
     Date8,
     /// YYMMDD.
     Date6,
@@ -66,10 +70,16 @@ pub(super) enum Action {
     Time,
     /// A procedure without its description (C003-07).
     Procedure,
+    /// A reason, and a reference that becomes a pseudonym (C042).
+    Adjustment,
     /// Codes with dates (C022-03 and C022-04).
     Codes,
     /// The number of a person who treats the patient: what the configuration says.
     StaffNumber,
+    /// As [`Action::StaffNumber`]; ten digits become a provider identifier whatever is said of them.
+    Provider,
+    /// A code for what a provider does, or the number of one: the element before says which.
+    Taxonomy,
     /// Zeros stand for such a person's postal code, unless the configuration keeps it.
     StaffPostal,
     /// A text stands for something about such a person, unless the configuration keeps it.
@@ -98,6 +108,9 @@ impl Action {
             "time" => Action::Time,
             "procedure" => Action::Procedure,
             "codes" => Action::Codes,
+            "adjustment" => Action::Adjustment,
+            "provider" => Action::Provider,
+            "taxonomy" => Action::Taxonomy,
             "staff-number" => Action::StaffNumber,
             "staff-name" => Action::StaffText("ANONYMOUS"),
             "postal" => Action::Postal,
@@ -138,6 +151,20 @@ static TABLE: LazyLock<BTreeMap<&'static str, Rules>> = LazyLock::new(|| {
     table
 });
 
+static SEGMENTS: LazyLock<BTreeMap<&'static str, BTreeSet<&'static str>>> = LazyLock::new(|| {
+    let row = |line: &'static str| {
+        let mut columns = line.split('\t');
+        let (transaction, _guide) = (columns.next()?, columns.next()?);
+        Some((transaction, columns.next()?.split(' ').collect()))
+    };
+    TRANSACTIONS.lines().skip(1).filter_map(row).collect()
+});
+
+/// The segments that a transaction may have beside its envelope; none if nobody has described it.
+pub(super) fn segments(transaction: &[u8]) -> Option<&'static BTreeSet<&'static str>> {
+    std::str::from_utf8(transaction).ok().and_then(|name| SEGMENTS.get(name))
+}
+
 /// The rule for a segment of somebody whose first element holds a qualifier; none if nobody has described it.
 pub(super) fn rule(owner: Owner, segment: &str, qualifier: &[u8]) -> Option<&'static Rule> {
     let rules = TABLE.get(segment)?;
@@ -147,7 +174,7 @@ pub(super) fn rule(owner: Owner, segment: &str, qualifier: &[u8]) -> Option<&'st
 
 /// The rows of the table: owner, segment, qualifier, element and action.
 fn rows() -> impl Iterator<Item = [&'static str; 5]> {
-    SOURCE.lines().skip(1).map(|line| {
+    SOURCES.into_iter().flat_map(|source| source.lines().skip(1)).map(|line| {
         let mut columns = line.split('\t');
         let mut next = || columns.next().unwrap_or_default();
         let [owner, segment, qualifier, element] = [next(), next(), next(), next()];
@@ -162,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_row_names_an_element_and_a_known_action_once() {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for row @ [owner, segment, qualifier, element, action] in rows() {
             assert!(Owner::named(owner).is_some(), "{row:?}");
             assert!(matches!(segment.len(), 2 | 3), "{row:?}");
@@ -174,6 +201,13 @@ mod tests {
             }
             assert!(seen.insert((owner, segment, qualifier, element)), "{row:?} twice");
         }
-        assert!(seen.len() > 400);
+        assert!(seen.len() > 600);
+        for (transaction, segments) in SEGMENTS.iter() {
+            assert!(segments.len() > 10, "{transaction}");
+            for segment in segments {
+                assert!(TABLE.contains_key(segment), "{transaction} {segment}");
+            }
+        }
+        assert_eq!(SEGMENTS.len(), 6);
     }
 }

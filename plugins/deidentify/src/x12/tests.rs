@@ -1,5 +1,8 @@
 //! Identifiers planted in every element of claims, and what must be left.
 
+mod replies;
+mod shifted;
+
 use hilum_formats::x12::{Interchange, Separators};
 use proptest::prelude::*;
 
@@ -133,11 +136,13 @@ fn nobody_planted_in_a_claim_survives_and_the_claim_does() {
 fn a_patient_is_who_they_are_in_dicom() {
     let pseudonym = patient(&TestKeys(1), b"4711").unwrap();
     let subscriber = cleaned(&["HL*2*1*22*0"], "NM1*IL*1*DOE*JANE*Q**JR*MI*4711").unwrap();
-    assert_eq!(subscriber, format!("NM1*IL*1*ANONYMOUS*****MI*{pseudonym}"));
+    assert_eq!(subscriber, format!("NM1*IL*1*ANONYMOUS*ANONYMOUS****MI*{pseudonym}"));
     assert_eq!(cleaned(&["CLM*1*2"], "REF*EA*4711").unwrap(), format!("REF*EA*{pseudonym}"));
     let all = [&CLAIM[..2], &["NM1*IL*1*DOE*JANE****MI*4711", "SE*0*0021"]].concat();
     let empty = Config { patient_id: PatientId::Empty, ..Config::default() };
-    assert!(clean_as(&interchange(&all, "~"), &empty).contains("NM1*IL*1*ANONYMOUS*****MI*ANONYMOUS~"));
+    assert!(
+        clean_as(&interchange(&all, "~"), &empty).contains("NM1*IL*1*ANONYMOUS*ANONYMOUS****MI*ANONYMOUS~")
+    );
 }
 
 #[test]
@@ -183,7 +188,7 @@ fn each_party_is_treated_as_what_it_is() {
     );
     assert_eq!(
         after("CLM*1*2", "NM1*GD*2*DOE*JANE").unwrap(),
-        "NM1*GD*2*ANONYMOUS",
+        "NM1*GD*2*ANONYMOUS*ANONYMOUS",
         "unknown parties may be relatives"
     );
 }
@@ -236,7 +241,7 @@ fn envelopes_keep_their_control_numbers_and_lose_their_passwords() {
 #[test]
 fn what_nobody_described_is_refused() {
     let with = |transaction: &[&str]| interchange(transaction, "~");
-    assert_eq!(code_of(&with(&["ST*835*1", "NM1*QC*1*SENTINEL", "SE*3*1"])), "unsupported-transaction");
+    assert_eq!(code_of(&with(&["ST*834*1", "NM1*QC*1*SENTINEL", "SE*3*1"])), "unsupported-transaction");
     assert_eq!(code_of(&with(&["ST*837*1", "EB*SENTINEL", "SE*3*1"])), "unknown-segment");
     let text = String::from_utf8(with(CLAIM)).unwrap();
     assert_eq!(code_of(text.replace("SE*54*", "SE*53*").as_bytes()), "invalid-count");
