@@ -214,7 +214,7 @@ fn install(places: &Places, python: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn remove(directory: &Path) -> anyhow::Result<()> {
+pub(crate) fn remove(directory: &Path) -> anyhow::Result<()> {
     if directory.exists() {
         fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))?;
     }

@@ -1,8 +1,9 @@
-//! The project's own tasks: `cargo xtask demo | test | interop | crash | power | sim | fuzz | tables | ci | bench`.
+//! The project's own tasks: `cargo xtask demo | test | interop | anomalies | crash | power | sim | fuzz | tables | ci | bench`.
 //!
 //! Each does all its own set-up, so that a fresh machine needs a Rust toolchain and a C compiler and nothing else (`interop`
-//! also needs Python with pip, and npm).
+//! and `anomalies` also need Python with pip, and npm).
 
+mod anomalies;
 mod endurance;
 mod fuzz;
 mod interop;
@@ -24,6 +25,8 @@ const USAGE: &str = "usage: cargo xtask <task>
   test [ARGS]        build everything and run all tests; ARGS go to `cargo test`
   interop [--accept] run third-party files through a live broker, and packages through a registry; --accept writes what happened
                      down as what is expected. Then make, build and test plugins in Rust, Python and JavaScript as a stranger would
+  anomalies [--tune] run series that others labelled through plugin analytics, beside a threshold and a control chart; --tune looks at
+                     the training files instead
   crash [--cycles N] kill a broker under load, N times; nothing acked may be lost, doubled or out of order
   power [--cuts N]   cut the power of a broker's disk under load, N times; nothing acked may be lost
   sim ARGS           run seeds of the simulation: --seeds N [--from S], or --seed S --events to see one
@@ -52,6 +55,7 @@ fn run(task: &str, rest: &[String]) -> anyhow::Result<()> {
         "test" => test(rest),
         "interop" => interop::run(rest),
         "ci" if rest.is_empty() => ci(),
+        "anomalies" => anomalies::run(rest),
         "bench" => bench(rest),
         "crash" => endurance::run(&endurance::CRASH, rest),
         "power" => endurance::run(&endurance::POWER, rest),

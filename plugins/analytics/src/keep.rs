@@ -4,8 +4,8 @@ use std::fmt;
 
 use hilum_plugin::state::{self, StateError};
 
-use crate::sensor::Sensor;
 use crate::settings::Watch;
+use crate::watched::Watched;
 
 /// The key of the number of sensors that are kept.
 const COUNT: &str = "sensors";
@@ -41,7 +41,7 @@ impl From<StateError> for KeepError {
 pub(crate) struct Kept<'a> {
     key: &'a str,
     version: u64,
-    pub(crate) sensor: Sensor,
+    pub(crate) sensor: Watched,
 }
 
 impl Kept<'_> {
@@ -57,7 +57,7 @@ pub(crate) fn update<'a, R>(
     key: &'a str,
     watch: &Watch,
     sensors_max: u32,
-    mut change: impl FnMut(&mut Sensor) -> R,
+    mut change: impl FnMut(&mut Watched) -> R,
 ) -> Result<(Kept<'a>, R), KeepError> {
     let mut last = StateError::Conflict;
     for _ in 0..ATTEMPTS {
@@ -66,8 +66,8 @@ pub(crate) fn update<'a, R>(
             admit(sensors_max)?;
         }
         let version = found.as_ref().map_or(0, |found| found.version);
-        let sensor = found.and_then(|found| Sensor::decode(watch, &found.value));
-        let mut sensor = sensor.unwrap_or_else(|| Sensor::new(watch));
+        let sensor = found.and_then(|found| Watched::decode(watch, &found.value));
+        let mut sensor = sensor.unwrap_or_else(|| Watched::new(watch));
         let result = change(&mut sensor);
         match state::put(key, &sensor.encode(), version) {
             Ok(version) => return Ok((Kept { key, version, sensor }, result)),

@@ -6,7 +6,7 @@
 use crate::settings::{Side, Statistic, Watch};
 use crate::trend::{Forecast, Line, SIGNIFICANT, STILL_SIGNIFICANT, Trend};
 
-const DAY_MS: f64 = 86_400_000.0;
+pub(crate) const DAY_MS: f64 = 86_400_000.0;
 /// Readings before a forecast, and before a reading can be called a stray.
 const READINGS_MIN: f64 = 24.0;
 /// Standard deviations from the line beyond which a reading counts only as if it were there.
@@ -18,7 +18,7 @@ const HORIZON_HYSTERESIS: f64 = 1.5;
 /// First octet of the encoding.
 const ENCODING: u8 = 1;
 /// Octets of the encoding: its version, the octets of [`Sensor`], and its numbers.
-const ENCODED_OCTETS: usize = 1 + 6 + 8 * 22;
+pub(crate) const ENCODED_OCTETS: usize = 1 + 6 + 8 * 22;
 
 /// The state of one sensor.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -135,6 +135,16 @@ impl Sensor {
         self.alerts[change.side as usize].phase = change.before;
     }
 
+    /// Whether an alert is standing, for each side.
+    pub(crate) fn is_told(&self) -> [bool; 2] {
+        self.alerts.map(|alert| alert.phase != Phase::Quiet)
+    }
+
+    /// Time of the newest reading.
+    pub(crate) fn last_ms(&self) -> f64 {
+        self.last_ms
+    }
+
     pub(crate) fn statistics(&self) -> Statistics {
         let deviation = if self.count > 1.0 { (self.squares / (self.count - 1.0)).sqrt() } else { 0.0 };
         Statistics { count: self.count, mean: self.mean, deviation, smoothed: self.smoothed }
@@ -161,8 +171,10 @@ impl Sensor {
             Statistic::Value => value,
             Statistic::Rms => self.smoothed_square.sqrt(),
         };
-        self.trend.advance(elapsed_ms / DAY_MS, watch.memory_days);
-        self.learn_trend(watch, compared, followed);
+        if watch.has_threshold() {
+            self.trend.advance(elapsed_ms / DAY_MS, watch.memory_days);
+            self.learn_trend(watch, compared, followed);
+        }
         compared
     }
 
@@ -345,7 +357,7 @@ fn statistic_octet(watch: &Watch) -> u8 {
 
 /// Times until the year 287396 are whole numbers of milliseconds in a double.
 #[expect(clippy::cast_precision_loss, reason = "times beyond 2^53 ms are refused where telemetry is read")]
-fn milliseconds(time_ms: u64) -> f64 {
+pub(crate) fn milliseconds(time_ms: u64) -> f64 {
     time_ms as f64
 }
 

@@ -1,12 +1,18 @@
 //! The configuration: which sensors are watched, for which thresholds, and how early to warn.
 
+use std::cmp::Ordering;
+
 use hilum_plugin::ConfigError;
 use serde::Deserialize;
 
+use crate::baseline::Learn;
 use crate::telemetry::is_name;
+use crate::vibration::Waveforms;
 
 /// Sensors that one stage watches by name.
 const WATCHES_MAX: usize = 64;
+/// Sensors whose waveforms one stage reads.
+const WAVEFORMS_MAX: usize = 16;
 
 /// The configuration, as `settings.schema.json` describes it.
 #[derive(Debug, Clone, Deserialize)]
@@ -16,6 +22,9 @@ pub struct Settings {
     pub alerts_flow: String,
     /// What is watched. Readings of other sensors are counted and otherwise ignored.
     pub watch: Vec<Watch>,
+    /// Whose waveforms are read. What is made of them is watched by names such as `SENSOR.kurtosis`.
+    #[serde(default)]
+    pub waveforms: Vec<Waveforms>,
     /// Sensors, each of one machine, that state is kept for.
     #[serde(default = "default_sensors_max")]
     pub sensors_max: u32,
@@ -60,6 +69,18 @@ pub struct Watch {
     /// The least standard deviation that a reading has; 0.05 per cent of the threshold where not given.
     #[serde(default)]
     pub noise_floor: Option<f64>,
+    /// Alert when it is not as it used to be.
+    #[serde(default)]
+    pub baseline: Option<Learn>,
+    /// What a reading can be, from and to; the sensor is broken where it says otherwise.
+    #[serde(default)]
+    pub possible: Option<[f64; 2]>,
+    /// The sensor is stuck when it says exactly the same for so long.
+    #[serde(default)]
+    pub stuck_minutes: Option<f64>,
+    /// The sensor is missing when it says nothing for so long.
+    #[serde(default)]
+    pub missing_minutes: Option<f64>,
 }
 
 /// What is compared with thresholds.
@@ -112,6 +133,16 @@ impl Watch {
         }
     }
 
+    /// Whether there is a threshold at all.
+    pub(crate) fn has_threshold(&self) -> bool {
+        self.below.is_some() || self.above.is_some()
+    }
+
+    /// After how long a silence it is missing, in milliseconds.
+    pub(crate) fn missing_ms(&self) -> Option<f64> {
+        self.missing_minutes.map(|minutes| minutes * 60_000.0)
+    }
+
     pub(crate) fn noise_floor(&self) -> f64 {
         self.noise_floor.unwrap_or(0.0005 * self.scale()).max(1e-9)
     }
@@ -134,7 +165,11 @@ impl Watch {
             return error("/sensor", "give 1 to 64 letters, digits, `-`, `_`, `.` and `:`");
         }
         match (self.below, self.above) {
-            (None, None) => return error("", "give `below`, `above` or both"),
+            (None, None) if !self.looks_otherwise() => {
+                let reason =
+                    "give `below`, `above`, `baseline`, `possible`, `stuck_minutes` or `missing_minutes`";
+                return error("", reason);
+            }
             (Some(below), Some(above)) if below >= above => {
                 return error("/below", "must be less than `above`");
             }
@@ -157,7 +192,25 @@ impl Watch {
         if self.confirm == 0 {
             return error("/confirm", "at least one reading has to be beyond a threshold");
         }
-        Ok(())
+        if self.possible.is_some_and(|[from, to]| from.partial_cmp(&to) != Some(Ordering::Less)) {
+            return error("/possible", "give two values, the lower one first");
+        }
+        for (name, minutes) in
+            [("/stuck_minutes", self.stuck_minutes), ("/missing_minutes", self.missing_minutes)]
+        {
+            if minutes.is_some_and(|minutes| !(minutes > 0.0 && minutes < 1e6)) {
+                return error(name, "must be more than 0 and less than 1000000");
+            }
+        }
+        self.baseline.as_ref().map_or(Ok(()), |learn| learn.check(&format!("{at}/baseline")))
+    }
+
+    /// Whether there is something else than thresholds to alert of.
+    fn looks_otherwise(&self) -> bool {
+        self.baseline.is_some()
+            || self.possible.is_some()
+            || self.stuck_minutes.is_some()
+            || self.missing_minutes.is_some()
     }
 }
 
@@ -178,6 +231,16 @@ impl Settings {
                 return Err(ConfigError::new(format!("{at}/sensor"), "this sensor is watched already"));
             }
             watch.check(&at)?;
+        }
+        if self.waveforms.len() > WAVEFORMS_MAX {
+            return Err(ConfigError::new("/waveforms", format!("read up to {WAVEFORMS_MAX} sensors")));
+        }
+        for (index, waveforms) in self.waveforms.iter().enumerate() {
+            let at = format!("/waveforms/{index}");
+            if self.waveforms[..index].iter().any(|other| other.sensor == waveforms.sensor) {
+                return Err(ConfigError::new(format!("{at}/sensor"), "this sensor is read already"));
+            }
+            waveforms.check(&at)?;
         }
         Ok(())
     }

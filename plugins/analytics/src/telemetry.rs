@@ -15,6 +15,10 @@ pub(crate) const DOCUMENT_OCTETS_MAX: usize = 1 << 20;
 pub(crate) const READINGS_MAX: usize = 8192;
 /// Characters of the name of a machine or sensor.
 pub(crate) const NAME_CHARS_MAX: usize = 64;
+/// Samples of one waveform.
+pub(crate) const SAMPLES_MAX: usize = 1 << 16;
+/// Samples a second.
+const RATE_HZ_MAX: f64 = 1e8;
 /// Beyond this a value is a fault of the sensor, and its square would spoil the sums.
 const VALUE_MAX: f64 = 1e15;
 
@@ -36,7 +40,7 @@ impl Text<'_> {
     }
 }
 
-/// One value of one sensor.
+/// One value of one sensor, or one waveform.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Reading<'a> {
     #[serde(borrow)]
@@ -46,12 +50,55 @@ pub(crate) struct Reading<'a> {
     /// None means the time of the record.
     #[serde(default)]
     pub(crate) time: Option<Time>,
-    pub(crate) value: f64,
+    #[serde(default)]
+    value: Option<f64>,
+    #[serde(default)]
+    waveform: Option<Box<Waveform>>,
+}
+
+/// A short time of a fast sensor.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+pub(crate) struct Waveform {
+    /// Samples a second.
+    pub(crate) rate_hz: f64,
+    /// Revolutions a second of the shaft that it was taken at.
+    #[serde(default)]
+    pub(crate) shaft_hz: Option<f64>,
+    pub(crate) samples: Vec<f32>,
+}
+
+impl Waveform {
+    fn is_plausible(&self) -> bool {
+        let is_rate = |rate: f64| rate > 0.0 && rate <= RATE_HZ_MAX;
+        is_rate(self.rate_hz)
+            && self.shaft_hz.is_none_or(is_rate)
+            && self.samples.len() <= SAMPLES_MAX
+            && self.samples.iter().all(|sample| f64::from(sample.abs()) <= VALUE_MAX)
+    }
+}
+
+/// What a reading has to say.
+pub(crate) enum Measured<'a> {
+    Value(f64),
+    Waveform(&'a Waveform),
 }
 
 impl Reading<'_> {
+    /// What it says; none where it says both or neither, which [`read`] refuses.
+    pub(crate) fn measured(&self) -> Option<Measured<'_>> {
+        match (self.value, &self.waveform) {
+            (Some(value), None) => Some(Measured::Value(value)),
+            (None, Some(waveform)) => Some(Measured::Waveform(waveform)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_plausible(&self) -> bool {
-        is_name(self.sensor.as_str()) && self.value.abs() <= VALUE_MAX
+        is_name(self.sensor.as_str())
+            && self.measured().is_some_and(|measured| match measured {
+                Measured::Value(value) => value.abs() <= VALUE_MAX,
+                Measured::Waveform(waveform) => waveform.is_plausible(),
+            })
     }
 }
 
@@ -60,12 +107,16 @@ impl Reading<'_> {
 /// None where it is no such document; why does not matter, because nobody is waiting for an answer.
 pub(crate) fn read(octets: &[u8]) -> Option<Document<'_>> {
     let raw: Raw<'_> = serde_json::from_slice(octets).ok()?;
-    let readings = match (raw.readings, raw.sensor, raw.value) {
-        (Some(readings), None, None) if readings.len() <= READINGS_MAX => readings,
-        (None, Some(sensor), Some(value)) => vec![Reading { sensor, unit: raw.unit, time: raw.time, value }],
+    let (value, waveform) = (raw.value, raw.waveform);
+    let readings = match (raw.readings, raw.sensor) {
+        (Some(readings), None) if value.is_none() && waveform.is_none() => readings,
+        (None, Some(sensor)) => vec![Reading { sensor, unit: raw.unit, time: raw.time, value, waveform }],
         _ => return None,
     };
-    Some(Document { machine: raw.machine, readings }).filter(|document| is_name(document.machine.as_str()))
+    let is_whole =
+        readings.len() <= READINGS_MAX && readings.iter().all(|reading| reading.measured().is_some());
+    Some(Document { machine: raw.machine, readings })
+        .filter(|document| is_whole && is_name(document.machine.as_str()))
 }
 
 #[derive(serde::Deserialize)]
@@ -82,6 +133,8 @@ struct Raw<'a> {
     time: Option<Time>,
     #[serde(default)]
     value: Option<f64>,
+    #[serde(default)]
+    waveform: Option<Box<Waveform>>,
 }
 
 /// 1 to 64 characters that are safe in keys, attributes and logs.
@@ -128,7 +181,9 @@ mod tests {
             {"sensor": "door", "value": 0}]}"#;
         let document = read(many).unwrap();
         assert_eq!(document.machine.as_str(), "mri-1");
-        let of = |reading: &Reading<'_>| (reading.sensor.as_str().to_owned(), reading.time, reading.value);
+        let of = |reading: &Reading<'_>| {
+            (reading.sensor.as_str().to_owned(), reading.time, reading.value.unwrap())
+        };
         let time = Some(Time(1_700_000_000_250));
         let readings: Vec<_> = document.readings.iter().map(of).collect();
         assert_eq!(
@@ -143,6 +198,21 @@ mod tests {
 
         let one = br#"{"machine": "mri-1", "sensor": "helium-level", "unit": "%", "time": 5, "value": 87.2}"#;
         assert_eq!(of(&read(one).unwrap().readings[0]), ("helium-level".into(), Some(Time(5)), 87.2));
+    }
+
+    #[test]
+    fn reads_waveforms_that_can_be() {
+        let plausible = |waveform: &str| {
+            let document = format!(r#"{{"machine": "m", "sensor": "a", "waveform": {waveform}}}"#);
+            read(document.as_bytes()).unwrap().readings[0].is_plausible()
+        };
+        assert!(plausible(r#"{"rate_hz": 48828, "shaft_hz": 25, "samples": [0.5, -1, 1e-3]}"#));
+        assert!(!plausible(r#"{"rate_hz": 0, "samples": [0.5]}"#));
+        assert!(!plausible(r#"{"rate_hz": 1e12, "samples": [0.5]}"#));
+        assert!(!plausible(r#"{"rate_hz": 1, "shaft_hz": -1, "samples": [0.5]}"#));
+        assert!(!plausible(r#"{"rate_hz": 1, "samples": [1e38]}"#));
+        let many = format!(r#"{{"rate_hz": 1, "samples": [{}0]}}"#, "0,".repeat(SAMPLES_MAX));
+        assert!(!plausible(&many));
     }
 
     #[test]
@@ -167,6 +237,8 @@ mod tests {
             r#"{"machine": "m", "readings": [{"sensor": "a", "value": "87"}]}"#,
             r#"{"machine": "m", "readings": [{"sensor": "a", "value": null}]}"#,
             r#"{"machine": "m", "readings": [], "sensor": "a", "value": 1}"#,
+            r#"{"machine": "m", "sensor": "a", "value": 1, "waveform": {"rate_hz": 1, "samples": [1]}}"#,
+            r#"{"machine": "m", "sensor": "a", "waveform": {"rate_hz": 1}}"#,
             r#"{"machine": "m", "sensor": "a", "value": 1, "time": -1}"#,
             r#"{"machine": "m", "sensor": "a", "value": 1, "time": "yesterday"}"#,
             r#"{"machine": "m", "sensor": "a", "value": 1e999}"#,
@@ -180,7 +252,8 @@ mod tests {
     #[test]
     fn a_reading_has_a_name_and_a_value_that_can_be() {
         let plausible = |sensor: &str, value: f64| {
-            Reading { sensor: Text(sensor.into()), unit: None, time: None, value }.is_plausible()
+            let (value, waveform) = (Some(value), None);
+            Reading { sensor: Text(sensor.into()), unit: None, time: None, value, waveform }.is_plausible()
         };
         assert!(plausible("helium-level", 87.2));
         assert!(!plausible("", 1.0));

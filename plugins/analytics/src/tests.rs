@@ -168,6 +168,117 @@ fn damaged_state_starts_anew() {
 }
 
 #[test]
+fn silence_is_told_once_and_so_is_its_end() {
+    let mut plugin = configured(json!({"alerts_flow": "m", "watch": [
+        {"sensor": "door", "missing_minutes": 10}, {"sensor": "heat", "above": 90, "missing_minutes": 1000}]}))
+    .unwrap();
+    let start = testing::head("").time;
+    let say = |plugin: &mut Analytics, sensor: &str, minutes: u64| {
+        let mut message = reading(sensor, 1.0);
+        message.head.time = start + minutes * 60_000;
+        plugin.observe(&context(), vec![message]);
+    };
+    say(&mut plugin, "door", 0);
+    say(&mut plugin, "heat", 0);
+    for minutes in 0..30 {
+        plugin.tick(start + minutes * 60_000);
+    }
+    say(&mut plugin, "door", 30);
+    for minutes in 30..35 {
+        plugin.tick(start + minutes * 60_000);
+    }
+    let host = testing::take();
+    assert!(host.logs.is_empty(), "{:?}", host.logs);
+    let told: Vec<Value> =
+        host.emitted.iter().map(|emitted| serde_json::from_slice(&emitted.body).unwrap()).collect();
+    let of = |record: &Value, name: &str| record[name].as_str().unwrap().to_owned();
+    let statuses: Vec<_> =
+        told.iter().map(|record| (of(record, "status"), of(record, "cause"), of(record, "time"))).collect();
+    let at = |minutes: u64| calendar::format(start + minutes * 60_000);
+    let missing = |status: &str, minutes| (status.to_owned(), "missing".to_owned(), at(minutes));
+    assert_eq!(statuses, [missing("raised", 11), missing("cleared", 30)]);
+    assert_eq!(of(&told[0], "last_heard"), at(0));
+    assert_eq!(of(&told[0], "machine"), "mri-1");
+}
+
+#[test]
+fn a_clock_that_is_a_year_ahead_does_not_hide_silence() {
+    let mut plugin =
+        configured(json!({"alerts_flow": "m", "watch": [{"sensor": "door", "missing_minutes": 10}]}))
+            .unwrap();
+    let now = testing::head("").time;
+    let mut message = reading("door", 1.0);
+    message.head.time = now + 31_536_000_000;
+    plugin.observe(&context(), vec![message]);
+    plugin.tick(now);
+    assert!(with(|host| host.emitted.is_empty()));
+    plugin.tick(now + 660_000);
+    assert_eq!(testing::take().emitted.len(), 1);
+}
+
+#[test]
+fn silence_that_could_not_be_told_is_told_later() {
+    let mut plugin =
+        configured(json!({"alerts_flow": "m", "watch": [{"sensor": "door", "missing_minutes": 10}]}))
+            .unwrap();
+    plugin.observe(&context(), vec![reading("door", 1.0)]);
+    with(|host| host.denied.insert("m".into()));
+    let late = testing::head("").time + 3_600_000;
+    plugin.tick(late);
+    with(|host| {
+        assert!(host.emitted.is_empty());
+        host.denied.clear();
+    });
+    plugin.tick(late);
+    plugin.tick(late);
+    assert_eq!(testing::take().emitted.len(), 1);
+}
+
+#[test]
+fn a_waveform_becomes_readings_that_are_watched() {
+    let mut plugin = configured(json!({
+        "alerts_flow": "m",
+        "waveforms": [{"sensor": "pump", "unit": "g", "shaft_hz": 25, "bearing": {"outer": 3.2, "inner": 4.8}}],
+        "watch": [{"sensor": "pump.kurtosis", "above": 6, "confirm": 1}, {"sensor": "pump.outer", "baseline": {}}],
+    }))
+    .unwrap();
+    let blow = |index: u32| if index.is_multiple_of(97) { 5.0 } else { f64::from(index % 7) / 7.0 };
+    let samples: Vec<f64> = (0..2048).map(blow).collect();
+    let waveform = json!({"rate_hz": 8000, "samples": samples});
+    let with_unit = |unit: &str| {
+        telemetry(&json!({"machine": "m", "sensor": "pump", "unit": unit, "waveform": waveform}))
+    };
+    plugin.observe(&context(), vec![with_unit("g"), with_unit("mm/s")]);
+    let host = testing::take();
+    let counters = &host.counters;
+    assert_eq!((counters["waveforms"], counters["readings"], counters["unwatched"]), (1, 2, 1));
+    assert_eq!(host.emitted.len(), 1);
+    let record: Value = serde_json::from_slice(&host.emitted[0].body).unwrap();
+    assert_eq!((&record["sensor"], &record["cause"]), (&json!("pump.kurtosis"), &json!("above")));
+}
+
+#[test]
+fn what_is_not_normal_is_told_with_what_would_be() {
+    let mut plugin =
+        configured(json!({"alerts_flow": "m", "watch": [{"sensor": "s", "baseline": {}}]})).unwrap();
+    let end = testing::head("").time;
+    for index in 0..500u64 {
+        let value = if index < 490 { 20.0 + (index % 5) as f64 / 10.0 } else { 30.0 };
+        let time = end - (500 - index) * 600_000;
+        plugin.observe(
+            &context(),
+            vec![telemetry(&json!({"machine": "m", "sensor": "s", "time": time, "value": value}))],
+        );
+    }
+    let host = testing::take();
+    assert_eq!(host.emitted.len(), 1);
+    let record: Value = serde_json::from_slice(&host.emitted[0].body).unwrap();
+    assert_eq!((&record["status"], &record["cause"]), (&json!("raised"), &json!("unusual")));
+    assert_eq!(record["normal"]["side"], json!("above"));
+    assert!((record["normal"]["value"].as_f64().unwrap() - 20.2).abs() < 0.1, "{record}");
+}
+
+#[test]
 fn configuration_errors_say_where() {
     let at = |config: Value| configured(config).unwrap_err().at;
     let with_watch = |watch: Value| at(json!({"alerts_flow": "m", "watch": watch}));
@@ -183,6 +294,20 @@ fn configuration_errors_say_where() {
     assert_eq!(with_watch(json!([{"sensor": "a", "below": 2, "memory_days": 0}])), "/watch/0/memory_days");
     assert_eq!(with_watch(json!([{"sensor": "a", "below": 2, "hysteresis": -1}])), "/watch/0/hysteresis");
     assert_eq!(with_watch(json!([{"sensor": "a", "below": 2, "confirm": 0}])), "/watch/0/confirm");
+    assert_eq!(with_watch(json!([{"sensor": "a", "possible": [2, 1]}])), "/watch/0/possible");
+    assert_eq!(with_watch(json!([{"sensor": "a", "stuck_minutes": 0}])), "/watch/0/stuck_minutes");
+    assert_eq!(with_watch(json!([{"sensor": "a", "missing_minutes": -1}])), "/watch/0/missing_minutes");
+    assert_eq!(
+        with_watch(json!([{"sensor": "a", "baseline": {"deviations": 0}}])),
+        "/watch/0/baseline/deviations"
+    );
+    let with_waveforms = |waveforms: Value| {
+        at(json!({"alerts_flow": "m", "watch": [{"sensor": "a", "below": 1}], "waveforms": waveforms}))
+    };
+    assert_eq!(with_waveforms(json!([{"sensor": "a b"}])), "/waveforms/0/sensor");
+    assert_eq!(with_waveforms(json!([{"sensor": "a", "pass_hz": [2, 1]}])), "/waveforms/0/pass_hz");
+    assert_eq!(with_waveforms(json!([{"sensor": "a"}, {"sensor": "a"}])), "/waveforms/1/sensor");
+    assert_eq!(with_waveforms(json!([{"sensor": "a", "shaft_hz": 0}])), "/waveforms/0");
     let unknown = json!({"alerts_flow": "m", "watch": [{"sensor": "a", "below": 1, "under": 2}]});
     assert!(serde_json::from_value::<Settings>(unknown.clone()).is_err());
     assert!(!schema().is_valid(&unknown));

@@ -180,6 +180,11 @@ pub(crate) struct Forecast {
 }
 
 impl Line {
+    /// Whether the slope is more than so many standard errors.
+    pub(crate) fn is_sloped(&self, significance: f64) -> bool {
+        self.slope * self.slope > significance * significance * self.slope_variance
+    }
+
     /// Where the line crosses `threshold`; none where it is level (its slope is less than `significance` standard errors)
     /// or leads away.
     ///
@@ -188,8 +193,7 @@ impl Line {
     pub(crate) fn crossing(&self, threshold: f64, significance: f64) -> Option<Forecast> {
         let distance = self.value - threshold;
         let square = INTERVAL * INTERVAL;
-        let is_level = self.slope * self.slope <= significance * significance * self.slope_variance;
-        if is_level || distance * self.slope >= 0.0 {
+        if !self.is_sloped(significance) || distance * self.slope >= 0.0 {
             return None;
         }
         let a = self.slope * self.slope - square * self.slope_variance;

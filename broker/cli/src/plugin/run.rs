@@ -7,12 +7,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use hilum_core::Body;
 use hilum_core::limits::BLOB_CHUNK_OCTETS;
-use hilum_sandbox::{BatchRun, Emission, Failure as RunFailure, Services as _};
+use hilum_sandbox::{BatchRun, Emission, Failure as RunFailure, Ran, Services as _};
 
 use super::host::Host;
 use super::setup::Setup;
 use super::spans;
 use crate::output::{Exit, Failure};
+
+mod lines;
 
 /// What `hilum plugin run` is given.
 #[derive(Debug, clap::Args)]
@@ -24,23 +26,35 @@ obligations, emitted records, refusals.
 Without --config a bundled plugin gets a configuration that works, another plugin `{}`. Without --grant everything is \
 granted, with keys that are made up for this run: pseudonyms differ from run to run, and nobody can open what is sealed.
 
+With --lines each line is a body of its own. They go through in order, several in a call, and what the plugin keeps in its state is \
+there for the next: a year of telemetry shows what `analytics` would have said.
+
 Exit code 0 if the body passed or was replaced, 3 if the plugin refused it, 1 if something failed.
 
 Examples:
   hilum plugin run deidentify --content-type application/dicom < scan.dcm > clean.dcm
-  hilum plugin run ./mine.wasm --config mine.json --content-type text/plain --trace < in > out")]
+  hilum plugin run ./mine.wasm --config mine.json --content-type text/plain --trace < in > out
+  hilum plugin run analytics --config watch.json --content-type application/vnd.hilum.telemetry+json --lines < year.jsonl > same")]
 pub(super) struct Args {
     #[command(flatten)]
     setup: Setup,
     /// Show how long the stage took, and the spans that the plugin begins
     #[arg(long)]
     trace: bool,
+    /// Take each line of standard input for a body
+    #[arg(long, conflicts_with = "trace")]
+    lines: bool,
 }
 
 /// Runs standard input through the plugin.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let host = Arc::new(Host::new().context("no temporary directory")?);
-    let exit = run_on(args, &host, &mut io::stdin().lock(), &mut io::stdout().lock());
+    let (mut from, mut to) = (io::stdin().lock(), io::stdout().lock());
+    let exit = if args.lines {
+        lines::run(args, &host, &mut from, &mut to)
+    } else {
+        run_on(args, &host, &mut from, &mut to)
+    };
     for (limit, (max, count)) in host.limited() {
         eprintln!("warning: the plugin ran into the limit `{limit}` of {max} {count} times");
     }
@@ -69,10 +83,14 @@ fn run_on(args: &Args, host: &Arc<Host>, from: &mut dyn Read, to: &mut dyn Write
 
 fn finish(host: &Host, run: BatchRun, to: &mut dyn Write) -> anyhow::Result<Exit> {
     run.emitted.iter().for_each(show_emission);
-    let ran = match run.records.into_iter().next().context("the sandbox gave no result")? {
-        Ok(ran) => ran,
-        Err(failure) => return ended(failure),
-    };
+    match run.records.into_iter().next().context("the sandbox gave no result")? {
+        Ok(ran) => finish_one(host, &ran, to),
+        Err(failure) => ended(failure),
+    }
+}
+
+/// Shows and writes what became of a record that was not refused.
+fn finish_one(host: &Host, ran: &Ran, to: &mut dyn Write) -> anyhow::Result<Exit> {
     for obligation in &ran.obligations {
         eprintln!("obligation: {} = {}", obligation.name, obligation.value);
     }
@@ -129,7 +147,7 @@ mod tests {
     use super::*;
 
     fn args(component: &str, content_type: &str) -> Args {
-        Args { setup: Setup::new(component, content_type), trace: false }
+        Args { setup: Setup::new(component, content_type), trace: false, lines: false }
     }
 
     fn run_plugin(args: &Args, body: &[u8]) -> (anyhow::Result<Exit>, Vec<u8>) {

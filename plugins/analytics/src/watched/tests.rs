@@ -1,0 +1,102 @@
+//! A sensor with everything that may be said of it.
+
+use super::*;
+use crate::settings::Side;
+use crate::simulate::Noise;
+
+fn watch() -> Watch {
+    serde_json::from_value(serde_json::json!({
+        "sensor": "cold-head", "above": 5, "possible": [0, 400], "baseline": {}, "horizon_days": 5,
+    }))
+    .unwrap()
+}
+
+fn points(from: u64, values: impl IntoIterator<Item = f64>) -> Vec<Point> {
+    (from..).zip(values).map(|(index, value)| Point { time_ms: index * 600_000, value }).collect()
+}
+
+fn normal() -> Vec<Point> {
+    let mut noise = Noise::new(1);
+    points(1, (0..1000).map(|_| 4.2 + 0.01 * noise.normal()))
+}
+
+#[test]
+fn one_cause_is_one_alert() {
+    let mut watched = Watched::new(&watch());
+    assert_eq!(watched.follow(&watch(), &normal()).changes, []);
+    // Above the threshold, and of course unusual too.
+    let changes = watched.follow(&watch(), &points(1001, [6.0; 10])).changes;
+    assert!(
+        matches!(&changes[..], [Change::Limit(of)] if of.side == Side::Above && of.after == sensor::Phase::Crossed),
+        "{changes:?}"
+    );
+}
+
+#[test]
+fn what_is_unusual_is_told_before_a_threshold_is_crossed() {
+    let mut watched = Watched::new(&watch());
+    watched.follow(&watch(), &normal());
+    let changes = watched.follow(&watch(), &points(1001, [4.4; 2])).changes;
+    assert!(matches!(&changes[..], [Change::Baseline(of)] if of.is_raised), "{changes:?}");
+    let mut again = watched.clone();
+    again.take_back(&changes[0]);
+    let comes_again = again.follow(&watch(), &points(1003, [4.4; 2])).changes;
+    assert!(matches!(&comes_again[..], [Change::Baseline(of)] if of.is_raised), "{comes_again:?}");
+}
+
+#[test]
+fn what_a_broken_sensor_says_is_no_alert_of_the_machine() {
+    let mut watched = Watched::new(&watch());
+    watched.follow(&watch(), &normal());
+    let followed = watched.follow(&watch(), &points(1001, [-273.0; 20]));
+    assert!(
+        matches!(&followed.changes[..], [Change::Fault(of)] if of.kind == fault::Kind::OutOfRange),
+        "{followed:?}"
+    );
+    assert_eq!(followed.faulty, 20);
+    let followed = watched.follow(&watch(), &points(1021, [4.2; 20]));
+    assert!(matches!(&followed.changes[..], [Change::Fault(of)] if !of.is_raised), "{followed:?}");
+}
+
+#[test]
+fn late_readings_are_counted_and_change_nothing() {
+    let mut watched = Watched::new(&watch());
+    watched.follow(&watch(), &points(10, [4.2; 5]));
+    let before = watched.clone();
+    assert_eq!(watched.follow(&watch(), &points(1, [900.0; 9])).late, 9);
+    assert_eq!(watched, before);
+}
+
+#[test]
+fn the_encoding_brings_everything_back() {
+    let mut watched = Watched::new(&watch());
+    watched.follow(&watch(), &normal());
+    let encoded = watched.encode();
+    assert_eq!(Watched::decode(&watch(), &encoded).unwrap(), watched);
+    assert!(encoded.len() < 512, "{}", encoded.len());
+    for length in 0..sensor::ENCODED_OCTETS {
+        assert_eq!(Watched::decode(&watch(), &encoded[..length]), None);
+    }
+}
+
+#[test]
+fn state_of_an_older_version_goes_on() {
+    let mut sensor = Sensor::new(&watch());
+    sensor.follow(&watch(), &points(1, [4.2; 5]));
+    let mut watched = Watched::decode(&watch(), &sensor.encode()).unwrap();
+    assert_eq!(watched.statistics().count, 5.0);
+    assert_eq!(watched.follow(&watch(), &points(1, [4.2])).late, 1);
+}
+
+#[test]
+fn a_season_that_is_new_begins_a_new_baseline_only() {
+    let mut watched = Watched::new(&watch());
+    watched.follow(&watch(), &normal());
+    let daily: Watch = serde_json::from_value(serde_json::json!({
+        "sensor": "cold-head", "above": 5, "baseline": {"season": "day"},
+    }))
+    .unwrap();
+    let other = Watched::decode(&daily, &watched.encode()).unwrap();
+    assert_eq!(other.baseline, Some(Baseline::new(daily.baseline.as_ref().unwrap())));
+    assert_eq!(other.sensor, watched.sensor);
+}

