@@ -9,8 +9,8 @@ mod refusal;
 pub mod x12;
 
 pub use config::{
-    BurnedInAnnotation, Config, LocalSegment, OtherText, PatientId, PrivateSopClasses, RetainedIdentifiers,
-    SCHEMA, SafePrivate, Staff, UnknownAttributes,
+    BurnedInAnnotation, Config, LocalSegment, OtherText, PatientId, PrivateSopClasses, RecognizableFaces,
+    RetainedIdentifiers, SCHEMA, SafePrivate, Staff, UnknownAttributes,
 };
 pub use plugin::Deidentify;
 pub use pseudonym::Pseudonyms;
