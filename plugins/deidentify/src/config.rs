@@ -20,6 +20,11 @@ pub struct Config {
     pub patient_id: PatientId,
     /// What happens to an image that says of itself that identifying text is burned into its pixels.
     pub burned_in_annotation: BurnedInAnnotation,
+    /// What happens to an image in which somebody could be recognised.
+    pub recognizable_faces: RecognizableFaces,
+    /// The text of rules that say where devices write text into pixels, in the columns of `data/pixel-rules.tsv`, for option
+    /// `clean-pixel-data`.
+    pub pixel_rules: Option<String>,
     /// The options of the Basic Application Level Confidentiality Profile (PS3.15 E.3), in addition to the profile itself.
     pub options: Vec<ProfileOption>,
     /// Whether what some options retain and 45 CFR 164.514(b)(2)(i) lists still counts as protected health information.
@@ -149,8 +154,8 @@ pub enum PatientId {
 
 /// What happens to an image whose Burned In Annotation (0028,0301) is `YES`.
 ///
-/// The Basic Profile does not clean pixels (that is the Clean Pixel Data Option, PS3.15 E.3.1), so such an image
-/// would leave with the patient's name in the picture.
+/// The Basic Profile does not clean pixels (that is the Clean Pixel Data Option, PS3.15 E.3.1, which goes by rules), so such an
+/// image would leave with the patient's name in the picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BurnedInAnnotation {
@@ -161,12 +166,30 @@ pub enum BurnedInAnnotation {
     Pass,
 }
 
+/// What happens to an image in which somebody could be recognised: slices of a head by CT, MR or PET, which can be made into a face, and
+/// whatever says `YES` in Recognizable Visual Features (0028,0302).
+///
+/// 45 CFR 164.514(b)(2)(i)(Q) lists full-face photographs and comparable images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecognizableFaces {
+    /// The record is refused, unless the object says `NO` in (0028,0302).
+    #[default]
+    Refuse,
+    /// It goes on as it is, and the stage does not remove label `phi`.
+    Pass,
+    /// It goes on as it is, and the stage removes label `phi`: somebody has looked and says that those who receive it may have it.
+    Accepted,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
             key: "research".to_owned(),
             patient_id: PatientId::default(),
             burned_in_annotation: BurnedInAnnotation::default(),
+            recognizable_faces: RecognizableFaces::default(),
+            pixel_rules: None,
             options: Vec::new(),
             retained_identifiers: RetainedIdentifiers::default(),
             date_shift_days_max: 365,
@@ -203,6 +226,7 @@ mod tests {
     #[test]
     fn every_setting_of_the_schema_is_read_and_no_other() {
         let json = r##"{"key":"k2","patient_id":"empty","burned_in_annotation":"pass",
+            "recognizable_faces":"accepted","pixel_rules":"# Hilum pixel rules",
             "staff":"keep","local_segments":{"ZPI":"remove"},"attributes":["modality"],
             "options":["retain-uids"],"retained_identifiers":"accepted","date_shift_days_max":30,
             "vocabulary":["STIR"],"safe_private":[{"creator":"ACME","tag":"(0029,xx10)","vr":"DS"}],
@@ -213,6 +237,8 @@ mod tests {
         assert_eq!(config.key, "k2");
         assert_eq!(config.patient_id, PatientId::Empty);
         assert_eq!(config.burned_in_annotation, BurnedInAnnotation::Pass);
+        assert_eq!(config.recognizable_faces, RecognizableFaces::Accepted);
+        assert_eq!(config.pixel_rules.as_deref(), Some("# Hilum pixel rules"));
         assert_eq!(config.staff, Staff::Keep);
         assert_eq!(config.local_segments["ZPI"], LocalSegment::Remove);
         assert_eq!(config.options, [ProfileOption::RetainUids]);

@@ -5,6 +5,7 @@
 //!
 //! - `rewrite` walks data elements and asks `profile` for the fate of each; `values` and `opening` write what it decides.
 //! - `profile` is the table of `table` under the `options` of a stage; `types` says what an object needs to stay valid.
+//! - `pixels` covers text in images, or refuses them.
 //! - `words`, `dates`, `content`, `safe_private` and `characters` are what single options need to know.
 //! - `dummy` makes values that say nothing; `meta` writes the file meta information anew.
 //! - [`hilum_formats::dicom`] is the encoding, under each transfer syntax, between the two ends of a [`Pipe`].
@@ -19,6 +20,7 @@ mod dummy;
 mod meta;
 mod opening;
 mod options;
+mod pixels;
 mod profile;
 mod rewrite;
 mod safe_private;
@@ -59,7 +61,7 @@ pub fn rewrite(pipe: &mut dyn Pipe, profile: &Profile, keys: &dyn Pseudonyms) ->
     if syntax.deflated {
         stream.inflate();
     }
-    Rewriter::new(&mut stream, profile, keys, &sop_class).object(syntax)?;
+    Rewriter::new(&mut stream, profile, keys, syntax, &sop_class).object(syntax)?;
     stream.finish()?;
     Ok(())
 }

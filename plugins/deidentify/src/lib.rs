@@ -17,7 +17,8 @@ pub mod x12;
 
 pub use config::{
     BurnedInAnnotation, Config, LocalSegment, MessageDates, OtherText, PatientId, PostalCodes,
-    PrivateSopClasses, RetainedIdentifiers, SCHEMA, SafePrivate, Staff, TelemetryMember, UnknownAttributes,
+    PrivateSopClasses, RecognizableFaces, RetainedIdentifiers, SCHEMA, SafePrivate, Staff, TelemetryMember,
+    UnknownAttributes,
 };
 pub use plugin::Deidentify;
 pub use pseudonym::Pseudonyms;

@@ -2,8 +2,8 @@
 
 use crate::dicom::{self, Pipe, Profile};
 use crate::{
-    BurnedInAnnotation, Config, Pseudonyms, Refusal, RetainedIdentifiers, SCHEMA, fhir, hl7, pseudonym,
-    telemetry, x12,
+    BurnedInAnnotation, Config, Pseudonyms, RecognizableFaces, Refusal, RetainedIdentifiers, SCHEMA, fhir,
+    hl7, pseudonym, telemetry, x12,
 };
 use hilum_plugin::{
     Body, BodyError, BodyReader, BodyWriter, ConfigError, Context, Description, Draft, Message, Outcome,
@@ -47,13 +47,14 @@ pub struct Deidentify {
 impl Transform for Deidentify {
     type Config = Config;
 
-    /// With text burned into pixels let through, or with identifiers retained that nobody has accepted, a record may still reveal its
+    /// With text burned into pixels or faces let through, or with identifiers retained that nobody has accepted, a record may still reveal its
     /// patient.
     fn describe(config: Option<&Config>) -> Description {
         let mut description = Description::new("deidentify", env!("CARGO_PKG_VERSION")).config_schema(SCHEMA);
         let reveals = |config: &Config| {
             let retains = config.options.iter().any(|option| option.retains_identifiers());
             config.burned_in_annotation == BurnedInAnnotation::Pass
+                || config.recognizable_faces == RecognizableFaces::Pass
                 || (retains && config.retained_identifiers == RetainedIdentifiers::Phi)
         };
         if !config.is_some_and(reveals) {
@@ -329,6 +330,14 @@ mod tests {
         assert_eq!(Deidentify::describe(Some(&Config::default())).removes, ["phi"]);
         let config = Config { burned_in_annotation: BurnedInAnnotation::Pass, ..Config::default() };
         assert!(Deidentify::describe(Some(&config)).removes.is_empty());
+        for (faces, reveals) in [
+            (RecognizableFaces::Refuse, false),
+            (RecognizableFaces::Pass, true),
+            (RecognizableFaces::Accepted, false),
+        ] {
+            let config = Config { recognizable_faces: faces, ..Config::default() };
+            assert_eq!(Deidentify::describe(Some(&config)).removes.is_empty(), reveals, "{faces:?}");
+        }
         for option in ProfileOption::ALL {
             let mut config = Config { options: vec![option], ..Config::default() };
             let removes = Deidentify::describe(Some(&config)).removes;

@@ -67,7 +67,8 @@ fn instance(case: &Case, slice: Slice, burned_in_annotation: &str, random: &mut 
     acquisition(&mut set);
     plane(&mut set, case, slice);
     image_pixels(&mut set, slice.matrix, pixels);
-    set.text((0x0028, 0x0301), "CS", burned_in_annotation);
+    // The head is of ellipsoids: it has no face.
+    set.text((0x0028, 0x0301), "CS", burned_in_annotation).text((0x0028, 0x0302), "CS", "NO");
     private(&mut set, case);
     let octets = dicom::file(SOP_CLASS, &sop_instance_uid, &set);
     Instance { sop_instance_uid, number: slice.number, octets }

@@ -11,9 +11,9 @@ use super::table::OPTION_COLUMNS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProfileOption {
-    /// E.3.1. Pixels are not cleaned yet: what would need it is refused.
+    /// E.3.1. Text is covered where the rules of the stage say that it is; what they are not sure of is refused.
     CleanPixelData,
-    /// E.3.2. As with pixels.
+    /// E.3.2. Images in which somebody may be recognised are refused.
     CleanRecognizableVisualFeatures,
     /// E.3.3. Graphics stay, their texts are cleaned; overlays and curves go.
     CleanGraphics,
@@ -98,10 +98,16 @@ impl ProfileOption {
         OPTION_COLUMNS.iter().position(|column| *column == name).map_or(0, |bit| 1 << bit)
     }
 
-    /// The code by which an object says it; none for what this plugin does not do, and so never says.
-    fn code(self) -> Option<Code> {
+    /// Whether it says something about pixels, and so nothing about an object that has none.
+    fn is_about_pixels(self) -> bool {
+        matches!(self, CleanPixelData | CleanRecognizableVisualFeatures)
+    }
+
+    /// The code by which an object says it.
+    fn code(self) -> Code {
         let (value, meaning) = match self {
-            CleanPixelData | CleanRecognizableVisualFeatures => return None,
+            CleanPixelData => ("113101", "Clean Pixel Data Option"),
+            CleanRecognizableVisualFeatures => ("113102", "Clean Recognizable Visual Features Option"),
             CleanGraphics => ("113103", "Clean Graphics Option"),
             CleanStructuredContent => ("113104", "Clean Structured Content Option"),
             CleanDescriptors => ("113105", "Clean Descriptors Option"),
@@ -117,7 +123,7 @@ impl ProfileOption {
             RetainSafePrivate => ("113111", "Retain Safe Private Option"),
             RetainInstitutionIdentity => ("113112", "Retain Institution Identity Option"),
         };
-        Some(Code { value, meaning })
+        Code { value, meaning }
     }
 }
 
@@ -162,9 +168,15 @@ impl Options {
         self.all().fold(0, |bits, option| bits | option.column())
     }
 
-    /// What an object says of itself in (0012,0064), in the order of CID 7050.
-    pub(super) fn codes(self) -> impl Iterator<Item = Code> {
-        std::iter::once(BASIC).chain(self.all().filter_map(ProfileOption::code))
+    /// Whether any of them is about pixels.
+    pub(super) fn are_about_pixels(self) -> bool {
+        self.all().any(ProfileOption::is_about_pixels)
+    }
+
+    /// What an object with or without pixels says of itself in (0012,0064), in the order of CID 7050.
+    pub(super) fn codes(self, has_pixels: bool) -> impl Iterator<Item = Code> {
+        let said = self.all().filter(move |option| has_pixels || !option.is_about_pixels());
+        std::iter::once(BASIC).chain(said.map(ProfileOption::code))
     }
 
     /// What an object says of its dates in (0028,0303) (PS3.15 E.3.6).
@@ -184,13 +196,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_come_in_the_order_of_the_context_group_and_pixels_are_never_claimed() {
-        let all: Vec<&str> = Options::of(ProfileOption::ALL).codes().map(|code| code.value).collect();
-        assert_eq!(all.len(), 11);
-        assert!(
-            all.is_sorted() && all[0] == "113100" && !all.contains(&"113101") && !all.contains(&"113102")
-        );
-        assert!(Options::of(ProfileOption::ALL).codes().all(|code| code.meaning.len() <= 64));
+    fn codes_come_in_the_order_of_the_context_group_and_clean_pixels_are_claimed_only_where_there_are_any() {
+        let values = |has_pixels| -> Vec<&str> {
+            Options::of(ProfileOption::ALL).codes(has_pixels).map(|code| code.value).collect()
+        };
+        let all = values(true);
+        assert_eq!(all.len(), 13);
+        assert!(all.is_sorted() && all[..3] == ["113100", "113101", "113102"]);
+        assert_eq!(values(false)[..], [&all[..1], &all[3..]].concat()[..]);
+        assert!(Options::of(ProfileOption::ALL).codes(true).all(|code| code.meaning.len() <= 64));
     }
 
     #[test]

@@ -16,11 +16,14 @@ use hilum_formats::dicom::{Kind, Tag, Vr};
 use hilum_plugin::ConfigError;
 
 use super::options::{Options, ProfileOption};
+use super::pixels::PixelRules;
 use super::safe_private::SafePrivates;
 use super::table::{self, Action, Row, TableError};
 use super::types::{Iod, Node, Type};
 use super::words::Words;
-use crate::{BurnedInAnnotation, Config, OtherText, PatientId, PrivateSopClasses, UnknownAttributes};
+use crate::{
+    BurnedInAnnotation, Config, OtherText, PatientId, PrivateSopClasses, RecognizableFaces, UnknownAttributes,
+};
 
 /// An attribute of the table, the dictionary or both.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +143,8 @@ pub struct Profile {
     pub(super) options: Options,
     pub(super) patient_id: PatientId,
     pub(super) burned_in_annotation: BurnedInAnnotation,
+    pub(super) recognizable_faces: RecognizableFaces,
+    pub(super) pixel_rules: PixelRules,
     other_text: OtherText,
     pub(super) unknown_attributes: UnknownAttributes,
     pub(super) private_sop_classes: PrivateSopClasses,
@@ -181,11 +186,15 @@ impl Profile {
                 (Cow::Owned(table.edition), Cow::Owned(table.rows), Some(own))
             }
         };
+        let pixel_rules = PixelRules::new(config.pixel_rules.as_deref());
+        let pixel_rules = pixel_rules.map_err(|error| ConfigError::new("/pixel_rules", error.to_string()))?;
         let columns = options.columns();
         Ok(Profile {
             options,
             patient_id: config.patient_id,
             burned_in_annotation: config.burned_in_annotation,
+            recognizable_faces: config.recognizable_faces,
+            pixel_rules,
             other_text: config.other_text,
             unknown_attributes: config.unknown_attributes,
             private_sop_classes: config.private_sop_classes,
@@ -291,7 +300,8 @@ impl Profile {
 /// What a schema cannot express.
 fn check(config: &Config, options: Options) -> Result<(), ConfigError> {
     use ProfileOption::{
-        CleanPixelData, RetainLongitudinalFullDates, RetainLongitudinalModifiedDates, RetainSafePrivate,
+        CleanPixelData, CleanRecognizableVisualFeatures, RetainLongitudinalFullDates,
+        RetainLongitudinalModifiedDates, RetainSafePrivate,
     };
     if options.has(RetainLongitudinalFullDates) && options.has(RetainLongitudinalModifiedDates) {
         let what = format!(
@@ -304,6 +314,17 @@ fn check(config: &Config, options: Options) -> Result<(), ConfigError> {
         let what =
             format!("`pass` lets text in pixels through, which `{CleanPixelData}` forbids: write `refuse`");
         return Err(ConfigError::new("/burned_in_annotation", what));
+    }
+    if options.has(CleanRecognizableVisualFeatures) && config.recognizable_faces != RecognizableFaces::Refuse
+    {
+        let what = format!(
+            "this lets faces through, which `{CleanRecognizableVisualFeatures}` forbids: write `refuse`"
+        );
+        return Err(ConfigError::new("/recognizable_faces", what));
+    }
+    if !options.has(CleanPixelData) && config.pixel_rules.is_some() {
+        let what = format!("these count only with option `{CleanPixelData}`: choose it, or leave them out");
+        return Err(ConfigError::new("/pixel_rules", what));
     }
     if !options.has(RetainSafePrivate) && !config.safe_private.is_empty() {
         let what = format!("these stay only with option `{RetainSafePrivate}`: choose it, or leave them out");

@@ -14,14 +14,17 @@ use super::content::Verdict;
 use super::dummy;
 use super::opening::Opening;
 use super::options::ProfileOption;
+use super::pixels::{self, Facts};
 use super::profile::{self, Cleaning, Fate, Otherwise, Place, Profile};
 use super::safe_private::{self, Blocks};
 use super::types::{Iod, Node};
-use super::values::{CodeParts, Pixels};
+use super::values::CodeParts;
 use crate::{Pseudonyms, Refusal, UnknownAttributes};
 
 /// How many octets of a content item may come before its concept.
 const CONCEPT_OCTETS_MAX: usize = 64 << 10;
+/// How many octets may come between the codes that say what was done and what says whether there are pixels.
+const CODES_HELD_OCTETS_MAX: usize = 1 << 20;
 /// What a content item is about.
 const CONCEPT_NAME: Tag = Tag(0x0040_A043);
 
@@ -38,14 +41,21 @@ pub(super) struct Rewriter<'s, 'p> {
     added: usize,
     /// What the concept that was read last says of its content item.
     pub(super) verdict: Verdict,
-    pub(super) pixels: Pixels,
+    /// What the object says of its pixels.
+    pub(super) facts: Facts,
+    /// The unique identifier of the transfer syntax.
+    pub(super) syntax: &'static str,
+    /// What comes after the codes that say what was done, until it is known whether there are pixels.
+    codes: Option<Held>,
 }
 
 /// The attributes that the profile adds, in the order of their tags.
-const ADDED: [Tag; 4] = [
+const ADDED: [Tag; 6] = [
     profile::PATIENT_IDENTITY_REMOVED,
     profile::DEIDENTIFICATION_METHOD,
     profile::DEIDENTIFICATION_METHOD_CODES,
+    profile::BURNED_IN_ANNOTATION,
+    profile::RECOGNIZABLE_VISUAL_FEATURES,
     profile::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED,
 ];
 
@@ -56,6 +66,8 @@ pub(super) struct Scope {
     pub(super) extent: Extent,
     pub(super) depth: usize,
     pub(super) characters: Characters,
+    /// The sequence that this is an item of.
+    pub(super) sequence: Tag,
     node: Node,
     cleaning: Cleaning,
 }
@@ -74,6 +86,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
         stream: &'s mut Stream<'p>,
         profile: &'s Profile,
         keys: &'s dyn Pseudonyms,
+        syntax: Syntax,
         sop_class: &[u8],
     ) -> Self {
         let iod = Iod::of(sop_class);
@@ -86,7 +99,9 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             iod,
             added: 0,
             verdict: Verdict::Keep,
-            pixels: Pixels::default(),
+            facts: Facts::default(),
+            syntax: syntax.written_as(),
+            codes: None,
         }
     }
 
@@ -98,6 +113,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             extent,
             depth: 0,
             characters: Characters::default(),
+            sequence: Tag(0),
             node: Node::ROOT,
             cleaning: Cleaning::None,
         };
@@ -108,6 +124,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             check_place(&header, &mut within.last)?;
             self.open_up_to(header.tag, syntax)?;
             self.add_up_to(header.tag, scope.encoding)?;
+            self.note(&header, &scope)?;
             match header.tag {
                 tag if tag.group() == 4 => {
                     return Err(header.refuse("media-directory", "a DICOMDIR lists other objects").into());
@@ -117,6 +134,10 @@ impl<'s, 'p> Rewriter<'s, 'p> {
                     self.iod = Iod::of(&sop_class);
                 }
                 profile::SOP_INSTANCE_UID => self.sop_instance(&header, syntax)?,
+                _ if self.takes_offsets(&header, scope.encoding)? => {}
+                tag if self.is_claimed(tag) => {
+                    skip_value(self.stream, &header, scope.encoding, scope.extent, scope.depth)?;
+                }
                 _ => self.element(&header, &mut scope, &mut within)?,
             }
         }
@@ -146,6 +167,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             if header.tag == CONCEPT_NAME {
                 self.verdict = Verdict::Keep;
             }
+            self.note(&header, &scope)?;
             self.element(&header, &mut scope, &mut within)?;
             if header.tag == CONCEPT_NAME
                 && let Some(held) = held.take()
@@ -195,11 +217,11 @@ impl<'s, 'p> Rewriter<'s, 'p> {
                 return Ok(write_header(self.stream, encoding, header.tag, vr, 0)?);
             }
             (Fate::Descend(cleaning), _) => return self.sequence(header, *scope, cleaning),
-            (Fate::Keep(vr), Some(length)) => return self.keep(header, vr, length, scope),
-            (Fate::Keep(_), None) if header.tag == Tag::PIXEL_DATA => {
-                self.check_pixels(header)?;
-                return self.fragments(header, encoding, scope.extent);
+            (Fate::Keep(vr), Some(_)) if Self::is_pixels(header.tag) => {
+                return self.pixels(header, vr, scope);
             }
+            (Fate::Keep(vr), None) if header.tag == Tag::PIXEL_DATA => return self.pixels(header, vr, scope),
+            (Fate::Keep(vr), Some(length)) => return self.keep(header, vr, length, scope),
             (Fate::Uids, Some(length)) => return self.uids(header, length, encoding),
             (Fate::PatientId, Some(length)) => return self.patient_id(header, length, scope),
             (Fate::Words(vr, otherwise), Some(length)) => {
@@ -272,7 +294,15 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             let held =
                 (cleaning == Cleaning::Content).then(|| self.stream.hold_from_here(CONCEPT_OCTETS_MAX));
             write_item(self.stream, inner, Tag::ITEM, UNDEFINED)?;
-            let scope = Scope { encoding: inner, extent, depth: depth + 1, node, cleaning, ..outer };
+            let scope = Scope {
+                encoding: inner,
+                extent,
+                depth: depth + 1,
+                sequence: header.tag,
+                node,
+                cleaning,
+                ..outer
+            };
             if self.item(scope, held)? {
                 write_item(self.stream, inner, Tag::ITEM_DELIMITATION, 0)?;
             }
@@ -284,6 +314,9 @@ impl<'s, 'p> Rewriter<'s, 'p> {
     fn add_up_to(&mut self, tag: Tag, encoding: Encoding) -> Result<(), Refusal> {
         while let Some(added) = ADDED.get(self.added).filter(|added| **added <= tag) {
             self.added += 1;
+            if *added > pixels::ROWS {
+                self.write_codes(encoding)?;
+            }
             let stream = &mut *self.stream;
             match *added {
                 profile::PATIENT_IDENTITY_REMOVED => write_element(stream, encoding, *added, Vr::CS, b"YES"),
@@ -291,14 +324,42 @@ impl<'s, 'p> Rewriter<'s, 'p> {
                     write_element(stream, encoding, *added, Vr::LO, self.profile.method().as_bytes())
                 }
                 profile::DEIDENTIFICATION_METHOD_CODES => {
-                    dummy::write_codes(stream, encoding, *added, self.profile.options.codes())
+                    self.codes = Some(stream.hold_from_here(CODES_HELD_OCTETS_MAX));
+                    Ok(())
                 }
-                _ => {
+                profile::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED => {
                     let said = self.profile.options.temporal_information();
                     write_element(stream, encoding, *added, Vr::CS, said)
                 }
+                cleaned if self.is_claimed(cleaned) => {
+                    write_element(self.stream, encoding, cleaned, Vr::CS, b"NO")
+                }
+                _ => Ok(()),
             }?;
         }
+        // What needs no pixels to be true need not wait for them.
+        if tag > pixels::ROWS || !self.profile.options.are_about_pixels() {
+            self.write_codes(encoding)?;
+        }
         Ok(())
+    }
+
+    /// Whether this object will say `NO` here because an option has seen to it, or is refused.
+    pub(super) fn is_claimed(&self, tag: Tag) -> bool {
+        let option = match tag {
+            profile::BURNED_IN_ANNOTATION => ProfileOption::CleanPixelData,
+            profile::RECOGNIZABLE_VISUAL_FEATURES => ProfileOption::CleanRecognizableVisualFeatures,
+            _ => return false,
+        };
+        self.facts.has_pixels() && self.profile.options.has(option)
+    }
+
+    /// Writes the codes that say what was done, and then what came after them.
+    fn write_codes(&mut self, encoding: Encoding) -> Result<(), Refusal> {
+        let Some(held) = self.codes.take() else { return Ok(()) };
+        let after = self.stream.take_held(held);
+        let codes = self.profile.options.codes(self.facts.has_pixels());
+        dummy::write_codes(self.stream, encoding, profile::DEIDENTIFICATION_METHOD_CODES, codes)?;
+        Ok(self.stream.write(&after)?)
     }
 }

@@ -33,23 +33,23 @@ fn deidentify(input: &[u8]) -> Result<Vec<u8>, Refusal> {
     deidentify_as(&Config::default(), input)
 }
 
-fn deidentify_as(config: &Config, input: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn deidentify_as(config: &Config, input: &[u8]) -> Result<Vec<u8>, Refusal> {
     super::deidentify(input, &Profile::new(config).unwrap(), &TestKeys(1))
 }
 
-fn with_options(options: &[ProfileOption]) -> Config {
+pub(crate) fn with_options(options: &[ProfileOption]) -> Config {
     Config { options: options.to_vec(), ..Config::default() }
 }
 
-fn open(octets: &[u8]) -> DefaultDicomObject {
+pub(crate) fn open(octets: &[u8]) -> DefaultDicomObject {
     dicom_object::from_reader(octets).unwrap()
 }
 
-fn text(object: &DefaultDicomObject, group: u16, element: u16) -> String {
+pub(crate) fn text(object: &DefaultDicomObject, group: u16, element: u16) -> String {
     object.element(Tag(group, element)).unwrap().to_str().unwrap().trim_end_matches('\0').to_owned()
 }
 
-fn has(object: &DefaultDicomObject, group: u16, element: u16) -> bool {
+pub(crate) fn has(object: &DefaultDicomObject, group: u16, element: u16) -> bool {
     object.element(Tag(group, element)).is_ok()
 }
 
@@ -59,6 +59,6 @@ fn item_text(sequence: &InMemElement, group: u16, element: u16) -> String {
     item.element(Tag(group, element)).unwrap().to_str().unwrap().trim_end_matches('\0').to_owned()
 }
 
-fn contains(octets: &[u8], text: &str) -> bool {
+pub(crate) fn contains(octets: &[u8], text: &str) -> bool {
     octets.windows(text.len()).any(|window| window == text.as_bytes())
 }

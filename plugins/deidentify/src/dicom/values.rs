@@ -17,23 +17,12 @@ const LARGE_FRAGMENT_OCTETS_MIN: u64 = 64 << 10;
 /// What stands for a code that only some know (PS3.3 table 8.8-1).
 const REMOVED: &[u8] = b"REMOVED";
 const REMOVED_SCHEME: &[u8] = b"99HILUM";
-/// Elements of group 7FE0 that hold pixels: of floating point, of double, of integers.
-const PIXELS: [Tag; 3] = [Tag(0x7FE0_0008), Tag(0x7FE0_0009), Tag::PIXEL_DATA];
 
 /// What has been read of a code in a sequence that is cleaned: its value comes before the coding scheme that says whose it is.
 #[derive(Default)]
 pub(super) struct CodeParts {
     value: Option<(Vr, Vec<u8>)>,
     is_public: bool,
-}
-
-/// What an object says of its own pixels.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pixels {
-    /// No text is burned into them.
-    no_text: bool,
-    /// Nobody can be recognised in them.
-    no_features: bool,
 }
 
 impl Rewriter<'_, '_> {
@@ -63,22 +52,28 @@ impl Rewriter<'_, '_> {
         let is_age = vr == Vr::AS;
         let vr = header.vr.unwrap_or(vr);
         let encoding = scope.encoding;
-        match header.tag {
-            profile::BURNED_IN_ANNOTATION | profile::RECOGNIZABLE_VISUAL_FEATURES => {
-                let value = self.stream.take_value(length)?;
-                self.note_pixels(header, trim(&value), scope)?;
-                return Ok(write_element(self.stream, encoding, header.tag, vr, &value)?);
-            }
-            tag if PIXELS.contains(&tag) => self.check_pixels(header)?,
-            _ if is_age => {
-                let value = self.stream.take_value(length)?;
-                return match dates::aggregated_age(&value) {
-                    Some(age) => Ok(write_element(self.stream, encoding, header.tag, vr, age)?),
-                    None => self.put(header.tag, vr, Otherwise::Empty, encoding),
-                };
-            }
-            _ => {}
+        if header.tag == profile::BURNED_IN_ANNOTATION {
+            self.check_annotation(header, length, scope)?;
         }
+        if is_age {
+            let value = self.stream.take_value(length)?;
+            return match dates::aggregated_age(&value) {
+                Some(age) => Ok(write_element(self.stream, encoding, header.tag, vr, age)?),
+                None => self.put(header.tag, vr, Otherwise::Empty, encoding),
+            };
+        }
+        self.pass_on(header, vr, length, encoding)
+    }
+
+    /// Passes on a value of any length, padded to an even one.
+    pub(super) fn pass_on(
+        &mut self,
+        header: &Header,
+        vr: Vr,
+        length: u64,
+        encoding: Encoding,
+    ) -> Result<(), Refusal> {
+        let vr = header.vr.unwrap_or(vr);
         let odd = header.length % 2;
         write_header(self.stream, encoding, header.tag, vr, header.length + odd)?;
         self.stream.copy(length)?;
@@ -88,32 +83,13 @@ impl Rewriter<'_, '_> {
         Ok(())
     }
 
-    fn note_pixels(&mut self, header: &Header, said: &[u8], scope: &Scope) -> Result<(), Refusal> {
-        let is_text = header.tag == profile::BURNED_IN_ANNOTATION;
-        let refuse = self.profile.burned_in_annotation == BurnedInAnnotation::Refuse;
-        if is_text && refuse && said.eq_ignore_ascii_case(b"YES") {
+    /// Refuses an image that says that text is burned into it, unless that may go on or a rule may say where the text is.
+    fn check_annotation(&mut self, header: &Header, length: u64, scope: &Scope) -> Result<(), Refusal> {
+        let by_rules = scope.depth == 0 && self.profile.options.has(ProfileOption::CleanPixelData);
+        let refuse = self.profile.burned_in_annotation == BurnedInAnnotation::Refuse && !by_rules;
+        if refuse && trim(self.stream.peek_value(length)?).eq_ignore_ascii_case(b"YES") {
             let what = "the image says that text is burned into its pixels";
             return Err(header.refuse("burned-in-annotation", what).into());
-        }
-        if scope.depth == 0 {
-            let no = said.eq_ignore_ascii_case(b"NO");
-            match is_text {
-                true => self.pixels.no_text = no,
-                false => self.pixels.no_features = no,
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses pixels that an option would have cleaned: that is not done here yet, and must not look as if it were.
-    pub(super) fn check_pixels(&self, header: &Header) -> Result<(), Refusal> {
-        let options = self.profile.options;
-        let text = options.has(ProfileOption::CleanPixelData) && !self.pixels.no_text;
-        let features =
-            options.has(ProfileOption::CleanRecognizableVisualFeatures) && !self.pixels.no_features;
-        if text || features {
-            let what = "an option asks for clean pixels, and the object does not say that there is nothing to be cleaned";
-            return Err(header.refuse("pixels-not-cleaned", what).into());
         }
         Ok(())
     }

@@ -179,6 +179,13 @@ impl<'a> Stream<'a> {
         self.flush_if_full()
     }
 
+    /// What was held, to be written again after what belongs before it, which holds what was held before.
+    #[expect(clippy::needless_pass_by_value, reason = "what is held is held once")]
+    pub fn take_held(&mut self, held: Held) -> Vec<u8> {
+        self.held = held.outer;
+        self.unwritten.split_off(held.start)
+    }
+
     /// Drops what was held; how many octets are held still, or wait to be written.
     #[expect(clippy::needless_pass_by_value, reason = "what is held is held once")]
     pub fn drop_held(&mut self, held: Held) -> usize {

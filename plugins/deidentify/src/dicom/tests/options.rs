@@ -287,29 +287,6 @@ fn safe_private_attributes_stay_with_their_creators() {
 }
 
 #[test]
-fn pixels_that_an_option_would_clean_are_refused_and_never_claimed() {
-    let image = |said: &[(u32, &str)]| {
-        let said = said.iter().fold(elements(), |elements, (tag, said)| elements.text(*tag, "CS", said));
-        object_of(MR, &elements(), &said.value(0x7FE0_0010, "OW", &[0; 8]))
-    };
-    let (text_said, features_said) = ((0x0028_0301, "NO"), (0x0028_0302, "NO"));
-    for (option, said, is_refused) in [
-        (CleanPixelData, &[][..], true),
-        (CleanPixelData, &[text_said][..], false),
-        (CleanPixelData, &[features_said][..], true),
-        (CleanRecognizableVisualFeatures, &[text_said][..], true),
-        (CleanRecognizableVisualFeatures, &[features_said][..], false),
-    ] {
-        let output = deidentify_as(&with_options(&[option]), &image(said));
-        let code = output.as_ref().err().map(|refusal| refusal.code);
-        assert_eq!(code, is_refused.then_some("pixels-not-cleaned"), "{option} {said:?}");
-        assert!(output.is_err() || !contains(&output.unwrap(), "113101"));
-    }
-    let no_pixels = object_of(MR, &elements(), &elements());
-    assert!(deidentify_as(&with_options(&[CleanPixelData]), &no_pixels).is_ok());
-}
-
-#[test]
 fn attributes_that_nobody_has_judged_are_removed_or_their_object_is_refused() {
     let quarantine = Config { unknown_attributes: UnknownAttributes::Quarantine, ..Config::default() };
     let future = elements().text(0x0018_FFF0, "LO", "DOE");

@@ -1,0 +1,385 @@
+//! Pixels: which images hold text or a face, and what is done about it (PS3.15 E.3.1 and E.3.2). In reading order:
+//!
+//! - [`Facts`] are what an object says of itself before its pixels come.
+//! - `rules` says by the signature of a device where text is; `faces` whether somebody could be recognised.
+//! - `layout` finds the bits of a rectangle; `native` covers them as the pixels stream by.
+//! - `fragments` holds what is encapsulated frame by frame, `rle` decodes and encodes a frame.
+//!
+//! What is not known to be clean, and cannot be made clean exactly, is refused.
+
+mod faces;
+mod fragments;
+mod layout;
+mod native;
+mod rle;
+mod rules;
+
+use hilum_formats::dicom::{Encoding, Header, Tag, Vr, trim, write_header};
+
+use super::options::ProfileOption;
+use super::profile;
+use super::rewrite::{Rewriter, Scope};
+use crate::{RecognizableFaces, Refusal};
+use faces::{Face, Shown};
+use fragments::{ExtendedOffsets, Frames};
+use layout::{Layout, Mask, Samples};
+pub(super) use rules::PixelRules;
+use rules::{Action, Signature};
+
+/// Elements of group 7FE0 that hold pixels: of floating point, of double, of integers.
+const PIXELS: [Tag; 3] = [Tag(0x7FE0_0008), Tag(0x7FE0_0009), Tag::PIXEL_DATA];
+/// An object with this one has pixels.
+pub(super) const ROWS: Tag = Tag(0x0028_0010);
+/// Octets of a value that is taken note of. What is longer was not written by a device.
+const NOTED_OCTETS_MAX: u64 = 1024;
+/// Extended Offset Table and its lengths (PS3.3 C.7.6.3.1.8).
+const EXTENDED_OFFSETS: Tag = Tag(0x7FE0_0001);
+const EXTENDED_LENGTHS: Tag = Tag(0x7FE0_0002);
+const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
+/// Transfer syntaxes whose frames are compressed by something else, by the ends of their identifiers.
+const SYNTAX_NAMES: [(&str, &str); 12] = [
+    ("1.2.4.50", "JPEG Baseline"),
+    ("1.2.4.51", "JPEG Extended"),
+    ("1.2.4.57", "JPEG Lossless"),
+    ("1.2.4.70", "JPEG Lossless"),
+    ("1.2.4.80", "JPEG-LS Lossless"),
+    ("1.2.4.81", "JPEG-LS Near-Lossless"),
+    ("1.2.4.90", "JPEG 2000 Lossless"),
+    ("1.2.4.91", "JPEG 2000"),
+    ("1.2.4.201", "HTJ2K Lossless"),
+    ("1.2.4.202", "HTJ2K Lossless"),
+    ("1.2.4.203", "HTJ2K"),
+    ("1.2.4.110", "JPEG XL Lossless"),
+];
+const ANATOMIC_REGION: Tag = Tag(0x0008_2218);
+
+/// What an object says of its own pixels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    sop_class: Vec<u8>,
+    modality: Vec<u8>,
+    manufacturer: Vec<u8>,
+    model: Vec<u8>,
+    image_type: Vec<u8>,
+    shown: Shown,
+    /// Of Burned In Annotation (0028,0301) and Recognizable Visual Features (0028,0302).
+    text: Said,
+    features: Said,
+    samples: Option<u16>,
+    photometric: Vec<u8>,
+    planar: Option<u16>,
+    /// None if that is no number; one where the object does not say.
+    frames: Option<u64>,
+    rows: Option<u16>,
+    columns: Option<u16>,
+    bits_allocated: Option<u16>,
+    bits_stored: Option<u16>,
+    /// An overlay is in bits of the pixels themselves (retired, PS3.5-2004 section 8.1.2).
+    has_overlay_bits: bool,
+    extended: ExtendedOffsets,
+}
+
+/// What an object says of something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Said {
+    Yes,
+    No,
+    #[default]
+    Nothing,
+}
+
+impl Default for Facts {
+    fn default() -> Facts {
+        Facts {
+            sop_class: Vec::new(),
+            modality: Vec::new(),
+            manufacturer: Vec::new(),
+            model: Vec::new(),
+            image_type: Vec::new(),
+            shown: Shown::default(),
+            text: Said::Nothing,
+            features: Said::Nothing,
+            samples: None,
+            photometric: Vec::new(),
+            planar: None,
+            frames: Some(1),
+            rows: None,
+            columns: None,
+            bits_allocated: None,
+            bits_stored: None,
+            has_overlay_bits: false,
+            extended: ExtendedOffsets::default(),
+        }
+    }
+}
+
+impl Facts {
+    /// Whether the object has pixels, as far as has been read.
+    pub(super) fn has_pixels(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// Takes note of a value of the object itself.
+    fn note(&mut self, tag: Tag, value: &[u8], encoding: Encoding) {
+        let text = || trim(value).to_vec();
+        let number = || {
+            let octets = <[u8; 2]>::try_from(value).ok()?;
+            Some(if encoding.big_endian { u16::from_be_bytes(octets) } else { u16::from_le_bytes(octets) })
+        };
+        match tag.0 {
+            0x0008_0008 => self.image_type = text(),
+            0x0008_0016 => self.sop_class = text(),
+            0x0008_0060 => self.modality = text(),
+            0x0008_0070 => self.manufacturer = text(),
+            0x0008_1090 => self.model = text(),
+            0x0008_1030 | 0x0008_103E | 0x0018_1030 => self.shown.description(value),
+            0x0018_0015 => self.shown.part(value),
+            0x0028_0002 => self.samples = number(),
+            0x0028_0004 => self.photometric = text(),
+            0x0028_0006 => self.planar = number(),
+            0x0028_0008 => self.frames = frames(trim(value)),
+            0x0028_0010 => self.rows = number(),
+            0x0028_0011 => self.columns = number(),
+            0x0028_0100 => self.bits_allocated = number(),
+            0x0028_0101 => self.bits_stored = number(),
+            0x0028_0301 => self.text = Said::of(value),
+            0x0028_0302 => self.features = Said::of(value),
+            _ => {}
+        }
+    }
+
+    /// The action of the rules for this object.
+    fn action<'r>(&self, rules: &'r PixelRules) -> &'r Action {
+        let number = |number: Option<u16>| number.map_or_else(String::new, |number| number.to_string());
+        let (rows, columns) = (number(self.rows), number(self.columns));
+        rules.action(Signature {
+            fields: [
+                &self.modality,
+                &self.sop_class,
+                &self.manufacturer,
+                &self.model,
+                &self.image_type,
+                rows.as_bytes(),
+                columns.as_bytes(),
+            ],
+        })
+    }
+}
+
+impl Said {
+    fn of(value: &[u8]) -> Said {
+        match trim(value) {
+            said if said.eq_ignore_ascii_case(b"YES") => Said::Yes,
+            said if said.eq_ignore_ascii_case(b"NO") => Said::No,
+            _ => Said::Nothing,
+        }
+    }
+}
+
+/// A number of frames (IS): digits; one where the value is empty.
+fn frames(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return Some(1);
+    }
+    let digits = value.len() <= 10 && value.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(value).ok().filter(|_| digits)?;
+    number.parse().ok().filter(|frames| *frames > 0)
+}
+
+impl<'s> Rewriter<'s, '_> {
+    /// Takes note of what a data element says of the pixels, before anything is decided about it.
+    pub(super) fn note(&mut self, header: &Header, scope: &Scope) -> Result<(), Refusal> {
+        let tag = header.tag;
+        let is_overlay = tag.group() & 0xFF01 == 0x6000 && tag.element() == 0x0102;
+        let is_of_anatomy =
+            scope.sequence == ANATOMIC_REGION && matches!(tag, profile::CODE_VALUE | profile::CODE_MEANING);
+        let is_wanted = match tag.0 {
+            0x0018_0015 => true,
+            0x0008_0008 | 0x0008_0016 | 0x0008_0060 | 0x0008_0070 | 0x0008_1090 => scope.depth == 0,
+            0x0008_1030 | 0x0008_103E | 0x0018_1030 => scope.depth == 0,
+            0x0028_0002..=0x0028_0302 => scope.depth == 0,
+            _ => is_overlay || is_of_anatomy,
+        };
+        let length = header.defined_length().filter(|length| is_wanted && *length <= NOTED_OCTETS_MAX);
+        let Some(length) = length else { return Ok(()) };
+        let value = self.stream.peek_value(length)?;
+        if is_overlay {
+            self.facts.has_overlay_bits |= value.iter().any(|octet| *octet != 0);
+        } else if tag == profile::CODE_VALUE {
+            self.facts.shown.code(trim(value));
+        } else if tag == profile::CODE_MEANING {
+            self.facts.shown.part(value);
+        } else {
+            self.facts.note(tag, value, scope.encoding);
+        }
+        Ok(())
+    }
+
+    /// Whether a data element holds pixels.
+    pub(super) fn is_pixels(tag: Tag) -> bool {
+        PIXELS.contains(&tag)
+    }
+
+    /// Passes on the pixels of an image, without the text that a rule knows to be in them, or refuses them.
+    pub(super) fn pixels(&mut self, header: &Header, vr: Vr, scope: &Scope) -> Result<(), Refusal> {
+        self.check_face(header)?;
+        let rectangles = match self.treatment(header, scope)? {
+            None => {
+                return match header.defined_length() {
+                    Some(length) => self.pass_on(header, vr, length, scope.encoding),
+                    None => self.fragments(header, scope.encoding, scope.extent),
+                };
+            }
+            Some(Action::Mask(rectangles)) => rectangles,
+            Some(_) => return Err(uncertain(header)),
+        };
+        let what = |what: &str| Refusal::from(header.refuse("pixels-not-maskable", what));
+        if header.tag != Tag::PIXEL_DATA {
+            return Err(what("a rule has a mask, and pixels of floating point cannot be masked"));
+        }
+        let layout = Layout::of(&self.facts).map_err(what)?;
+        let mask = Mask::new(rectangles, &layout).map_err(what)?;
+        match header.defined_length() {
+            Some(length) => self.mask_native(header, vr, length, scope.encoding, &layout, &mask),
+            None => self.mask_fragments(header, scope, &layout, &mask),
+        }
+    }
+
+    /// Takes note of where encapsulated frames are, if they will not stay there; whether they will not.
+    pub(super) fn takes_offsets(&mut self, header: &Header, encoding: Encoding) -> Result<bool, Refusal> {
+        let is_offsets = matches!(header.tag, EXTENDED_OFFSETS | EXTENDED_LENGTHS);
+        let is_cleaned = self.profile.options.has(ProfileOption::CleanPixelData);
+        if !is_offsets || !is_cleaned || header.defined_length().is_none() {
+            return Ok(false);
+        }
+        if !matches!(self.facts.action(&self.profile.pixel_rules), Action::Mask(_)) {
+            return Ok(false);
+        }
+        let offsets = Some(fragments::read_offsets(self.stream, header, encoding)?);
+        if header.tag == EXTENDED_OFFSETS {
+            self.facts.extended.offsets = offsets;
+        } else {
+            self.facts.extended.lengths = offsets;
+        }
+        Ok(true)
+    }
+
+    fn mask_fragments(
+        &mut self,
+        header: &Header,
+        scope: &Scope,
+        layout: &Layout,
+        mask: &Mask,
+    ) -> Result<(), Refusal> {
+        if self.syntax != RLE_LOSSLESS {
+            let what = format!("a rule has a mask, and {} cannot be encoded again", self.syntax_name());
+            return Err(header.refuse("pixels-not-maskable", &what).into());
+        }
+        if layout.samples == Samples::Pairs || layout.bits_allocated < 8 {
+            let what = "RLE Lossless has neither single bits nor chroma that pixels share";
+            return Err(header.refuse("pixels-not-maskable", what).into());
+        }
+        let extended = std::mem::take(&mut self.facts.extended);
+        let (at, count) = ((scope.encoding, scope.extent), (layout.frames, true));
+        let mut frames = Frames::begin(self.stream, header, at, count, &extended)?;
+        while let Some(frame) = frames.next(self.stream)? {
+            let masked = rle::mask(&frame, layout, mask);
+            let masked = masked.map_err(|rle::Malformed(what)| header.refuse("malformed-rle", what))?;
+            frames.write(self.stream, &masked)?;
+        }
+        Ok(frames.end(self.stream, header)?)
+    }
+
+    /// What the transfer syntax of the object is called.
+    fn syntax_name(&self) -> &'static str {
+        let name = |(uid, name): &(&str, &'static str)| self.syntax.ends_with(uid).then_some(*name);
+        SYNTAX_NAMES.iter().find_map(name).unwrap_or("this transfer syntax")
+    }
+
+    fn mask_native(
+        &mut self,
+        header: &Header,
+        vr: Vr,
+        length: u64,
+        encoding: Encoding,
+        layout: &Layout,
+        mask: &Mask,
+    ) -> Result<(), Refusal> {
+        let octets = layout.octets();
+        if octets != Some(length) && octets.map(|octets| octets + octets % 2) != Some(length) {
+            let what = "the pixels are not as many octets as the object says of their frames, rows, columns and bits";
+            return Err(header.refuse("wrong-length", what).into());
+        }
+        let vr = header.vr.unwrap_or(vr);
+        let in_swapped_words = encoding.big_endian && vr == Vr::OW && layout.bits_allocated < 16;
+        if in_swapped_words && !native::is_in_words(layout, mask) {
+            let what = "a mask divides words of 16 bits under big endian";
+            return Err(header.refuse("pixels-not-maskable", what).into());
+        }
+        write_header(self.stream, encoding, header.tag, vr, header.length + header.length % 2)?;
+        native::mask(self.stream, layout, mask, length, encoding.big_endian)?;
+        if length % 2 == 1 {
+            self.stream.write(&[vr.padding()])?;
+        }
+        Ok(())
+    }
+
+    /// What the rules say of the pixels where text is to be cleaned; none where they go on as they are.
+    fn treatment(&self, header: &Header, scope: &Scope) -> Result<Option<&'s Action>, Refusal> {
+        let profile = self.profile;
+        if !profile.options.has(ProfileOption::CleanPixelData) {
+            return Ok(None);
+        }
+        if scope.depth > 0 || !self.facts.has_pixels() {
+            let what =
+                "these are no pixels of the object itself, with Rows (0028,0010), so no rule is for them";
+            return Err(header.refuse("pixels-not-cleaned", what).into());
+        }
+        if self.facts.has_overlay_bits {
+            let what = "an overlay is in bits of the pixels, as Overlay Bit Position (60xx,0102) says";
+            return Err(header.refuse("pixels-not-cleaned", what).into());
+        }
+        let action = self.facts.action(&profile.pixel_rules);
+        match (action, self.facts.text) {
+            (Action::Mask(_), _) => Ok(Some(action)),
+            (Action::Clean | Action::Believe, Said::Yes) => {
+                let what = "the image says that text is burned into its pixels, and no rule says where";
+                Err(header.refuse("burned-in-annotation", what).into())
+            }
+            (Action::Clean, _) | (Action::Believe, Said::No) => Ok(None),
+            (Action::Believe | Action::Quarantine, _) => Err(uncertain(header)),
+        }
+    }
+
+    /// Refuses an image in which somebody could be recognised, unless that may go on.
+    fn check_face(&self, header: &Header) -> Result<(), Refusal> {
+        let is_claimed = self.profile.options.has(ProfileOption::CleanRecognizableVisualFeatures);
+        if !is_claimed && self.profile.recognizable_faces != RecognizableFaces::Refuse {
+            return Ok(());
+        }
+        let face = match self.facts.features {
+            Said::Yes => Face::Likely,
+            Said::No => Face::None,
+            Said::Nothing => self.facts.shown.face(&self.facts.modality),
+        };
+        match face {
+            Face::Likely => {
+                let what = "somebody may be recognised in these pixels of a head";
+                Err(header.refuse("recognizable-face", what).into())
+            }
+            Face::Unknown if is_claimed => {
+                let what = "nothing says which part of a body this is, nor `NO` in Recognizable Visual Features (0028,0302)";
+                Err(header.refuse("features-not-cleaned", what).into())
+            }
+            Face::Unknown | Face::None => Ok(()),
+        }
+    }
+}
+
+fn uncertain(header: &Header) -> Refusal {
+    let what = "no rule says whether there is text in the pixels of such images, or where";
+    header.refuse("pixels-not-cleaned", what).into()
+}
+
+#[cfg(test)]
+mod tests;
