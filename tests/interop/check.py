@@ -2,7 +2,8 @@
 
 Every file has one line in `outcomes.tsv` (path, `delivered` or `refused` or `failed`, code, reason). `failed` means that a
 plugin crashed or ran into a limit, which no file may cause. A delivered DICOM file must open in pydicom and in DCMTK's
-`dcmdump`, say that it is de-identified, and have lost what identified the patient. What went through an example plugin is looked at
+`dcmdump`, say that it is de-identified, and have lost what identified the patient; and `dciodvfy` may find no error in it that it did
+not find in the file. What went through an example plugin is looked at
 in `examples.py`.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import examples
 import hl7_and_x12
+import iods
 import pydicom
 from pydicom.uid import UID
 
@@ -76,6 +78,7 @@ def dicom_problems(original_path: Path, path: Path):
         if value in found:
             yield f"the original {keyword} is still there"
     yield from pixel_problems(original, made)
+    yield from iods.problems(original_path, path)
 
 
 def pixel_problems(original, made):

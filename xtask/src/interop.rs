@@ -80,6 +80,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let python = python()?;
     // DCMTK's `dcmdump` is one of the two readers that de-identified files must open in.
     ensure_program("dcmdump", "dcmtk")?;
+    // Whether they are as valid as they were.
+    ensure_program("dciodvfy", "dicom3tools")?;
     ensure_program(registry::PROGRAM, registry::PROGRAM)?;
     install(&places, &python)?;
     crate::build()?;
@@ -158,7 +160,8 @@ pub(crate) fn python() -> anyhow::Result<String> {
 
 /// Installs a package of Debian, if it is not there and we may.
 fn ensure_program(program_name: &str, package: &str) -> anyhow::Result<()> {
-    let is_here = || output(program_name, &["--version"]).is_some();
+    // dicom3tools are older than the second hyphen.
+    let is_here = || ["--version", "-version"].iter().any(|flag| output(program_name, &[flag]).is_some());
     if is_here() {
         return Ok(());
     }

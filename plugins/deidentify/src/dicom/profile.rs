@@ -424,7 +424,8 @@ fn by_action(action: Action, tag: Tag, vr: Vr, at: Place) -> Fate {
         Action::XorD => choice(dummy, dummy, dummy, remove),
         Action::ZorD => choice(dummy, dummy, empty, empty),
         Action::XorZorD => choice(dummy, dummy, empty, remove),
-        Action::XorZorU => choice(references, references, empty, remove),
+        // Of type 2 it could be empty, but other attributes may say that there are references, such as (0008,1115) (PS3.3 C.12.2). Either hides as much.
+        Action::XorZorU => choice(references, references, references, remove),
     }
 }
 

@@ -151,8 +151,19 @@ fn what_an_object_needs_to_be_valid_is_there() {
     assert_eq!(text(&object, 0x0008, 0x0023), "19000101");
     assert_eq!(text(&object, 0x0040, 0xA032), "19000101000000");
 
-    let reference = elements().text(0x0008_1150, "UI", SOP_CLASS).text(0x0008_1155, "UI", "1.9.8.7.6");
-    let blended = elements().sequence(0x0008_1140, &[reference], Ends::Length);
+    let reference = || elements().text(0x0008_1150, "UI", SOP_CLASS).text(0x0008_1155, "UI", "1.9.8.7.6");
+    // A segmentation: the images that a frame is of may be left out, but not while (0008,1115) lists them.
+    let derived = elements().sequence(0x0008_2112, &[reference()], Ends::Length);
+    let frame = elements().sequence(0x0008_9124, &[derived], Ends::Length);
+    let object =
+        made("1.2.840.10008.5.1.4.1.1.66.4", &elements().sequence(0x5200_9230, &[frame], Ends::Length));
+    let frames = object.element(Tag(0x5200, 0x9230)).unwrap().items().unwrap();
+    let derived = frames[0].element(Tag(0x0008, 0x9124)).unwrap().items().unwrap();
+    let source = derived[0].element(Tag(0x0008, 0x2112)).unwrap();
+    assert_eq!(item_text(source, 0x0008, 0x1150), SOP_CLASS);
+    assert!(item_text(source, 0x0008, 0x1155).starts_with("2.25."));
+
+    let blended = elements().sequence(0x0008_1140, &[reference()], Ends::Length);
     let rest = elements().sequence(0x0070_1B01, &[blended], Ends::Length);
     let object = made("1.2.840.10008.5.1.4.1.1.11.8", &rest);
     let blending = object.element(Tag(0x0070, 0x1B01)).unwrap().items().unwrap();
