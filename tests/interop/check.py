@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import examples
+import fhir_resources
+import grammars
 import hl7_and_x12
 import iods
 import pydicom
@@ -107,8 +109,11 @@ def problems(relative: str, files: Path, delivered: Path):
         return list(examples.morph_problems(files / relative, path))
     if relative.startswith("telemetry/"):
         return list(examples.fhir_problems(files / relative, path))
+    if relative.startswith("fhir/"):
+        return list(fhir_resources.problems(files / relative, path))
     check = hl7_and_x12.hl7_problems if relative.startswith("hl7/") else hl7_and_x12.x12_problems
-    return list(check((files / relative).read_bytes(), path.read_bytes()))
+    found = list(check((files / relative).read_bytes(), path.read_bytes()))
+    return found + list(grammars.problems(relative.split("/")[0], files / relative, path))
 
 
 # What goes through an example plugin is counted as that plugin's.
@@ -189,6 +194,7 @@ def main() -> None:
     print_table(outcomes)
     found = list(complaints(arguments, outcomes))
     found += examples.unnoticed()
+    found += grammars.unnoticed()
     if arguments.accept:
         arguments.expected.write_text(expectation(outcomes))
     expected = set(arguments.expected.read_text().splitlines())

@@ -29,6 +29,34 @@ const FHIR_PACKAGES: [&str; 8] = [
     "typing-extensions==4.16.0",
     "typing-inspection==0.4.5",
 ];
+/// Grammars of X12 and HL7v2: what they accept before, they have to accept after. They use pydantic of the packages above.
+const GRAMMAR_PACKAGES: [&str; 6] = [
+    "pyx12==4.0.0",
+    "defusedxml==0.7.1",
+    "x12sdk==2.2.0",
+    "pydantic-settings==2.16.3",
+    "python-dotenv==1.2.4",
+    "hl7apy==1.3.5",
+];
+/// A simulator of hospitals that writes FHIR R4, with all that it imports.
+const CLINOSIM_PACKAGES: [&str; 16] = [
+    "clinosim==0.6.5",
+    "anyio==4.16.0",
+    "certifi==2026.10.19.post1",
+    "h11==0.16.0",
+    "httpcore==1.0.9",
+    "httpx==0.28.1",
+    "idna==3.20",
+    "mpmath==1.4.1",
+    "numpy==2.4.6",
+    "pydantic==2.14.4",
+    "pydantic-core==2.50.5",
+    "annotated-types==0.8.0",
+    "pyyaml==6.0.4",
+    "scipy==1.17.1",
+    "typing-extensions==4.16.0",
+    "typing-inspection==0.4.5",
+];
 /// COSE, JWE, and Tink's streaming format, with all that they import. pycose does not decode what newer versions of cbor2 give it.
 const SEALED_PACKAGES: [&str; 16] = [
     "pycose==1.1.0",
@@ -117,9 +145,10 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         "--outcomes",
         &outcomes,
     ]);
-    check
-        .args(["--expected", "tests/interop/expected.tsv", "--readme", "README.md"])
-        .env("PYTHONPATH", std::env::join_paths([places.at("python"), places.at("fhir")])?);
+    check.args(["--expected", "tests/interop/expected.tsv", "--readme", "README.md"]).env(
+        "PYTHONPATH",
+        std::env::join_paths([places.at("python"), places.at("fhir"), places.at("grammars")])?,
+    );
     check.env("PYTHONDONTWRITEBYTECODE", "1");
     if accept {
         check.arg("--accept");
@@ -181,13 +210,20 @@ fn ensure_program(program_name: &str, package: &str) -> anyhow::Result<()> {
 /// Installs the packages once; a stamp says which versions are there.
 fn install(places: &Places, python: &str) -> anyhow::Result<()> {
     let stamp = places.base.join("installed");
-    let (dicom, fhir, sealed) =
-        (DICOM_PACKAGES.join(" "), FHIR_PACKAGES.join(" "), SEALED_PACKAGES.join(" "));
-    let wanted = format!("{dicom} {X12_PACKAGE} {fhir} {sealed} {HL7_PACKAGE}\n");
+    let python_packages: [(&str, &[&str]); 6] = [
+        ("python", &DICOM_PACKAGES),
+        ("badx12", &[X12_PACKAGE]),
+        ("fhir", &FHIR_PACKAGES),
+        ("grammars", &GRAMMAR_PACKAGES),
+        ("clinosim", &CLINOSIM_PACKAGES),
+        ("sealed", &SEALED_PACKAGES),
+    ];
+    let lists: Vec<String> = python_packages.iter().map(|(_, packages)| packages.join(" ")).collect();
+    let wanted = format!("{} {HL7_PACKAGE}\n", lists.join(" "));
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
-    for directory in ["python", "badx12", "fhir", "sealed", "npm"] {
+    for directory in python_packages.iter().map(|(directory, _)| *directory).chain(["npm"]) {
         remove(&places.base.join(directory))?;
     }
     let pip = |directory: &str, packages: &[&str]| {
@@ -204,10 +240,9 @@ fn install(places: &Places, python: &str) -> anyhow::Result<()> {
         // An option of newer versions only; as a variable, older ones ignore it.
         finish(install.arg(places.at(directory)).args(packages).env("PIP_ROOT_USER_ACTION", "ignore"))
     };
-    pip("python", &DICOM_PACKAGES)?;
-    pip("badx12", &[X12_PACKAGE])?;
-    pip("fhir", &FHIR_PACKAGES)?;
-    pip("sealed", &SEALED_PACKAGES)?;
+    for (directory, packages) in python_packages {
+        pip(directory, packages)?;
+    }
     let npm = places.at("npm");
     fs::create_dir_all(&npm).with_context(|| format!("cannot make {npm}"))?;
     program("npm", &["pack", "--silent", "--pack-destination", &npm, HL7_PACKAGE])?;

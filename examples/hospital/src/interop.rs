@@ -37,6 +37,7 @@ const LANES: [Lane; 3] = [
             ("dicom", "application/dicom"),
             ("hl7", "application/hl7-v2"),
             ("x12", "application/EDI-X12"),
+            ("fhir", "application/fhir+json"),
         ],
     },
     Lane {
@@ -68,7 +69,7 @@ pub struct Arguments {
     /// Directory of the components dicom-morph.wasm and fhir-observation.wasm.
     #[arg(long)]
     pub examples: PathBuf,
-    /// Directory of the files; the first directory below it names their kind: dicom, hl7, x12, morph or telemetry.
+    /// Directory of the files; the first directory below it names their kind: dicom, hl7, x12, fhir, morph or telemetry.
     #[arg(long)]
     pub files: PathBuf,
     /// Directory for what is delivered, under the same names. Emptied first.

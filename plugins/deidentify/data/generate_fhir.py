@@ -13,9 +13,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 RESOURCES = """Account AllergyIntolerance Appointment Bundle CarePlan CareTeam ChargeItem Claim ClaimResponse Composition Condition Coverage
-Device DiagnosticReport DocumentReference Encounter Endpoint EpisodeOfCare ExplanationOfBenefit Goal ImagingStudy Immunization Location
-Medication MedicationAdministration MedicationDispense MedicationRequest MedicationStatement Observation Organization Patient Practitioner
-PractitionerRole Procedure RelatedPerson ServiceRequest Specimen""".split()
+Device DiagnosticReport DocumentReference Encounter Endpoint EpisodeOfCare ExplanationOfBenefit FamilyMemberHistory Goal ImagingStudy Immunization
+Location Medication MedicationAdministration MedicationDispense MedicationRequest MedicationStatement Observation Organization Patient
+Practitioner PractitionerRole Procedure RelatedPerson ServiceRequest Specimen""".split()
 # What happens to an element of a primitive type that nobody has decided about.
 PRIMITIVES = {
     "boolean": ("boolean", ""),

@@ -64,7 +64,8 @@ pub(super) fn form_of(system: &str, config: &Config) -> Option<Form> {
     }
     let below = |(start, form): (&&str, &Form)| {
         let rest = system.strip_prefix(start).filter(|_| *form == Form::Below);
-        rest.is_some_and(|rest| is_token(rest) && !rest.contains('|'))
+        // Below `sid/` are systems of people's numbers as well.
+        rest.is_some_and(|rest| is_token(rest) && !rest.starts_with("sid/") && !rest.contains('|'))
     };
     let is_ours = || config.code_systems.iter().any(|ours| ours == system);
     (SYSTEMS.iter().any(below) || is_ours()).then_some(Form::Token)
@@ -175,6 +176,7 @@ mod tests {
             ("http://terminology.hl7.org/CodeSystem/", "AMB"),
             ("urn:ietf:rfc:3986", "urn:oid:1.2.3"),
             ("urn:iso:std:iso:3166", "Jane Doe"),
+            ("http://hl7.org/fhir/sid/us-ssn", "123-45-6789"),
         ] {
             assert!(!fits(system, code), "{system} {code}");
         }

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::codes;
 use super::identifiers::Replaced;
 use super::patients::Index;
 use super::table::{self, Action, Row};
+use super::{OCTETS_MAX, codes};
 use crate::dates::Dates;
 use crate::json::{Json, Members, member, write_raw, write_text};
 use crate::{Config, Pseudonyms, Refusal, Staff, UnknownAttributes};
@@ -14,6 +14,8 @@ use crate::{Config, Pseudonyms, Refusal, Staff, UnknownAttributes};
 /// What an element says that is not there because it may not be known (FHIR R4, extension data-absent-reason).
 const MASKED: &[u8] =
     br#"{"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/data-absent-reason","valueCode":"masked"}]}"#;
+/// Octets of what is left: elements that say that they are masked are longer than some that are not.
+const LEFT_OCTETS_MAX: usize = OCTETS_MAX + (OCTETS_MAX >> 1);
 /// A narrative that says that there is nothing in it.
 const NARRATIVE: &[u8] = br#"{"status":"empty","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">-</div>"}"#;
 
@@ -179,6 +181,10 @@ impl Cleaner<'_> {
             }
             if out.len() == named {
                 out.truncate(start);
+            }
+            if out.len() > LEFT_OCTETS_MAX {
+                let reason = "what is left of a resource is longer than what is held in memory";
+                return Err(Refusal::new("too-large", reason));
             }
         }
         Ok(())

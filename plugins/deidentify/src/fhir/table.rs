@@ -147,7 +147,7 @@ mod tests {
         }
         assert_eq!(resource_type("Patient"), Some("Patient"));
         assert_eq!(resource_type("Patient.contact"), None);
-        assert_eq!(resource_type("FamilyMemberHistory"), None);
+        assert_eq!(resource_type("Questionnaire"), None);
         assert_eq!(domain("Patient"), Some(crate::pseudonym::PATIENT));
         assert_eq!(domain("Practitioner"), Some(crate::pseudonym::STAFF));
         assert_eq!(domain("Account"), Some(crate::pseudonym::ACCOUNT));

@@ -341,6 +341,12 @@ fn what_nobody_described_is_refused() {
         deidentify(&vec![b' '; OCTETS_MAX + 1], 2026, &Config::default(), &TestKeys(1)).unwrap_err().code,
         "too-large"
     );
+    let masked: Vec<&str> = vec![r#"{"_status":{},"period":{}}"#; 95_000];
+    let growing = format!(r#"{{"resourceType":"Encounter","statusHistory":[{}]}}"#, masked.join(","));
+    assert_eq!(
+        deidentify(growing.as_bytes(), 2026, &Config::default(), &TestKeys(1)).unwrap_err().code,
+        "too-large"
+    );
     assert!(check_version("application/fhir+json; charset=utf-8; fhirVersion=4.0").is_ok());
     assert!(check_version("application/fhir+json").is_ok());
     assert_eq!(

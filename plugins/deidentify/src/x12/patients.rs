@@ -34,7 +34,8 @@ impl<'s, 'a> Patients<'s, 'a> {
             return Ok(Dates::Year);
         }
         match (segment.identifier(), segment.element(3)) {
-            ("HL", b"22") => {
+            // The patient of an acknowledgement of claims (X214) has a level of their own kind.
+            ("HL", b"22" | b"PT") => {
                 self.subscriber = Dates::of_patient(named(rest), config, keys)?;
                 self.dates = self.subscriber;
             }
@@ -42,6 +43,9 @@ impl<'s, 'a> Patients<'s, 'a> {
                 let number = named(rest);
                 let own = Dates::of_patient(number, config, keys)?;
                 self.dates = if number.is_empty() { self.subscriber } else { own };
+            }
+            ("HL", _) if !named(rest).is_empty() => {
+                self.dates = Dates::of_patient(named(rest), config, keys)?;
             }
             ("CLP", _) => self.dates = Dates::of_patient(named(rest), config, keys)?,
             ("HL" | "PLB", _) => self.dates = Dates::Year,

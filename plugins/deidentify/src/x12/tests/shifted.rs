@@ -103,6 +103,28 @@ fn a_payment_keeps_its_intervals() {
 }
 
 #[test]
+fn a_patient_is_found_at_whatever_level() {
+    for level in ["22", "PT", "24"] {
+        let transaction = [
+            "ST*277*1*005010X214",
+            "BHT*0085*08*1*20260318*1023*TH",
+            "HL*1**20*1",
+            "DTP*050*D8*20260318",
+            &format!("HL*4*1*{level}"),
+            "NM1*QC*1*DOE*JANE****MI*4711",
+            "STC*A0:16:PR*20260319*WQ*200",
+            "SE*0*1",
+        ];
+        let cleaned = clean_as(&interchange(&transaction, "~"), &shifting());
+        assert!(cleaned.contains("DTP*050*D8*20260101~"), "{cleaned}");
+        assert!(
+            cleaned.contains(&format!("STC*A0:16:PR*{}*WQ*200~", moved("20260319", "4711"))),
+            "{level}: {cleaned}"
+        );
+    }
+}
+
+#[test]
 fn three_digits_of_a_zip_code_may_go_on() {
     let config = Config { postal_codes: PostalCodes::ThreeDigits, ..Config::default() };
     let n4 = |segment: &str| {
