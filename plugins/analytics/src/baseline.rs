@@ -27,6 +27,10 @@ const BEND: f64 = 1.345;
 /// Spreads beyond which a reading widens the spread no further, and the mean of the square that is then expected of normal noise.
 const ENERGY_BEND: f64 = 2.5;
 const ENERGY: f64 = 0.9776;
+/// Spreads by which a reading of a new baseline is so far off that the spread must have been too small.
+const FAR: f64 = 10.0;
+/// The least spread, as a part of the level.
+const FLOOR: f64 = 0.0005;
 /// The most that one reading counts, after a pause for instance.
 const GAIN_MAX: f64 = 0.1;
 /// What a reading has to be off, in spreads, to speak for a shift; what of it counts at most; and the sum that makes one.
@@ -198,7 +202,8 @@ impl Baseline {
             }
             let is_normal = deviations.abs() <= learn.deviations || !self.is_mature(learn);
             if self.alert.is_none() && self.spread > 0.0 && is_normal {
-                self.learn(watch, elapsed_ms, &seen);
+                let is_new = !self.is_mature(learn);
+                self.learn(watch, elapsed_ms, &seen, is_new);
             }
         }
         changes
@@ -222,7 +227,13 @@ impl Baseline {
         self.level = median(&mut start);
         start.iter_mut().for_each(|value| *value = (*value - self.level).abs());
         // 1.4826 makes of that the standard deviation of normal noise.
-        self.spread = (1.4826 * median(&mut start)).max(watch.noise_floor());
+        self.spread = (1.4826 * median(&mut start)).max(self.floor(watch));
+    }
+
+    /// The least spread; where nothing is configured, as small a part of the level as of a threshold.
+    fn floor(&self, watch: &Watch) -> f64 {
+        let of_level = if watch.noise_floor.is_some() { 0.0 } else { FLOOR * self.level.abs() };
+        of_level.max(watch.noise_floor())
     }
 
     fn follow_line(&mut self, watch: &Watch, elapsed_ms: f64, deviations: f64) {
@@ -232,7 +243,7 @@ impl Baseline {
         self.trend.add(value, line.map(|line| line.value));
     }
 
-    fn learn(&mut self, watch: &Watch, elapsed_ms: f64, seen: &Seen) {
+    fn learn(&mut self, watch: &Watch, elapsed_ms: f64, seen: &Seen, is_new: bool) {
         let forgets = 1.0 - (-elapsed_ms / (watch.memory_days * DAY_MS)).exp();
         let gain = forgets.max(1.0 / self.count).min(GAIN_MAX);
         let bent = seen.deviations.clamp(-BEND, BEND) * self.spread;
@@ -240,7 +251,13 @@ impl Baseline {
         self.profile.learn(seen.time_ms, bent);
         let square = seen.deviations * seen.deviations;
         let surprise = square.min(ENERGY_BEND * ENERGY_BEND) / ENERGY - 1.0;
-        self.spread = (self.spread * (0.5 * gain * surprise).exp()).max(watch.noise_floor());
+        let floor = self.floor(watch);
+        if is_new && self.spread <= 2.0 * floor && seen.deviations.abs() > FAR {
+            // The readings before were all the same, and say nothing of how they differ.
+            self.spread *= 0.5 * seen.deviations.abs();
+            return;
+        }
+        self.spread = (self.spread * (0.5 * gain * surprise).exp()).max(floor);
     }
 
     fn judge(&mut self, (watch, learn): (&Watch, &Learn), seen: &Seen, told: [bool; 2]) -> Option<Change> {

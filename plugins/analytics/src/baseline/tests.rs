@@ -117,6 +117,19 @@ fn single_strays_are_nothing_and_teach_nothing() {
     assert!((0.8..1.2).contains(&baseline.spread), "{}", baseline.spread);
 }
 
+/// A sensor of one digit, which at first says the same all the time.
+#[test]
+fn steps_of_the_last_digit_are_normal() {
+    for level in [0.0, 78.0] {
+        let mut noise = Noise::new(2);
+        let points = readings(40, |day| {
+            let wide = if day < 0.3 { 0.01 } else { 0.4 };
+            level + (wide * noise.normal()).round()
+        });
+        assert_eq!(told(&follow(&watch(serde_json::json!({})), &points)), [], "{level}");
+    }
+}
+
 #[test]
 fn what_a_threshold_tells_of_is_not_told_again() {
     let mut noise = Noise::new(6);
