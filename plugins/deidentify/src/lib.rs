@@ -10,7 +10,7 @@ pub mod x12;
 
 pub use config::{
     BurnedInAnnotation, Config, LocalSegment, OtherText, PatientId, PrivateSopClasses, RecognizableFaces,
-    RetainedIdentifiers, SCHEMA, SafePrivate, Staff, UnknownAttributes,
+    RetainedIdentifiers, SCHEMA, SafePrivate, Staff, TextDetector, UnknownAttributes,
 };
 pub use plugin::Deidentify;
 pub use pseudonym::Pseudonyms;
