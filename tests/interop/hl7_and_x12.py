@@ -64,7 +64,7 @@ def x12_problems(original: bytes, made: bytes):
             about_patient = False
         positions = {"NM1": (3, 4, 5, 9), "N3": (1, 2), "DMG": (2,), "PER": (4,)}.get(old[0], ()) if about_patient else ()
         for position in positions:
-            if position < len(old) and len(old[position]) >= LENGTH_MIN and old[position] == new[position]:
+            if position < min(len(old), len(new)) and len(old[position]) >= LENGTH_MIN and old[position] == new[position]:
                 yield f"segment {number}, {old[0]}{position:02} still has its original value"
 
 
