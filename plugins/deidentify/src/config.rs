@@ -25,6 +25,8 @@ pub struct Config {
     /// The text of rules that say where devices write text into pixels, in the columns of `data/pixel-rules.tsv`, for option
     /// `clean-pixel-data`.
     pub pixel_rules: Option<String>,
+    /// Whether ultrasound and secondary capture are looked at for text, for option `clean-pixel-data`.
+    pub text_detector: TextDetector,
     /// The options of the Basic Application Level Confidentiality Profile (PS3.15 E.3), in addition to the profile itself.
     pub options: Vec<ProfileOption>,
     /// Whether what some options retain and 45 CFR 164.514(b)(2)(i) lists still counts as protected health information.
@@ -182,6 +184,19 @@ pub enum RecognizableFaces {
     Accepted,
 }
 
+/// Whether the pixels that rules leave are looked at for what is like text, which raises doubt, and clears nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextDetector {
+    /// They are, and an image that cannot be looked at is refused.
+    #[default]
+    On,
+    /// They are where they can be.
+    Readable,
+    /// They are not.
+    Off,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -190,6 +205,7 @@ impl Default for Config {
             burned_in_annotation: BurnedInAnnotation::default(),
             recognizable_faces: RecognizableFaces::default(),
             pixel_rules: None,
+            text_detector: TextDetector::default(),
             options: Vec::new(),
             retained_identifiers: RetainedIdentifiers::default(),
             date_shift_days_max: 365,
@@ -226,7 +242,7 @@ mod tests {
     #[test]
     fn every_setting_of_the_schema_is_read_and_no_other() {
         let json = r##"{"key":"k2","patient_id":"empty","burned_in_annotation":"pass",
-            "recognizable_faces":"accepted","pixel_rules":"# Hilum pixel rules",
+            "recognizable_faces":"accepted","pixel_rules":"# Hilum pixel rules","text_detector":"readable",
             "staff":"keep","local_segments":{"ZPI":"remove"},"attributes":["modality"],
             "options":["retain-uids"],"retained_identifiers":"accepted","date_shift_days_max":30,
             "vocabulary":["STIR"],"safe_private":[{"creator":"ACME","tag":"(0029,xx10)","vr":"DS"}],
@@ -239,6 +255,7 @@ mod tests {
         assert_eq!(config.burned_in_annotation, BurnedInAnnotation::Pass);
         assert_eq!(config.recognizable_faces, RecognizableFaces::Accepted);
         assert_eq!(config.pixel_rules.as_deref(), Some("# Hilum pixel rules"));
+        assert_eq!(config.text_detector, TextDetector::Readable);
         assert_eq!(config.staff, Staff::Keep);
         assert_eq!(config.local_segments["ZPI"], LocalSegment::Remove);
         assert_eq!(config.options, [ProfileOption::RetainUids]);

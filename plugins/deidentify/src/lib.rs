@@ -18,7 +18,7 @@ pub mod x12;
 pub use config::{
     BurnedInAnnotation, Config, LocalSegment, MessageDates, OtherText, PatientId, PostalCodes,
     PrivateSopClasses, RecognizableFaces, RetainedIdentifiers, SCHEMA, SafePrivate, Staff, TelemetryMember,
-    UnknownAttributes,
+    TextDetector, UnknownAttributes,
 };
 pub use plugin::Deidentify;
 pub use pseudonym::Pseudonyms;

@@ -3,6 +3,7 @@
 //! - [`Facts`] are what an object says of itself before its pixels come.
 //! - `rules` says by the signature of a device where text is; `faces` whether somebody could be recognised.
 //! - `layout` finds the bits of a rectangle; `native` covers them as the pixels stream by.
+//! - `look` chooses frames, `picture` makes them grey, and `text` doubts that there is no text in them.
 //! - `fragments` holds what is encapsulated frame by frame, `rle` decodes and encodes a frame.
 //!
 //! What is not known to be clean, and cannot be made clean exactly, is refused.
@@ -10,21 +11,25 @@
 mod faces;
 mod fragments;
 mod layout;
+mod look;
 mod native;
+mod picture;
 mod rle;
 mod rules;
+mod text;
 
 use hilum_formats::dicom::{Encoding, Header, Tag, Vr, trim, write_header};
 
 use super::options::ProfileOption;
 use super::profile;
 use super::rewrite::{Rewriter, Scope};
-use crate::{RecognizableFaces, Refusal};
+use crate::{RecognizableFaces, Refusal, TextDetector};
 use faces::{Face, Shown};
 use fragments::{ExtendedOffsets, Frames};
 use layout::{Layout, Mask, Samples};
+use look::Looks;
 pub(super) use rules::PixelRules;
-use rules::{Action, Signature};
+use rules::{Action, Decision, Signature};
 
 /// Elements of group 7FE0 that hold pixels: of floating point, of double, of integers.
 const PIXELS: [Tag; 3] = [Tag(0x7FE0_0008), Tag(0x7FE0_0009), Tag::PIXEL_DATA];
@@ -35,6 +40,9 @@ const NOTED_OCTETS_MAX: u64 = 1024;
 /// Extended Offset Table and its lengths (PS3.3 C.7.6.3.1.8).
 const EXTENDED_OFFSETS: Tag = Tag(0x7FE0_0001);
 const EXTENDED_LENGTHS: Tag = Tag(0x7FE0_0002);
+/// The root of SOP classes that store something, and those of ultrasound and of secondary capture below it (PS3.4 B.5).
+const STORAGE: &[u8] = b"1.2.840.10008.5.1.4.1.1.";
+const LOOKED_AT: [&str; 4] = ["3", "3.1", "6", "7"];
 const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 /// Transfer syntaxes whose frames are compressed by something else, by the ends of their identifiers.
 const SYNTAX_NAMES: [(&str, &str); 12] = [
@@ -74,6 +82,7 @@ pub(super) struct Facts {
     columns: Option<u16>,
     bits_allocated: Option<u16>,
     bits_stored: Option<u16>,
+    signed: bool,
     /// An overlay is in bits of the pixels themselves (retired, PS3.5-2004 section 8.1.2).
     has_overlay_bits: bool,
     extended: ExtendedOffsets,
@@ -107,6 +116,7 @@ impl Default for Facts {
             columns: None,
             bits_allocated: None,
             bits_stored: None,
+            signed: false,
             has_overlay_bits: false,
             extended: ExtendedOffsets::default(),
         }
@@ -142,17 +152,29 @@ impl Facts {
             0x0028_0011 => self.columns = number(),
             0x0028_0100 => self.bits_allocated = number(),
             0x0028_0101 => self.bits_stored = number(),
+            0x0028_0103 => self.signed = number() == Some(1),
             0x0028_0301 => self.text = Said::of(value),
             0x0028_0302 => self.features = Said::of(value),
             _ => {}
         }
     }
 
-    /// The action of the rules for this object.
-    fn action<'r>(&self, rules: &'r PixelRules) -> &'r Action {
+    /// Whether it is looked at for text: ultrasound and secondary capture.
+    fn is_looked_at(&self) -> bool {
+        let is_of = |root: &&str| {
+            let rest =
+                self.sop_class.strip_prefix(STORAGE).and_then(|rest| rest.strip_prefix(root.as_bytes()));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
+        };
+        [&b"US"[..], b"IVUS"].iter().any(|modality| self.modality.eq_ignore_ascii_case(modality))
+            || LOOKED_AT.iter().any(is_of)
+    }
+
+    /// What the rules say of this object.
+    fn decision<'r>(&self, rules: &'r PixelRules) -> &'r Decision {
         let number = |number: Option<u16>| number.map_or_else(String::new, |number| number.to_string());
         let (rows, columns) = (number(self.rows), number(self.columns));
-        rules.action(Signature {
+        rules.decision(Signature {
             fields: [
                 &self.modality,
                 &self.sop_class,
@@ -223,25 +245,55 @@ impl<'s> Rewriter<'s, '_> {
     /// Passes on the pixels of an image, without the text that a rule knows to be in them, or refuses them.
     pub(super) fn pixels(&mut self, header: &Header, vr: Vr, scope: &Scope) -> Result<(), Refusal> {
         self.check_face(header)?;
-        let rectangles = match self.treatment(header, scope)? {
-            None => {
-                return match header.defined_length() {
-                    Some(length) => self.pass_on(header, vr, length, scope.encoding),
-                    None => self.fragments(header, scope.encoding, scope.extent),
-                };
-            }
-            Some(Action::Mask(rectangles)) => rectangles,
-            Some(_) => return Err(uncertain(header)),
+        let Some(decision) = self.treatment(header, scope)? else {
+            return self.pass_pixels(header, vr, scope);
         };
+        let covered: &[_] = if let Action::Mask(covered) = &decision.action { covered } else { &[] };
+        let detector = self.profile.text_detector;
+        let is_looked_at = detector != TextDetector::Off && self.facts.is_looked_at();
         let what = |what: &str| Refusal::from(header.refuse("pixels-not-maskable", what));
-        if header.tag != Tag::PIXEL_DATA {
+        let unseen = |what: &str| match detector {
+            TextDetector::On => Err(Refusal::from(header.refuse("text-not-looked-for", what))),
+            TextDetector::Readable | TextDetector::Off => Ok(()),
+        };
+        if covered.is_empty() && !is_looked_at {
+            return self.pass_pixels(header, vr, scope);
+        }
+        let layout = Layout::of(&self.facts);
+        if covered.is_empty() {
+            let is_seen = match (&layout, header.defined_length()) {
+                _ if header.tag != Tag::PIXEL_DATA => Err("pixels of floating point are not looked at"),
+                (Err(what), _) => Err(*what),
+                (Ok(_), None) if self.syntax != RLE_LOSSLESS => Err("compressed pixels are not looked at"),
+                (Ok(layout), _) => Looks::new(layout, &decision.known).map(|_| ()),
+            };
+            if let Err(why) = is_seen {
+                unseen(why)?;
+                return self.pass_pixels(header, vr, scope);
+            }
+        } else if header.tag != Tag::PIXEL_DATA {
             return Err(what("a rule has a mask, and pixels of floating point cannot be masked"));
         }
-        let layout = Layout::of(&self.facts).map_err(what)?;
-        let mask = Mask::new(rectangles, &layout).map_err(what)?;
+        let layout = layout.map_err(what)?;
+        let mask = Mask::new(covered, &layout).map_err(what)?;
+        let looks = match Looks::new(&layout, &decision.known) {
+            _ if !is_looked_at => None,
+            Ok(looks) => Some(looks),
+            Err(why) => unseen(why).map(|()| None)?,
+        };
         match header.defined_length() {
-            Some(length) => self.mask_native(header, vr, length, scope.encoding, &layout, &mask),
-            None => self.mask_fragments(header, scope, &layout, &mask),
+            Some(length) => {
+                self.mask_native(header, (vr, length), scope.encoding, &layout, &mask, looks.as_ref())
+            }
+            None => self.mask_fragments(header, scope, &layout, &mask, looks.as_ref()),
+        }
+    }
+
+    /// Passes on pixels as they are.
+    fn pass_pixels(&mut self, header: &Header, vr: Vr, scope: &Scope) -> Result<(), Refusal> {
+        match header.defined_length() {
+            Some(length) => self.pass_on(header, vr, length, scope.encoding),
+            None => self.fragments(header, scope.encoding, scope.extent),
         }
     }
 
@@ -252,7 +304,7 @@ impl<'s> Rewriter<'s, '_> {
         if !is_offsets || !is_cleaned || header.defined_length().is_none() {
             return Ok(false);
         }
-        if !matches!(self.facts.action(&self.profile.pixel_rules), Action::Mask(_)) {
+        if !matches!(self.facts.decision(&self.profile.pixel_rules).action, Action::Mask(_)) {
             return Ok(false);
         }
         let offsets = Some(fragments::read_offsets(self.stream, header, encoding)?);
@@ -270,6 +322,7 @@ impl<'s> Rewriter<'s, '_> {
         scope: &Scope,
         layout: &Layout,
         mask: &Mask,
+        looks: Option<&Looks<'_>>,
     ) -> Result<(), Refusal> {
         if self.syntax != RLE_LOSSLESS {
             let what = format!("a rule has a mask, and {} cannot be encoded again", self.syntax_name());
@@ -281,11 +334,18 @@ impl<'s> Rewriter<'s, '_> {
         }
         let extended = std::mem::take(&mut self.facts.extended);
         let (at, count) = ((scope.encoding, scope.extent), (layout.frames, true));
-        let mut frames = Frames::begin(self.stream, header, at, count, &extended)?;
-        while let Some(frame) = frames.next(self.stream)? {
-            let masked = rle::mask(&frame, layout, mask);
-            let masked = masked.map_err(|rle::Malformed(what)| header.refuse("malformed-rle", what))?;
-            frames.write(self.stream, &masked)?;
+        let mut frames = Frames::begin(self.stream, header, at, count, &extended, mask.is_empty())?;
+        let mut number = 0;
+        while let Some(mut frame) = frames.next(self.stream)? {
+            if !mask.is_empty() {
+                let masked = rle::mask(&frame, layout, mask);
+                frame = masked.map_err(|rle::Malformed(what)| header.refuse("malformed-rle", what))?;
+            }
+            if let Some(looks) = looks.filter(|looks| looks.want(number)) {
+                looks.at_rle(number, &frame)?;
+            }
+            frames.write(self.stream, &frame)?;
+            number += 1;
         }
         Ok(frames.end(self.stream, header)?)
     }
@@ -299,11 +359,11 @@ impl<'s> Rewriter<'s, '_> {
     fn mask_native(
         &mut self,
         header: &Header,
-        vr: Vr,
-        length: u64,
+        (vr, length): (Vr, u64),
         encoding: Encoding,
         layout: &Layout,
         mask: &Mask,
+        looks: Option<&Looks<'_>>,
     ) -> Result<(), Refusal> {
         let octets = layout.octets();
         if octets != Some(length) && octets.map(|octets| octets + octets % 2) != Some(length) {
@@ -317,7 +377,7 @@ impl<'s> Rewriter<'s, '_> {
             return Err(header.refuse("pixels-not-maskable", what).into());
         }
         write_header(self.stream, encoding, header.tag, vr, header.length + header.length % 2)?;
-        native::mask(self.stream, layout, mask, length, encoding.big_endian)?;
+        native::mask(self.stream, layout, mask, length, encoding.big_endian, looks)?;
         if length % 2 == 1 {
             self.stream.write(&[vr.padding()])?;
         }
@@ -325,7 +385,7 @@ impl<'s> Rewriter<'s, '_> {
     }
 
     /// What the rules say of the pixels where text is to be cleaned; none where they go on as they are.
-    fn treatment(&self, header: &Header, scope: &Scope) -> Result<Option<&'s Action>, Refusal> {
+    fn treatment(&self, header: &Header, scope: &Scope) -> Result<Option<&'s Decision>, Refusal> {
         let profile = self.profile;
         if !profile.options.has(ProfileOption::CleanPixelData) {
             return Ok(None);
@@ -339,14 +399,14 @@ impl<'s> Rewriter<'s, '_> {
             let what = "an overlay is in bits of the pixels, as Overlay Bit Position (60xx,0102) says";
             return Err(header.refuse("pixels-not-cleaned", what).into());
         }
-        let action = self.facts.action(&profile.pixel_rules);
-        match (action, self.facts.text) {
-            (Action::Mask(_), _) => Ok(Some(action)),
+        let decision = self.facts.decision(&profile.pixel_rules);
+        match (&decision.action, self.facts.text) {
+            (Action::Mask(_), _) => Ok(Some(decision)),
             (Action::Clean | Action::Believe, Said::Yes) => {
                 let what = "the image says that text is burned into its pixels, and no rule says where";
                 Err(header.refuse("burned-in-annotation", what).into())
             }
-            (Action::Clean, _) | (Action::Believe, Said::No) => Ok(None),
+            (Action::Clean, _) | (Action::Believe, Said::No) => Ok(Some(decision)),
             (Action::Believe | Action::Quarantine, _) => Err(uncertain(header)),
         }
     }

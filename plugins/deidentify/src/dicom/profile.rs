@@ -22,7 +22,8 @@ use super::table::{self, Action, Row, TableError};
 use super::types::{Iod, Node, Type};
 use super::words::Words;
 use crate::{
-    BurnedInAnnotation, Config, OtherText, PatientId, PrivateSopClasses, RecognizableFaces, UnknownAttributes,
+    BurnedInAnnotation, Config, OtherText, PatientId, PrivateSopClasses, RecognizableFaces, TextDetector,
+    UnknownAttributes,
 };
 
 /// An attribute of the table, the dictionary or both.
@@ -145,6 +146,7 @@ pub struct Profile {
     pub(super) burned_in_annotation: BurnedInAnnotation,
     pub(super) recognizable_faces: RecognizableFaces,
     pub(super) pixel_rules: PixelRules,
+    pub(super) text_detector: TextDetector,
     other_text: OtherText,
     pub(super) unknown_attributes: UnknownAttributes,
     pub(super) private_sop_classes: PrivateSopClasses,
@@ -195,6 +197,7 @@ impl Profile {
             burned_in_annotation: config.burned_in_annotation,
             recognizable_faces: config.recognizable_faces,
             pixel_rules,
+            text_detector: config.text_detector,
             other_text: config.other_text,
             unknown_attributes: config.unknown_attributes,
             private_sop_classes: config.private_sop_classes,

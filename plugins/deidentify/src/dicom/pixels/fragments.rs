@@ -1,7 +1,8 @@
 //! Masks encapsulated pixel data (PS3.5 A.4): frame by frame, each decoded, covered and encoded again.
 //!
 //! Frames change their length, so no offset table of the input is true any more. It is held against where the frames are, because two
-//! readers that disagree would show two images; then the frames are written with an empty one, a fragment for each.
+//! readers that disagree would show two images; then the frames are written with an empty one, a fragment for each. Frames that are only
+//! looked at keep theirs.
 
 use hilum_formats::dicom::{
     Encoding, Error, Extent, Header, Stream, Tag, UNDEFINED, Vr, read_header, write_header, write_item,
@@ -66,14 +67,15 @@ impl<'o> Frames<'o> {
         (encoding, extent): (Encoding, Extent),
         (count, single): (u64, bool),
         extended: &'o ExtendedOffsets,
+        keeps_table: bool,
     ) -> Result<Frames<'o>, Error> {
         let item = read_header(stream, encoding)?;
         extent.check(&item, stream)?;
         if item.tag != Tag::ITEM || item.length == UNDEFINED || item.length % 4 != 0 {
             return Err(item.refuse(MALFORMED, "a basic offset table was expected"));
         }
-        let basic = read_value(stream, &item, OFFSETS_OCTETS_MAX)?;
-        let basic: Vec<u64> = basic
+        let table = read_value(stream, &item, OFFSETS_OCTETS_MAX)?;
+        let basic: Vec<u64> = table
             .chunks(4)
             .map(|octets| u32::from_le_bytes(octets.try_into().expect("four octets")).into())
             .collect();
@@ -94,7 +96,10 @@ impl<'o> Frames<'o> {
             return Err(header.refuse(MALFORMED, "an offset table has another number of frames"));
         }
         write_header(stream, encoding, header.tag, Vr::OB, UNDEFINED)?;
-        write_item(stream, encoding, Tag::ITEM, 0)?;
+        write_item(stream, encoding, Tag::ITEM, if keeps_table { item.length } else { 0 })?;
+        if keeps_table {
+            stream.write(&table)?;
+        }
         let origin = stream.offset();
         let mut frames =
             Frames { encoding, extent, count, single, starts, lengths, origin, begun: 0, next: None };

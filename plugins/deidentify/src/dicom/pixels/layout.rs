@@ -29,6 +29,10 @@ pub(super) struct Layout {
     pub(super) bits_allocated: u32,
     /// What is in the place of a chroma sample that is masked: no colour. None for images without chroma.
     chroma: Option<u32>,
+    /// Bits of a sample that say something.
+    bits_stored: u32,
+    /// Whether samples are two's complements.
+    signed: bool,
 }
 
 /// Bits that follow each other in a frame.
@@ -88,7 +92,17 @@ impl Layout {
         }
         let chroma = has_chroma.then_some(1 << (stored - 1));
         let (rows, columns) = (u32::from(rows), u32::from(columns));
-        Ok(Layout { rows, columns, frames, samples, bits_allocated: bits, chroma })
+        let signed = facts.signed;
+        Ok(Layout {
+            rows,
+            columns,
+            frames,
+            samples,
+            bits_allocated: bits,
+            chroma,
+            bits_stored: stored,
+            signed,
+        })
     }
 
     /// The bits of one frame. Frames of single bits follow each other without a gap (PS3.5 section 8.1.1).
@@ -152,6 +166,17 @@ impl Layout {
         (0..samples).flat_map(|sample| value(sample).to_be_bytes()[4 - octets..].to_vec()).collect()
     }
 
+    /// Whether an image has a luma sample and two of chroma.
+    pub(super) fn has_chroma(&self) -> bool {
+        self.chroma.is_some()
+    }
+
+    /// The bit of a sample of up to 16 bits that is its sign, and those that say something.
+    pub(super) fn sign_and_bits(&self) -> (u16, u16) {
+        let bits = self.bits_stored.clamp(1, 16);
+        (u16::from(self.signed) << (bits - 1), u16::MAX >> (16 - bits))
+    }
+
     pub(super) fn planes(&self) -> usize {
         if self.samples == Samples::Planes { 3 } else { 1 }
     }
@@ -202,12 +227,9 @@ impl Mask {
         Ok(Mask(bands.filter(|band| !band.columns.is_empty()).collect()))
     }
 
-    /// Whether a pixel is covered.
-    pub(super) fn covers(&self, row: u32, column: u32) -> bool {
-        self.0
-            .iter()
-            .filter(|band| (band.top..band.bottom).contains(&row))
-            .any(|band| band.columns.iter().any(|(left, right)| (*left..*right).contains(&column)))
+    /// Whether nothing is covered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The pixels that are covered of an image that is held in memory.
@@ -279,8 +301,6 @@ mod tests {
         .unwrap();
         let runs: Vec<_> = mask.runs(6).collect();
         assert_eq!(runs, [(0, 3), (6, 4), (14, 2), (18, 6)]);
-        let covered = (0..24).filter(|at| mask.covers(at / 6, at % 6)).count();
-        assert_eq!(covered, 3 + 4 + 2 + 6);
         assert!(Mask::new(&[rectangle(5, 0, 2, 1)], &layout).is_err());
         assert!(Mask::new(&[rectangle(0, 4, 1, 1)], &layout).is_err());
     }

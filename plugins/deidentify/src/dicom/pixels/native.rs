@@ -4,23 +4,36 @@
 use hilum_formats::dicom::{Error, Stream};
 
 use super::layout::{Layout, Mask, Span};
+use super::look::Looks;
 
 /// How much of a fill is written at a time.
 const FILL_OCTETS: usize = 16 << 10;
+/// How much of a frame that is looked at is read at a time.
+const PIECE_OCTETS: usize = 64 << 10;
 
-/// Masks all frames of a value of `length` octets, which the stream is at the beginning of.
+/// Masks all frames of a value of `length` octets, which the stream is at the beginning of, and looks at some.
 pub(super) fn mask(
     stream: &mut Stream<'_>,
     layout: &Layout,
     mask: &Mask,
     length: u64,
     big_endian: bool,
+    looks: Option<&Looks<'_>>,
 ) -> Result<(), Error> {
     let fills: Vec<Vec<u8>> =
         (0..layout.planes()).map(|plane| fill(&layout.fill(plane, big_endian))).collect();
     let mut painter = Painter { stream, octet: 0, pending: None };
     for frame in 0..layout.frames {
         let start = frame * layout.frame_bits();
+        if let Some(looks) = looks.filter(|looks| looks.want(frame)) {
+            let mut octets = painter.take(start / 8, looks.octets)?;
+            for span in layout.spans(mask) {
+                cover(&mut octets, span, &fills[span.plane]);
+            }
+            looks.at_native(frame, &octets, big_endian)?;
+            painter.give(&octets)?;
+            continue;
+        }
         for span in layout.spans(mask) {
             painter.paint(Span { start: start + span.start, ..span }, &fills[span.plane])?;
         }
@@ -32,6 +45,25 @@ pub(super) fn mask(
 pub(super) fn is_in_words(layout: &Layout, mask: &Mask) -> bool {
     layout.frame_bits().is_multiple_of(16)
         && layout.spans(mask).all(|span| span.start.is_multiple_of(16) && span.bits.is_multiple_of(16))
+}
+
+/// Covers a span of a frame in memory.
+fn cover(frame: &mut [u8], span: Span, fill: &[u8]) {
+    let (mut bit, end) = (span.start, span.start + span.bits);
+    while bit < end {
+        let at = usize::try_from(bit / 8).unwrap_or(usize::MAX);
+        if bit % 8 == 0 && end - bit >= 8 {
+            let octets = usize::try_from((end - bit) / 8).unwrap_or(usize::MAX);
+            frame[at..at + octets]
+                .iter_mut()
+                .zip(fill.iter().cycle())
+                .for_each(|(octet, fill)| *octet = *fill);
+            bit += octets as u64 * 8;
+        } else {
+            frame[at] &= !(1 << (bit % 8));
+            bit += 1;
+        }
+    }
 }
 
 /// A pattern, repeated.
@@ -92,6 +124,23 @@ impl Painter<'_, '_> {
             (0..8).filter(|bit| !(first..first + bits).contains(bit)).fold(0, |kept, bit| kept | 1 << bit);
         self.pending = Some(octet & kept);
         Ok(())
+    }
+
+    /// Takes octets from `octet` on, which have to be given back.
+    fn take(&mut self, octet: u64, octets: usize) -> Result<Vec<u8>, Error> {
+        self.move_to(octet)?;
+        let mut taken = Vec::new();
+        while taken.len() < octets {
+            let piece = (octets - taken.len()).min(PIECE_OCTETS);
+            taken.extend_from_slice(&self.stream.take_value(piece as u64)?);
+        }
+        Ok(taken)
+    }
+
+    /// Writes octets that were taken.
+    fn give(&mut self, octets: &[u8]) -> Result<(), Error> {
+        self.octet += octets.len() as u64;
+        octets.chunks(PIECE_OCTETS).try_for_each(|piece| self.stream.write(piece))
     }
 
     /// Passes on all octets before `octet`.

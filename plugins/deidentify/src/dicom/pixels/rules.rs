@@ -13,7 +13,7 @@ const BUILT_IN: &str = include_str!("../../../data/pixel-rules.tsv");
 const MARK: &str = "# Hilum pixel rules";
 /// Rules of one file.
 const RULES_MAX: usize = 4096;
-/// Rectangles of one rule.
+/// Rectangles of one kind in one rule.
 const RECTANGLES_MAX: usize = 32;
 /// Characters of one pattern.
 const PATTERN_CHARS_MAX: usize = 128;
@@ -59,8 +59,19 @@ pub(in crate::dicom) struct PixelRules(Vec<Rule>);
 #[derive(Clone, Debug)]
 struct Rule {
     patterns: [String; PATTERNS.len()],
-    action: Action,
+    decision: Decision,
 }
+
+/// What a rule says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub(super) action: Action,
+    /// Where there is text that identifies nobody.
+    pub(super) known: Vec<Rectangle>,
+}
+
+/// What is decided where no rule fits.
+const NONE_FITS: &Decision = &Decision { action: Action::Quarantine, known: Vec::new() };
 
 /// What is wrong with the text of rules, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,11 +102,11 @@ impl PixelRules {
     }
 
     /// What happens to an image.
-    pub(super) fn action(&self, signature: Signature<'_>) -> &Action {
+    pub(super) fn decision(&self, signature: Signature<'_>) -> &Decision {
         let fits = |rule: &&Rule| {
             rule.patterns.iter().zip(signature.fields).all(|(pattern, field)| fits(pattern.as_bytes(), field))
         };
-        self.0.iter().find(fits).map_or(&Action::Quarantine, |rule| &rule.action)
+        self.0.iter().find(fits).map_or(NONE_FITS, |rule| &rule.decision)
     }
 }
 
@@ -167,25 +178,36 @@ impl Columns {
             }
             *pattern = text.to_owned();
         }
-        Ok(Rule { patterns, action: action(cell(self.action), number)? })
+        Ok(Rule { patterns, decision: decision(cell(self.action), number)? })
     }
 }
 
-fn action(text: &str, line: usize) -> Result<Action, RulesError> {
-    match text.split_whitespace().collect::<Vec<_>>()[..] {
-        ["clean"] => Ok(Action::Clean),
-        ["believe"] => Ok(Action::Believe),
-        ["quarantine"] => Ok(Action::Quarantine),
-        ["mask", ref rectangles @ ..] if (1..=RECTANGLES_MAX).contains(&rectangles.len()) => {
-            rectangles.iter().map(|text| rectangle(text, line)).collect::<Result<_, _>>().map(Action::Mask)
+/// An action, and after `known` rectangles of text that identifies nobody.
+fn decision(text: &str, line: usize) -> Result<Decision, RulesError> {
+    let wrong = || {
+        let what = format!(
+            "an action is `clean`, `believe`, `quarantine` or `mask` with 1 to {RECTANGLES_MAX} rectangles, and after one that is not \
+             `quarantine` there may be `known` with as many, not `{text}`"
+        );
+        error(line, what)
+    };
+    let rectangles = |words: &[&str]| {
+        if !(1..=RECTANGLES_MAX).contains(&words.len()) {
+            return Err(wrong());
         }
-        _ => {
-            let what = format!(
-                "an action is `clean`, `believe`, `quarantine` or `mask` with 1 to {RECTANGLES_MAX} rectangles, not `{text}`"
-            );
-            Err(error(line, what))
-        }
-    }
+        words.iter().map(|text| rectangle(text, line)).collect::<Result<Vec<_>, _>>()
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let at = words.iter().position(|word| *word == "known");
+    let known = at.map(|at| rectangles(&words[at + 1..])).transpose()?.unwrap_or_default();
+    let action = match words[..at.unwrap_or(words.len())] {
+        ["clean"] => Action::Clean,
+        ["believe"] => Action::Believe,
+        ["quarantine"] if known.is_empty() => Action::Quarantine,
+        ["mask", ref covered @ ..] => Action::Mask(rectangles(covered)?),
+        _ => return Err(wrong()),
+    };
+    Ok(Decision { action, known })
 }
 
 /// `left,top,width,height`; a width or height of `*` reaches to the edge.
@@ -277,12 +299,23 @@ mod tests {
             Rectangle { left: 600, top: 40, width: Some(40), height: None },
         ];
         assert_eq!(
-            *rules.action(signature("US", "Acme Inc", "Logiq 9", "480")),
+            rules.decision(signature("US", "Acme Inc", "Logiq 9", "480")).action,
             Action::Mask(masks.to_vec())
         );
-        assert_eq!(*rules.action(signature("US", "Acme Inc", "Logiq 9", "481")), Action::Clean);
-        assert_eq!(*rules.action(signature("US", "Other", "Logiq 9", "480")), Action::Quarantine);
-        assert_eq!(*rules.action(signature("CT", "Acme", "", "")), Action::Believe);
+        assert_eq!(rules.decision(signature("US", "Acme Inc", "Logiq 9", "481")).action, Action::Clean);
+        assert_eq!(rules.decision(signature("US", "Other", "Logiq 9", "480")).action, Action::Quarantine);
+        assert_eq!(rules.decision(signature("CT", "Acme", "", "")).action, Action::Believe);
+    }
+
+    #[test]
+    fn text_may_be_known() {
+        let text = "# Hilum pixel rules\nmodel\taction\nA\tmask 0,0,*,9 known 1,2,3,4 5,6,7,8\n*\tclean known 0,0,*,*\n";
+        let rules = PixelRules::new(Some(text)).unwrap();
+        let decision = rules.decision(signature("US", "", "A", ""));
+        assert!(matches!(&decision.action, Action::Mask(covered) if covered.len() == 1));
+        assert_eq!(decision.known[1], Rectangle { left: 5, top: 6, width: Some(7), height: Some(8) });
+        let decision = rules.decision(signature("US", "", "B", ""));
+        assert_eq!((&decision.action, decision.known.len()), (&Action::Clean, 1));
     }
 
     #[test]
@@ -290,7 +323,7 @@ mod tests {
         let rules = PixelRules::new(None).unwrap();
         let action = |modality: &str, sop_class: &str, image_type: &str| {
             let fields = [modality, sop_class, "", "", image_type, "", ""].map(str::as_bytes);
-            rules.action(Signature { fields }).clone()
+            rules.decision(Signature { fields }).action.clone()
         };
         let mr = "1.2.840.10008.5.1.4.1.1.4";
         assert_eq!(action("MR", mr, "ORIGINAL\\PRIMARY"), Action::Believe);
@@ -326,6 +359,10 @@ mod tests {
             (&format!("{head}CT\tmask 1,2,0,4\n"), 3),
             (&format!("{head}CT\tmask 1,2,65536,4\n"), 3),
             (&format!("{head}CT\tmask *,2,3,4\n"), 3),
+            (&format!("{head}CT\tknown 1,2,3,4\n"), 3),
+            (&format!("{head}CT\tclean known\n"), 3),
+            (&format!("{head}CT\tquarantine known 1,2,3,4\n"), 3),
+            (&format!("{head}CT\tclean 1,2,3,4\n"), 3),
             (&format!("{head}CT\tclean\textra\n"), 3),
             (&format!("{head}{}\tclean\n", "x".repeat(129)), 3),
             (&format!("{head}CT\tmask{}\n", " 0,0,1,1".repeat(33)), 3),

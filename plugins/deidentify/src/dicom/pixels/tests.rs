@@ -8,7 +8,7 @@ use super::RLE_LOSSLESS;
 use crate::dicom::tests::{deidentify_as, has, open, text, with_options};
 use crate::dicom::{MemoryPipe, Pipe, Profile, ProfileOption, rewrite};
 use crate::pseudonym::tests::TestKeys;
-use crate::{BurnedInAnnotation, Config, RecognizableFaces};
+use crate::{BurnedInAnnotation, Config, RecognizableFaces, TextDetector};
 
 pub(super) const RULES: &str = "# Hilum pixel rules\nmanufacturer\tmodel\taction\n\
     ACME\tBANNER\tmask 0,0,*,2 1,1,3,3\n\
@@ -16,6 +16,8 @@ pub(super) const RULES: &str = "# Hilum pixel rules\nmanufacturer\tmodel\taction
     ACME\tLARGE\tmask 0,0,*,40 600,40,40,100\n\
     ACME\tELSEWHERE\tmask 1000,0,1,1\n\
     ACME\tNOTHING\tclean\n\
+    ACME\tSETTINGS\tclean known 1,1,31,9\n\
+    ACME\tNAME\tmask 1,1,31,9\n\
     ACME\tDOUBT\tquarantine\n";
 const LITTLE: Encoding = Encoding::EXPLICIT_LITTLE;
 
@@ -188,7 +190,7 @@ fn masks_are_exact_in_every_layout() {
     layouts.push(Image { photometric: "YBR_FULL_422", columns: 8, ..COLOUR });
     for layout in layouts {
         for (syntax, encoding) in build::ENCODINGS {
-            let image = Image { encoding, ..layout };
+            let image = Image { encoding, modality: "MR", ..layout };
             let pixels = image.noise();
             let vr = if image.bits <= 8 { "OB" } else { "OW" };
             let output = deidentify_as(&clean(), &image.object(&pixels, vr, syntax));
@@ -311,7 +313,8 @@ fn pixels_of_another_length_are_refused() {
     }
     let cut = GREY.object(&pixels, "OB", EXPLICIT);
     assert_eq!(refusal(&clean(), &cut[..cut.len() - 1]), "truncated");
-    let many = Image { frames: u32::MAX, rows: u16::MAX, columns: u16::MAX, bits: 32, ..GREY };
+    let many =
+        Image { modality: "MR", frames: u32::MAX, rows: u16::MAX, columns: u16::MAX, bits: 32, ..GREY };
     assert_eq!(refusal(&clean(), &many.object(&pixels, "OW", EXPLICIT)), "wrong-length");
 }
 
@@ -428,7 +431,7 @@ fn masks_are_exact_in_rle_frames() {
     for bits in [8, 16, 32] {
         for (samples, photometric) in [(1, "MONOCHROME2"), (1, "PALETTE COLOR"), (3, "RGB"), (3, "YBR_FULL")]
         {
-            let image = Image { bits, samples, photometric, ..GREY };
+            let image = Image { bits, samples, photometric, modality: "MR", ..GREY };
             let mut pixels = image.noise();
             pixels.truncate(image.octets());
             let frames = rle(&pixels, image);
@@ -494,7 +497,7 @@ fn rle_frames_that_are_not_what_they_should_be_are_refused() {
     ] {
         assert_eq!(code(elements, fragments), expected);
     }
-    let large = Image { rows: 4096, columns: 4096, frames: 1, ..GREY };
+    let large = Image { modality: "MR", rows: 4096, columns: 4096, frames: 1, ..GREY };
     let object = large.elements().fragments(&[&[], a]).part_10(RLE_LOSSLESS);
     assert_eq!(refusal(&clean(), &object), "malformed-rle");
 }
@@ -525,7 +528,8 @@ impl Pipe for Counted<'_> {
 #[test]
 fn of_a_large_image_only_what_is_near_a_rectangle_is_read() {
     let encoding = Encoding::IMPLICIT_LITTLE;
-    let image = Image { encoding, model: "LARGE", rows: 1024, columns: 640, frames: 20, ..COLOUR };
+    let image =
+        Image { encoding, model: "LARGE", modality: "MR", rows: 1024, columns: 640, frames: 20, ..COLOUR };
     let pixels = image.noise();
     let object = image.object(&pixels, "OB", IMPLICIT);
     let mut pipe = Counted(MemoryPipe::new(&object), 0);
@@ -581,4 +585,140 @@ fn the_anatomy_of_frames_names_heads_too() {
         .sequence(0x5200_9229, &[anatomy], Ends::Length)
         .value(0x7FE0_0010, "OW", &[1, 2]);
     assert_eq!(refusal(&Config::default(), &object.part_10(EXPLICIT)), "recognizable-face");
+}
+
+/// A screen of zeros, with five rings in a row on some of its frames.
+const SCREEN: Image = Image { model: "NOTHING", rows: 12, columns: 40, said: "", ..GREY };
+
+impl Image {
+    fn written(self, on: impl Fn(u32) -> bool) -> Vec<u8> {
+        let is_ink = |row: u32, column: u32| {
+            let (Some(row), Some(column)) = (row.checked_sub(2), column.checked_sub(2)) else { return false };
+            row < 7 && column < 30 && column % 6 < 5 && (row % 6 == 0 || column % 6 % 4 == 0)
+        };
+        let columns = u32::from(self.columns);
+        let plane = u32::from(self.rows) * columns;
+        let octets = usize::from(self.bits / 8);
+        let mut pixels = vec![0; self.octets()];
+        let inks = (0..self.frames * plane)
+            .filter(|at| on(at / plane) && is_ink(at % plane / columns, at % columns));
+        for at in inks.map(|at| at as usize) {
+            match (self.bits, self.photometric, self.planar) {
+                (1, ..) => pixels[at / 8] |= 1 << (at % 8),
+                (_, "YBR_FULL_422", _) => pixels[at / 2 * 4 + at % 2] = 0xFF,
+                (_, _, 0) => {
+                    let pixel = at * usize::from(self.samples) * octets;
+                    pixels[pixel..pixel + octets].fill(0xFF);
+                }
+                _ => {
+                    let plane = plane as usize;
+                    let pixel = (at / plane * 3 * plane + at % plane) * octets;
+                    pixels[pixel..pixel + octets].fill(0xFF);
+                }
+            }
+        }
+        pixels
+    }
+}
+
+#[test]
+fn what_is_like_text_is_seen_in_every_layout() {
+    let grey = [1, 8, 16].map(|bits| Image { bits, ..SCREEN });
+    let colours = [(8, 0), (8, 1), (16, 0), (16, 1)].into_iter().flat_map(|(bits, planar)| {
+        ["RGB", "YBR_FULL"].map(|photometric| Image { bits, planar, photometric, samples: 3, ..SCREEN })
+    });
+    let pairs = Image { photometric: "YBR_FULL_422", samples: 3, ..SCREEN };
+    let signed = |image: Image| image.elements().value(0x0028_0103, "US", &[1, 0]);
+    for image in grey.into_iter().chain(colours).chain([pairs]) {
+        let pixels = image.written(|_| true);
+        let native = |elements: Elements, pixels: &[u8]| {
+            let object = elements.value(0x7FE0_0010, "OW", pixels).part_10(EXPLICIT);
+            deidentify_as(&clean(), &object).err().map(|refusal| refusal.code)
+        };
+        assert_eq!(native(image.elements(), &pixels), Some("text-in-pixels"), "{image:?}");
+        assert_eq!(native(signed(image), &pixels), Some("text-in-pixels"), "{image:?}");
+        assert_eq!(native(image.elements(), &vec![0; pixels.len()]), None, "{image:?}");
+        if image.bits > 1 && image.planar == 0 && image.photometric != "YBR_FULL_422" {
+            let frames = rle(&pixels, image);
+            let all: Vec<&[u8]> = std::iter::once(&[][..]).chain(frames.iter().map(Vec::as_slice)).collect();
+            let object = image.elements().fragments(&all).part_10(RLE_LOSSLESS);
+            assert_eq!(refusal(&clean(), &object), "text-in-pixels", "{image:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_like_text_raises_doubt_where_no_rule_knows_it() {
+    let with = |model: &'static str, modality: &'static str| Image { model, modality, ..SCREEN };
+    let code = |config: &Config, image: Image, on: &dyn Fn(u32) -> bool| {
+        let object = image.object(&image.written(on), "OB", EXPLICIT);
+        deidentify_as(config, &object).err().map(|refusal| refusal.code)
+    };
+    let off = Config { text_detector: TextDetector::Off, ..clean() };
+    for (model, modality, config, expected) in [
+        ("NOTHING", "US", clean(), Some("text-in-pixels")),
+        ("NOTHING", "MR", clean(), None),
+        ("NOTHING", "US", off, None),
+        ("SETTINGS", "US", clean(), None),
+        ("NAME", "US", clean(), None),
+        ("BANNER", "US", clean(), Some("text-in-pixels")),
+    ] {
+        assert_eq!(code(&config, with(model, modality), &|_| true), expected, "{model} {modality}");
+    }
+    // Of many frames some are looked at, among them the first and the last.
+    let many = Image { frames: 100, ..SCREEN };
+    assert_eq!(code(&clean(), many, &|frame| frame == 0), Some("text-in-pixels"));
+    assert_eq!(code(&clean(), many, &|frame| frame == 99), Some("text-in-pixels"));
+    assert_eq!(code(&clean(), many, &|frame| frame == 1), None);
+}
+
+#[test]
+fn secondary_capture_is_looked_at_whatever_its_modality() {
+    let image = Image { modality: "MR", ..SCREEN };
+    let pixels = image.written(|_| true);
+    let object = |sop_class: &str| {
+        let mut elements = Elements::new(LITTLE).text(0x0008_0016, "UI", sop_class);
+        let rest = image.elements().octets;
+        let mr = Elements::new(LITTLE).text(0x0008_0008, "CS", "ORIGINAL\\PRIMARY").text(
+            0x0008_0016,
+            "UI",
+            build::SOP_CLASS,
+        );
+        elements.octets.extend_from_slice(&rest[mr.octets.len()..]);
+        build::part_10(EXPLICIT, sop_class, &elements.value(0x7FE0_0010, "OB", &pixels).octets)
+    };
+    for sop_class in
+        ["1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.7.2", "1.2.840.10008.5.1.4.1.1.6.1"]
+    {
+        assert_eq!(refusal(&clean(), &object(sop_class)), "text-in-pixels");
+    }
+    assert!(deidentify_as(&clean(), &object("1.2.840.10008.5.1.4.1.1.77.1.4")).is_ok());
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_refused_unless_only_what_can_is_to_be() {
+    let readable = Config { text_detector: TextDetector::Readable, ..clean() };
+    let compressed = SCREEN.elements().fragments(&[&[], &[1; 8]]).part_10(JPEG);
+    let large = Image { rows: 4096, columns: 4096, frames: 1, ..SCREEN };
+    let large = large.object(&large.noise(), "OB", EXPLICIT);
+    let uneven = Image { bits: 1, rows: 3, columns: 3, ..SCREEN };
+    let uneven = uneven.object(&uneven.noise(), "OB", EXPLICIT);
+    for object in [compressed, large, uneven] {
+        assert_eq!(refusal(&clean(), &object), "text-not-looked-for");
+        let output = deidentify_as(&readable, &object).unwrap();
+        assert_eq!(text(&open(&output), 0x0028, 0x0301), "NO");
+    }
+}
+
+#[test]
+fn frames_that_are_only_looked_at_stay_where_they_are() {
+    let pixels = SCREEN.written(|_| false);
+    let frames = rle(&pixels, SCREEN);
+    let step = u32::try_from(frames[0].len() + 8).unwrap();
+    let table = [0, step, 2 * step].map(u32::to_le_bytes).concat();
+    let all: Vec<&[u8]> = std::iter::once(&table[..]).chain(frames.iter().map(Vec::as_slice)).collect();
+    let elements = SCREEN.elements().fragments(&all);
+    let output = deidentify_as(&clean(), &elements.part_10(RLE_LOSSLESS)).unwrap();
+    let before = SCREEN.elements().octets.len();
+    assert_eq!(output[output.len() - (elements.octets.len() - before)..], elements.octets[before..]);
 }
