@@ -13,8 +13,9 @@ use hilum_plugin_build::Guests;
 use crate::registry;
 use crate::step::{binary, finish, output, program, root, target_directory};
 
-/// Packages of PyPI, installed together.
-const DICOM_PACKAGES: [&str; 2] = ["pydicom==3.0.2", "pydicom-data==1.0.0"];
+/// Packages of PyPI, installed together: a reader of DICOM and its files, and what it decodes pixels with.
+const DICOM_PACKAGES: [&str; 5] =
+    ["pydicom==3.0.2", "pydicom-data==1.0.0", "numpy==2.4.6", "pylibjpeg==2.1.0", "pylibjpeg-rle==2.2.0"];
 /// A package of PyPI that pins what others need newer, and so gets a directory of its own.
 const X12_PACKAGE: &str = "badx12==0.2.2";
 /// Two readers of FHIR: one of R4 itself, and one of R4B, which is stricter about values; what an Observation is has not changed in
@@ -154,8 +155,17 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         check.arg("--accept");
     }
     finish(&mut check)?;
+    check_pixels(&places, &python)?;
     check_sealed(&places, &python)?;
     crate::languages::run(&places.base)
+}
+
+/// Masks in pixels, held against what another reader decodes.
+fn check_pixels(places: &Places, python: &str) -> anyhow::Result<()> {
+    let mut check = Command::new(python);
+    check.args(["tests/interop/pixels.py", "--hilum", &binary("hilum")]);
+    check.args(["--files", &places.base.join("files").join("dicom").display().to_string()]);
+    finish(check.env("PYTHONPATH", places.at("python")).env("PYTHONDONTWRITEBYTECODE", "1"))
 }
 
 /// Bodies that are encrypted end to end, from Hilum to other libraries and back.

@@ -1,15 +1,17 @@
 //! Pixels: which images hold text or a face, and what is done about it (PS3.15 E.3.1 and E.3.2). In reading order:
 //!
-//! - [`Facts`] are what an object says of itself before its pixels come.
+//! - `facts` are what an object says of itself before its pixels come.
 //! - `rules` says by the signature of a device where text is; `faces` whether somebody could be recognised.
 //! - `layout` finds the bits of a rectangle; `native` covers them as the pixels stream by.
 //! - `look` chooses frames, `picture` makes them grey, and `text` doubts that there is no text in them.
-//! - `fragments` holds what is encapsulated frame by frame, `rle` decodes and encodes a frame.
+//! - `fragments` holds what is encapsulated frame by frame, `rle` and `jpeg_lossless` decode and encode a frame.
 //!
 //! What is not known to be clean, and cannot be made clean exactly, is refused.
 
 mod faces;
+mod facts;
 mod fragments;
+mod jpeg_lossless;
 mod layout;
 mod look;
 mod native;
@@ -24,12 +26,14 @@ use super::options::ProfileOption;
 use super::profile;
 use super::rewrite::{Rewriter, Scope};
 use crate::{RecognizableFaces, Refusal, TextDetector};
-use faces::{Face, Shown};
-use fragments::{ExtendedOffsets, Frames};
+use faces::Face;
+pub(super) use facts::Facts;
+use facts::Said;
+use fragments::Frames;
 use layout::{Layout, Mask, Samples};
 use look::Looks;
 pub(super) use rules::PixelRules;
-use rules::{Action, Decision, Signature};
+use rules::{Action, Decision};
 
 /// Elements of group 7FE0 that hold pixels: of floating point, of double, of integers.
 const PIXELS: [Tag; 3] = [Tag(0x7FE0_0008), Tag(0x7FE0_0009), Tag::PIXEL_DATA];
@@ -40,16 +44,12 @@ const NOTED_OCTETS_MAX: u64 = 1024;
 /// Extended Offset Table and its lengths (PS3.3 C.7.6.3.1.8).
 const EXTENDED_OFFSETS: Tag = Tag(0x7FE0_0001);
 const EXTENDED_LENGTHS: Tag = Tag(0x7FE0_0002);
-/// The root of SOP classes that store something, and those of ultrasound and of secondary capture below it (PS3.4 B.5).
-const STORAGE: &[u8] = b"1.2.840.10008.5.1.4.1.1.";
-const LOOKED_AT: [&str; 4] = ["3", "3.1", "6", "7"];
 const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
+const JPEG_LOSSLESS: [&str; 2] = ["1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"];
 /// Transfer syntaxes whose frames are compressed by something else, by the ends of their identifiers.
-const SYNTAX_NAMES: [(&str, &str); 12] = [
+const SYNTAX_NAMES: [(&str, &str); 10] = [
     ("1.2.4.50", "JPEG Baseline"),
     ("1.2.4.51", "JPEG Extended"),
-    ("1.2.4.57", "JPEG Lossless"),
-    ("1.2.4.70", "JPEG Lossless"),
     ("1.2.4.80", "JPEG-LS Lossless"),
     ("1.2.4.81", "JPEG-LS Near-Lossless"),
     ("1.2.4.90", "JPEG 2000 Lossless"),
@@ -61,151 +61,11 @@ const SYNTAX_NAMES: [(&str, &str); 12] = [
 ];
 const ANATOMIC_REGION: Tag = Tag(0x0008_2218);
 
-/// What an object says of its own pixels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
-    sop_class: Vec<u8>,
-    modality: Vec<u8>,
-    manufacturer: Vec<u8>,
-    model: Vec<u8>,
-    image_type: Vec<u8>,
-    shown: Shown,
-    /// Of Burned In Annotation (0028,0301) and Recognizable Visual Features (0028,0302).
-    text: Said,
-    features: Said,
-    samples: Option<u16>,
-    photometric: Vec<u8>,
-    planar: Option<u16>,
-    /// None if that is no number; one where the object does not say.
-    frames: Option<u64>,
-    rows: Option<u16>,
-    columns: Option<u16>,
-    bits_allocated: Option<u16>,
-    bits_stored: Option<u16>,
-    signed: bool,
-    /// An overlay is in bits of the pixels themselves (retired, PS3.5-2004 section 8.1.2).
-    has_overlay_bits: bool,
-    extended: ExtendedOffsets,
-}
-
-/// What an object says of something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Said {
-    Yes,
-    No,
-    #[default]
-    Nothing,
-}
-
-impl Default for Facts {
-    fn default() -> Facts {
-        Facts {
-            sop_class: Vec::new(),
-            modality: Vec::new(),
-            manufacturer: Vec::new(),
-            model: Vec::new(),
-            image_type: Vec::new(),
-            shown: Shown::default(),
-            text: Said::Nothing,
-            features: Said::Nothing,
-            samples: None,
-            photometric: Vec::new(),
-            planar: None,
-            frames: Some(1),
-            rows: None,
-            columns: None,
-            bits_allocated: None,
-            bits_stored: None,
-            signed: false,
-            has_overlay_bits: false,
-            extended: ExtendedOffsets::default(),
-        }
-    }
-}
-
-impl Facts {
-    /// Whether the object has pixels, as far as has been read.
-    pub(super) fn has_pixels(&self) -> bool {
-        self.rows.is_some()
-    }
-
-    /// Takes note of a value of the object itself.
-    fn note(&mut self, tag: Tag, value: &[u8], encoding: Encoding) {
-        let text = || trim(value).to_vec();
-        let number = || {
-            let octets = <[u8; 2]>::try_from(value).ok()?;
-            Some(if encoding.big_endian { u16::from_be_bytes(octets) } else { u16::from_le_bytes(octets) })
-        };
-        match tag.0 {
-            0x0008_0008 => self.image_type = text(),
-            0x0008_0016 => self.sop_class = text(),
-            0x0008_0060 => self.modality = text(),
-            0x0008_0070 => self.manufacturer = text(),
-            0x0008_1090 => self.model = text(),
-            0x0008_1030 | 0x0008_103E | 0x0018_1030 => self.shown.description(value),
-            0x0018_0015 => self.shown.part(value),
-            0x0028_0002 => self.samples = number(),
-            0x0028_0004 => self.photometric = text(),
-            0x0028_0006 => self.planar = number(),
-            0x0028_0008 => self.frames = frames(trim(value)),
-            0x0028_0010 => self.rows = number(),
-            0x0028_0011 => self.columns = number(),
-            0x0028_0100 => self.bits_allocated = number(),
-            0x0028_0101 => self.bits_stored = number(),
-            0x0028_0103 => self.signed = number() == Some(1),
-            0x0028_0301 => self.text = Said::of(value),
-            0x0028_0302 => self.features = Said::of(value),
-            _ => {}
-        }
-    }
-
-    /// Whether it is looked at for text: ultrasound and secondary capture.
-    fn is_looked_at(&self) -> bool {
-        let is_of = |root: &&str| {
-            let rest =
-                self.sop_class.strip_prefix(STORAGE).and_then(|rest| rest.strip_prefix(root.as_bytes()));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
-        };
-        [&b"US"[..], b"IVUS"].iter().any(|modality| self.modality.eq_ignore_ascii_case(modality))
-            || LOOKED_AT.iter().any(is_of)
-    }
-
-    /// What the rules say of this object.
-    fn decision<'r>(&self, rules: &'r PixelRules) -> &'r Decision {
-        let number = |number: Option<u16>| number.map_or_else(String::new, |number| number.to_string());
-        let (rows, columns) = (number(self.rows), number(self.columns));
-        rules.decision(Signature {
-            fields: [
-                &self.modality,
-                &self.sop_class,
-                &self.manufacturer,
-                &self.model,
-                &self.image_type,
-                rows.as_bytes(),
-                columns.as_bytes(),
-            ],
-        })
-    }
-}
-
-impl Said {
-    fn of(value: &[u8]) -> Said {
-        match trim(value) {
-            said if said.eq_ignore_ascii_case(b"YES") => Said::Yes,
-            said if said.eq_ignore_ascii_case(b"NO") => Said::No,
-            _ => Said::Nothing,
-        }
-    }
-}
-
-/// A number of frames (IS): digits; one where the value is empty.
-fn frames(value: &[u8]) -> Option<u64> {
-    if value.is_empty() {
-        return Some(1);
-    }
-    let digits = value.len() <= 10 && value.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(value).ok().filter(|_| digits)?;
-    number.parse().ok().filter(|frames| *frames > 0)
+/// What frames are decoded and encoded with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Codec {
+    Rle,
+    JpegLossless,
 }
 
 impl<'s> Rewriter<'s, '_> {
@@ -250,7 +110,7 @@ impl<'s> Rewriter<'s, '_> {
         };
         let covered: &[_] = if let Action::Mask(covered) = &decision.action { covered } else { &[] };
         let detector = self.profile.text_detector;
-        let is_looked_at = detector != TextDetector::Off && self.facts.is_looked_at();
+        let is_looked_at = self.is_looked_at();
         let what = |what: &str| Refusal::from(header.refuse("pixels-not-maskable", what));
         let unseen = |what: &str| match detector {
             TextDetector::On => Err(Refusal::from(header.refuse("text-not-looked-for", what))),
@@ -264,7 +124,7 @@ impl<'s> Rewriter<'s, '_> {
             let is_seen = match (&layout, header.defined_length()) {
                 _ if header.tag != Tag::PIXEL_DATA => Err("pixels of floating point are not looked at"),
                 (Err(what), _) => Err(*what),
-                (Ok(_), None) if self.syntax != RLE_LOSSLESS => Err("compressed pixels are not looked at"),
+                (Ok(_), None) if self.codec().is_none() => Err("compressed pixels are not looked at"),
                 (Ok(layout), _) => Looks::new(layout, &decision.known).map(|_| ()),
             };
             if let Err(why) = is_seen {
@@ -304,7 +164,9 @@ impl<'s> Rewriter<'s, '_> {
         if !is_offsets || !is_cleaned || header.defined_length().is_none() {
             return Ok(false);
         }
-        if !matches!(self.facts.decision(&self.profile.pixel_rules).action, Action::Mask(_)) {
+        let is_masked = matches!(self.facts.decision(&self.profile.pixel_rules).action, Action::Mask(_));
+        let is_merged = self.codec() == Some(Codec::JpegLossless) && self.is_looked_at();
+        if !is_masked && !is_merged {
             return Ok(false);
         }
         let offsets = Some(fragments::read_offsets(self.stream, header, encoding)?);
@@ -324,30 +186,62 @@ impl<'s> Rewriter<'s, '_> {
         mask: &Mask,
         looks: Option<&Looks<'_>>,
     ) -> Result<(), Refusal> {
-        if self.syntax != RLE_LOSSLESS {
+        let Some(codec) = self.codec() else {
             let what = format!("a rule has a mask, and {} cannot be encoded again", self.syntax_name());
             return Err(header.refuse("pixels-not-maskable", &what).into());
-        }
+        };
         if layout.samples == Samples::Pairs || layout.bits_allocated < 8 {
-            let what = "RLE Lossless has neither single bits nor chroma that pixels share";
+            let what =
+                "neither single bits nor chroma that pixels share are lossless in this transfer syntax";
             return Err(header.refuse("pixels-not-maskable", what).into());
         }
         let extended = std::mem::take(&mut self.facts.extended);
-        let (at, count) = ((scope.encoding, scope.extent), (layout.frames, true));
-        let mut frames = Frames::begin(self.stream, header, at, count, &extended, mask.is_empty())?;
+        let (at, count) = ((scope.encoding, scope.extent), (layout.frames, codec == Codec::Rle));
+        // The fragments of a frame in JPEG Lossless become one.
+        let keeps_table = mask.is_empty() && codec == Codec::Rle;
+        let mut frames = Frames::begin(self.stream, header, at, count, &extended, keeps_table)?;
         let mut number = 0;
         while let Some(mut frame) = frames.next(self.stream)? {
-            if !mask.is_empty() {
-                let masked = rle::mask(&frame, layout, mask);
-                frame = masked.map_err(|rle::Malformed(what)| header.refuse("malformed-rle", what))?;
-            }
-            if let Some(looks) = looks.filter(|looks| looks.want(number)) {
-                looks.at_rle(number, &frame)?;
+            let looks = looks.filter(|looks| looks.want(number));
+            match codec {
+                Codec::Rle => {
+                    if !mask.is_empty() {
+                        let masked = rle::mask(&frame, layout, mask);
+                        frame =
+                            masked.map_err(|rle::Malformed(what)| header.refuse("malformed-rle", what))?;
+                    }
+                    looks.map_or(Ok(()), |looks| looks.at_rle(number, &frame))?;
+                }
+                Codec::JpegLossless if mask.is_empty() && looks.is_none() => {}
+                Codec::JpegLossless => {
+                    let malformed =
+                        |jpeg_lossless::Malformed(what)| header.refuse("malformed-jpeg-lossless", what);
+                    let mut decoded = jpeg_lossless::Frame::decode(&frame, layout).map_err(malformed)?;
+                    if !mask.is_empty() {
+                        decoded.cover(layout, mask);
+                        frame = decoded.encode();
+                    }
+                    looks.map_or(Ok(()), |looks| looks.at_samples(number, &decoded.samples))?;
+                }
             }
             frames.write(self.stream, &frame)?;
             number += 1;
         }
         Ok(frames.end(self.stream, header)?)
+    }
+
+    /// Whether the object is looked at for text.
+    fn is_looked_at(&self) -> bool {
+        self.profile.text_detector != TextDetector::Off && self.facts.is_looked_at()
+    }
+
+    /// What the frames of the object can be decoded and encoded with.
+    fn codec(&self) -> Option<Codec> {
+        match self.syntax {
+            RLE_LOSSLESS => Some(Codec::Rle),
+            syntax if JPEG_LOSSLESS.contains(&syntax) => Some(Codec::JpegLossless),
+            _ => None,
+        }
     }
 
     /// What the transfer syntax of the object is called.

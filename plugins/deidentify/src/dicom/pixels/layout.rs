@@ -166,6 +166,12 @@ impl Layout {
         (0..samples).flat_map(|sample| value(sample).to_be_bytes()[4 - octets..].to_vec()).collect()
     }
 
+    /// What is in the place of a masked pixel in each sample of up to 16 bits.
+    pub(super) fn sample_fills(&self) -> Vec<u16> {
+        let chroma = u16::try_from(self.chroma.unwrap_or(0)).unwrap_or(0);
+        if self.samples == Samples::One { vec![0] } else { vec![0, chroma, chroma] }
+    }
+
     /// Whether an image has a luma sample and two of chroma.
     pub(super) fn has_chroma(&self) -> bool {
         self.chroma.is_some()

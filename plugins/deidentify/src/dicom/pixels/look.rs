@@ -52,6 +52,14 @@ impl<'l> Looks<'l> {
         self.at(number, picture.map_err(|Malformed(what)| Error::new("malformed-rle", what))?)
     }
 
+    /// Looks at the samples of a frame, pixel after pixel.
+    ///
+    /// # Errors
+    /// Where there is something like text.
+    pub(super) fn at_samples(&self, number: u64, samples: &[u16]) -> Result<(), Error> {
+        self.at(number, Picture::of_samples(samples, self.layout))
+    }
+
     fn at(&self, number: u64, mut picture: Picture) -> Result<(), Error> {
         picture.cover(&self.known);
         if !text::is_likely(&picture) {

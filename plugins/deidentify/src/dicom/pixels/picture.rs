@@ -89,6 +89,17 @@ impl Picture {
         Ok(Picture::of(values, layout))
     }
 
+    /// The picture of samples, pixel after pixel.
+    pub(super) fn of_samples(samples: &[u16], layout: &Layout) -> Picture {
+        let pixels = samples.chunks_exact(layout.sample_fills().len());
+        let values = if layout.has_chroma() {
+            pixels.map(|pixel| pixel[0]).collect()
+        } else {
+            pixels.map(|pixel| pixel.iter().copied().max().unwrap_or(0)).collect()
+        };
+        Picture::of(values, layout)
+    }
+
     /// Makes what a mask covers dark.
     pub(super) fn cover(&mut self, mask: &Mask) {
         for range in mask.ranges(self.columns) {
