@@ -10,7 +10,7 @@
 //! | [`blob`], [`entries`], [`keys`], [`store`] | files of the store: bodies, entries, wrapped keys, segments |
 //! | [`claims`], [`fhir`], [`objects`], [`route`] | records of the example plugins: claims, telemetry, DICOM objects, messages |
 //! | [`config`], [`filter`] | the configuration, and selectors in it |
-//! | [`cose`], [`stream`] | sealed messages, sealed streams |
+//! | [`cose`], [`fields`], [`stream`] | sealed messages, sealed fields and what they are in, sealed streams |
 //! | [`deidentify`] | objects, messages and claims that are de-identified |
 //! | [`hl7`], [`x12`] | the formats' readers |
 //! | [`package`] | packages of plugins: manifests, signatures, SBOMs, keys |
@@ -32,6 +32,7 @@ pub mod deidentify;
 mod disk;
 pub mod entries;
 pub mod fhir;
+pub mod fields;
 pub mod filter;
 pub mod hl7;
 pub mod keys;

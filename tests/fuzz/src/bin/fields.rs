@@ -1,0 +1,5 @@
+//! The fuzz target `fields`.
+
+#![no_main]
+
+hilum_fuzz::target!(fields);
