@@ -186,10 +186,10 @@ fn encode(sensors: &[Heard]) -> Vec<u8> {
 /// What makes no sense is as if it had not been there.
 fn decode(octets: &[u8]) -> Vec<Heard> {
     let mut rest = Rest(octets);
-    let mut one = || {
+    let one = || {
         let name = u64::from_le_bytes(rest.some(8)?.try_into().ok()?);
         let last_ms = u64::from_le_bytes(rest.some(8)?.try_into().ok()?);
         Some(Heard { name, last_ms, is_missing: rest.small()? == 1 })
     };
-    std::iter::from_fn(|| one()).collect()
+    std::iter::from_fn(one).collect()
 }
