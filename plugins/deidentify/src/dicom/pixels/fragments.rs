@@ -126,8 +126,9 @@ impl<'o> Frames<'o> {
         }
         let length = self.lengths.map(|lengths| lengths[self.begun - 1]);
         let octets = frame.len() as u64;
-        let is_length =
-            |length: u64| fragments == 1 && (length == octets || length + 1 == octets && octets % 2 == 0);
+        let is_length = |length: u64| {
+            fragments == 1 && (length == octets || length + 1 == octets && octets.is_multiple_of(2))
+        };
         if !length.is_none_or(is_length) {
             return Err(first.refuse(MALFORMED, "a frame has another length than the offset table says"));
         }

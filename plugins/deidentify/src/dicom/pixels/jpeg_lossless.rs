@@ -268,7 +268,7 @@ impl Decoder {
             tables.push(table.ok_or(Malformed("a scan names a Huffman table that is not there"))?);
         }
         let interval = self.restart_samples;
-        if interval % frame.columns != 0 {
+        if !interval.is_multiple_of(frame.columns) {
             return Err(Malformed("a restart is not at the beginning of a row"));
         }
         let interval_rows = interval / frame.columns;
@@ -418,7 +418,7 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let noise = u16::from_be_bytes([state.to_be_bytes()[0], state.to_be_bytes()[1]]);
             let slope = u16::try_from(at % 251).unwrap();
-            let sample = if seed % 2 == 0 { noise } else { slope + noise % 5 };
+            let sample = if seed.is_multiple_of(2) { noise } else { slope + noise % 5 };
             samples.push(sample & u16::MAX >> (16 - precision));
         }
         Frame { precision, rows, columns, components: components.to_vec(), samples }
