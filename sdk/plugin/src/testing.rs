@@ -325,11 +325,11 @@ impl Host {
     pub(crate) fn seal_values(
         &self,
         recipients: &[String],
-        values: &[BoundValue],
+        values: Vec<BoundValue>,
     ) -> Result<Vec<String>, KeyError> {
         let hexadecimal = |sealed: Vec<u8>| sealed.iter().map(|octet| format!("{octet:02x}")).collect();
-        let seal = |value: &BoundValue| self.seal(recipients, &value.context, &value.plain).map(hexadecimal);
-        values.iter().map(seal).collect()
+        let seal = |value: BoundValue| self.seal(recipients, &value.context, &value.plain).map(hexadecimal);
+        values.into_iter().map(seal).collect()
     }
 
     pub(crate) fn open(&self, key: &str, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyError> {

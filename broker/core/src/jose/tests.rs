@@ -127,7 +127,7 @@ fn what_is_none_is_told_from_what_is_one() {
     for text in ["", "Doe^Jane", "a.b.c.d.e", "{}", "....", "eyJhbGciOiJkaXIifQ....", "{\"protected\":\"\"}"]
     {
         assert!(!is_sealed(text), "{text}");
-        assert!(matches!(open(&keys()[0], CONTEXT, text), Err(_)), "{text}");
+        assert!(open(&keys()[0], CONTEXT, text).is_err(), "{text}");
     }
 }
 

@@ -111,7 +111,7 @@ pub(crate) fn seal_stream(
 }
 
 pub(crate) fn seal_values(recipients: &[String], values: Vec<BoundValue>) -> Result<Vec<String>, KeyError> {
-    current(|host| host.seal_values(recipients, &values))
+    current(|host| host.seal_values(recipients, values))
 }
 
 pub(crate) fn pseudonyms(key: &str, domain: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, KeyError> {
