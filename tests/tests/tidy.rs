@@ -23,7 +23,7 @@ fn allowed_edges() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("hilum-core", &[][..]),
         ("hilum-store", &["hilum-core"]),
         ("hilum-sandbox", &["hilum-core"]),
-        ("hilum-client", &["hilum-core"]),
+        ("hilum-client", &["hilum-core", "hilum-formats"]),
         ("hilum-server", &["hilum-core", "hilum-store", "hilum-sandbox"]),
         (
             "hilum",

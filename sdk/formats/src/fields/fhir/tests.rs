@@ -1,3 +1,5 @@
+//! Elements that are replaced and come back, and what is refused.
+
 use std::convert::Infallible;
 
 use super::*;
