@@ -31,8 +31,11 @@ example_files!(
     "flows/maintenance.toml",
     "flows/results.toml",
     "flows/room.toml",
+    "policies/billing.cases.toml",
     "policies/billing.cedar",
+    "policies/imaging.cases.toml",
     "policies/imaging.cedar",
+    "policies/results.cases.toml",
     "policies/results.cedar",
 );
 
