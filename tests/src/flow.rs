@@ -162,7 +162,19 @@ impl Stage {
     /// A stage that lets everything pass.
     #[must_use]
     pub fn open(name: &'static str) -> Self {
-        Self::new(name, "access").with(r#"config.rules = [{ name = "everything", effect = "allow" }]"#)
+        Self::access(name, r#"@id("everything") permit(principal, action, resource);"#)
+    }
+
+    /// A stage that decides by these Cedar policies.
+    #[must_use]
+    pub fn access(name: &'static str, policies: &str) -> Self {
+        Self::new(name, "access").with(&format!("grants = [\"time\"]\nconfig.policies = '''{policies}'''"))
+    }
+
+    /// A stage that denies everything.
+    #[must_use]
+    pub fn closed(name: &'static str) -> Self {
+        Self::access(name, r#"@id("nobody") forbid(principal, action, resource);"#)
     }
 
     /// A stage that de-identifies.

@@ -29,7 +29,7 @@ macro_rules! packed {
 const END_OF_SUPPORT: &str = "2028-12-31";
 
 bundled!(
-    "access": "Lets records pass by rules on who, what, where and what for",
+    "access": "Lets records pass by Cedar policies on who, what, where, when and what for",
     "analytics": "Watches a machine's readings and forecasts what it will need",
     "deidentify": "Takes identifiers out of DICOM, HL7v2 and X12, with pseudonyms that agree",
     "encrypt": "Encrypts bodies to their recipients (COSE_Encrypt, RFC 9052)",

@@ -21,12 +21,12 @@ hilum.toml. It never overwrites.
 
 Examples:
   hilum init st-marys                   the example hospital
-  hilum init st-lukes --from ./config   a hospital with the hilum.toml and flows/ of ./config")]
+  hilum init st-lukes --from ./config   a hospital with what is in ./config")]
 pub struct Args {
     /// The directory to make or to complete
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// A directory with hilum.toml and flows/ to start from, instead of the example
+    /// A directory with hilum.toml, flows/ and policies/ to start from, instead of the example
     #[arg(long, value_name = "TEMPLATE_DIR")]
     from: Option<PathBuf>,
     /// Print the result as JSON

@@ -127,6 +127,8 @@ actions! {
     BreakerClosed = "breaker-closed";
     /// The last batch on a chain that another configuration replaced has ended: no record gets a receipt of its plan any more.
     Drained = "drained";
+    /// A stage that decides let records pass: by which policy, and how many at once, is in the reason.
+    Permitted = "permitted";
 }
 
 impl fmt::Display for Action {

@@ -62,6 +62,11 @@ pub struct Obligation {
     pub value: String,
 }
 
+impl Obligation {
+    /// The name of the one that says by which policy a record passed, and demands no more than that this is known.
+    pub const POLICY: &str = "policy";
+}
+
 /// A record that an `observe` stage made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emission {

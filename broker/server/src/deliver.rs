@@ -42,6 +42,7 @@ use crate::config::{DeliveryConfig, Start};
 use crate::control::DecideError;
 use crate::ingest::Lane;
 use crate::memory::Account;
+use crate::permits::Permits;
 use crate::telemetry::DeliverySpan;
 
 pub use operate::Status;
@@ -169,6 +170,8 @@ struct Trail {
     unused: Vec<BlobId>,
     /// By which plans the delivered ones were made: two where a plugin is tried.
     plans: Vec<Digest>,
+    /// By which policies they passed.
+    permits: Permits,
 }
 
 impl Outlet {
@@ -469,6 +472,9 @@ impl Outlet {
             }
         };
         for obligation in &ran.obligations {
+            if trail.permits.count(&permit.principal().id, obligation) {
+                continue;
+            }
             let reason = format!("stage `{}`: {}={}", obligation.stage, obligation.name, obligation.value);
             trail.audit.push(self.about(permit, Some(stored.offset())).event(
                 self.shared.now(),
@@ -561,6 +567,7 @@ impl Outlet {
                 deliveries.len(),
                 last.claim.offset
             );
+            trail.audit.extend(trail.permits.events(self.shared.now(), &about));
             trail.audit.push(about.event(self.shared.now(), Action::Delivered, reason));
         }
         if !trail.quarantine.is_empty() {

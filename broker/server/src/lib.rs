@@ -2,7 +2,7 @@
 //!
 //! 1. [`config`]: what a hospital directory says; [`provision`]: makes one.
 //! 2. [`lifecycle`]: starts a broker from it and stops it; [`broker`]: what all its parts share, among it its [`clock`], and
-//!    the audit events that are put `aside`.
+//!    the audit events that are put `aside` and the `permits` that they count.
 //! 3. [`ingest`]: a record's way into a flow; [`deliver`]: its way out to each subscription.
 //!    [`memory`]: how much may be under way in all of them together.
 //! 4. [`endpoint`] and [`quic`]: connections and their streams, which feed the former and are fed by the latter.
@@ -28,6 +28,7 @@ pub mod ingest;
 pub mod lifecycle;
 pub mod memory;
 pub mod package;
+mod permits;
 pub mod provision;
 pub mod quarantine;
 pub mod quic;

@@ -83,11 +83,11 @@ mod tests {
         let octets = [
             span("imaging", "research", &long),
             key_value(FLOW, "device"),
-            span("billing", "insurer", "no-rule"),
-            span("billing", "insurer", "no-rule"),
+            span("billing", "insurer", "no-policy"),
+            span("billing", "insurer", "no-policy"),
         ];
         let expected = BTreeMap::from([
-            (["billing".into(), "insurer".into(), "no-rule".into()], 2),
+            (["billing".into(), "insurer".into(), "no-policy".into()], 2),
             (["imaging".into(), "research".into(), long], 1),
         ]);
         assert_eq!(withheld(&octets.concat()), expected);

@@ -1,79 +1,199 @@
-//! Access rules: whether a record may be stored, or may go to a reader, by who asks, for what purpose, and what the
-//! record's head says. Deny by default.
+//! Access: whether a record may be stored, or may go to a reader, by who asks, for what, when and from where, and what the record's
+//! head says. Policies are Cedar text; what none of them permits is denied.
 //!
-//! Rules are tried in order and the first that matches decides. A rule may break the glass: it allows what others would
-//! not, for an emergency, against a stated reason, and the broker audits it.
+//! Policies are read, and held against the [`MODEL`](policies::MODEL), once, when an instance is configured. A decision depends on nothing
+//! but what policies look at, so it is kept for the next record of which that is the same.
 
+mod explain;
+mod facts;
+mod local_time;
+mod locations;
+mod mentions;
+mod policies;
 mod purpose;
-mod rules;
+mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
+use cedar_policy::{AuthorizationError, Response};
 use hilum_plugin::{
-    Attribute, Authorize, ConfigError, Context, Decision, Description, Head, Obligation, Party, Phase,
-    Refusal, Request,
+    Attribute, Authorize, ConfigError, Context, Decision, Description, Head, Obligation, Refusal, Request,
 };
 
-use rules::{Effect, Predicate, Rule, Rules, When};
+use explain::Explainer;
+use facts::{Asker, Facts};
+pub use facts::{CONFIDENTIALITY_ATTRIBUTE, PURPOSE_ATTRIBUTE, REASON_ATTRIBUTE, SENSITIVITY_ATTRIBUTE};
+use local_time::TimeZone;
+use locations::Locations;
+use policies::Policies;
+pub use settings::Settings;
 
-/// The attribute in which a publisher states its purpose.
-pub const PURPOSE_ATTRIBUTE: &str = "purpose";
+/// Parties whose entities and decisions are kept.
+const ASKERS_MAX: usize = 16;
+/// Decisions that are kept for each of them, and octets of what one is kept for.
+const KEPT_MAX: usize = 256;
+const KEPT_KEY_OCTETS_MAX: usize = 512;
+/// Characters of a list of policies' names.
+const NAMES_CHARS_MAX: usize = 192;
 
-/// The plugin: decides by its rules on the head of a record, and never reads a body.
+/// The plugin: decides by its policies on the head of a record, and never reads a body.
 #[derive(Debug)]
-pub struct Access(Rules);
+pub struct Access {
+    settings: Settings,
+    policies: Policies,
+    locations: Locations,
+    zone: TimeZone,
+    /// Present if denials are to be explained.
+    explainer: Option<Explainer>,
+    askers: Vec<(Asker, HashMap<Vec<u8>, Decision>)>,
+    /// The one that is replaced next.
+    oldest: usize,
+}
 
 impl Authorize for Access {
-    type Config = Rules;
+    type Config = Settings;
 
-    fn describe(_: Option<&Rules>) -> Description {
-        Description::new("access", env!("CARGO_PKG_VERSION")).config_schema(include_str!("rules.schema.json"))
+    fn describe(_: Option<&Settings>) -> Description {
+        Description::new("access", env!("CARGO_PKG_VERSION"))
+            .config_schema(include_str!("config.schema.json"))
     }
 
-    fn configure(rules: Rules) -> Result<Self, ConfigError> {
-        rules.check()?;
-        Ok(Self(rules))
+    fn configure(settings: Settings) -> Result<Self, ConfigError> {
+        let policies = Policies::read(&settings.policies)?;
+        let locations = settings.locations.as_deref().map(Locations::read).transpose()?.unwrap_or_default();
+        let zone = TimeZone::parse(&settings.time_zone).ok_or_else(|| {
+            let reason = "write it as the POSIX variable TZ has it, e.g. `CET-1CEST,M3.5.0,M10.5.0/3`";
+            ConfigError::new("/time_zone", reason)
+        })?;
+        let explainer = settings.explain.then(|| Explainer::new(&policies.set));
+        Ok(Self { settings, policies, locations, zone, explainer, askers: Vec::new(), oldest: 0 })
     }
 
     fn decide(&mut self, context: &Context, request: Request) -> Decision {
-        decide(&self.0, context, &request.head)
+        self.decide_on(context, &request.head, request.size)
     }
 }
 
 hilum_plugin::export_authorize!(Access);
 
-/// What the rules say of one record. No reason holds a value of the record.
-fn decide(rules: &Rules, context: &Context, head: &Head) -> Decision {
-    if let Some(name) = repeated(&head.attributes) {
-        return deny(
-            "ambiguous",
-            &format!("attribute `{name}` is given twice, so that no rule can rely on it"),
-        );
-    }
-    let asked = Asked::new(context, head);
-    let Some(rule) = rules.rules.iter().find(|rule| asked.matches(rule)) else {
-        return deny("no-rule", "no rule allows this record for this party and purpose");
-    };
-    match (&rule.effect, &rule.break_glass) {
-        (Effect::Deny, _) => deny("denied", &format!("rule `{}` denies it", rule.name)),
-        (Effect::Allow, None) => Decision::Allow,
-        (Effect::Allow, Some(break_glass)) => {
-            let stated = head.attribute(&break_glass.reason_attribute);
-            match break_glass.reasons.iter().find(|reason| Some(reason.as_str()) == stated) {
-                Some(reason) => break_the_glass(rule, reason),
-                None => deny(
-                    "break-glass-reason",
-                    &format!(
-                        "rule `{}` breaks the glass only for a reason, stated as one of its codes in attribute `{}`",
-                        rule.name, break_glass.reason_attribute
-                    ),
-                ),
-            }
+impl Access {
+    /// What the policies say of one record. No reason holds a value of the record.
+    fn decide_on(&mut self, context: &Context, head: &Head, size: u64) -> Decision {
+        if let Some(name) = repeated(&head.attributes) {
+            let reason = format!("attribute `{name}` is given twice, so that no policy can rely on it");
+            return deny("ambiguous", reason);
         }
+        let Some(at) = self.asker(context) else {
+            return deny("no-reader", "nobody is named who would read it");
+        };
+        let told = (&self.settings.confidentiality, &self.zone);
+        let facts = match Facts::of(context, head, size, &self.policies.mentions, told) {
+            Ok(facts) => facts,
+            Err(refusal) => return Decision::Deny(refusal),
+        };
+        let key = facts.key();
+        if let Some(decision) = self.askers[at].1.get(&key) {
+            return decision.clone();
+        }
+        let decision = self.ask(at, &facts);
+        let kept = &mut self.askers[at].1;
+        if kept.len() >= KEPT_MAX {
+            kept.clear();
+        }
+        if key.len() <= KEPT_KEY_OCTETS_MAX {
+            kept.insert(key, decision.clone());
+        }
+        decision
+    }
+
+    /// Where what is kept of this context is.
+    fn asker(&mut self, context: &Context) -> Option<usize> {
+        if let Some(at) = self.askers.iter().position(|(asker, _)| asker.is_of(context)) {
+            return Some(at);
+        }
+        let made = (Asker::new(context, &self.locations)?, HashMap::new());
+        if self.askers.len() < ASKERS_MAX {
+            self.askers.push(made);
+            return Some(self.askers.len() - 1);
+        }
+        let at = self.oldest;
+        self.oldest = (at + 1) % ASKERS_MAX;
+        self.askers[at] = made;
+        Some(at)
+    }
+
+    fn ask(&self, at: usize, facts: &Facts<'_>) -> Decision {
+        let Ok((request, entities)) = facts.told(&self.askers[at].0) else {
+            return deny("policy-error", "the record could not be told to Cedar");
+        };
+        let response = self.policies.ask(&request, &entities);
+        // Cedar leaves a policy out that fails. One that forbids must not be left out.
+        let failed = names(response.diagnostics().errors().map(|error| match error {
+            AuthorizationError::PolicyEvaluationError(error) => error.policy_id(),
+        }));
+        if !failed.is_empty() {
+            return deny("policy-error", format!("policy {} fails on this record", failed.join(", ")));
+        }
+        let decision = self.concluded(&response, facts);
+        match (decision, &self.explainer) {
+            (Decision::Deny(refusal), Some(explainer)) if refusal.code == "no-policy" => {
+                let why = explainer.explain(&self.policies, &request, &entities);
+                deny("no-policy", format!("{}: {why}", refusal.reason))
+            }
+            (decision, _) => decision,
+        }
+    }
+
+    fn concluded(&self, response: &Response, facts: &Facts<'_>) -> Decision {
+        let decided = names(response.diagnostics().reason());
+        if response.decision() == cedar_policy::Decision::Deny {
+            return if decided.is_empty() {
+                deny("no-policy", "no policy permits this record to this party for this purpose")
+            } else {
+                deny("denied", format!("policy {} forbids it", listed(&decided)))
+            };
+        }
+        let plain: Vec<_> =
+            decided.iter().filter(|name| self.policies.break_glass(name).is_none()).cloned().collect();
+        if !plain.is_empty() {
+            return Decision::AllowWith(vec![obligation("policy", plain.join(", "))]);
+        }
+        self.break_the_glass(&decided, facts)
+    }
+
+    /// For policies that permit only in an emergency: which of them does, for the reason that is stated.
+    fn break_the_glass(&self, decided: &[String], facts: &Facts<'_>) -> Decision {
+        if !purpose::is_emergency(facts.purpose) {
+            let reason = format!(
+                "policy {} breaks the glass, which is only for the purposes BTG and ETREAT",
+                listed(decided)
+            );
+            return deny("break-glass-purpose", reason);
+        }
+        for name in decided {
+            let Some(broken) = self.policies.break_glass(name) else { continue };
+            // The policy's own code, not what the record says.
+            let Some(reason) = broken.reasons.iter().find(|code| Some(code.as_str()) == facts.reason) else {
+                continue;
+            };
+            return Decision::AllowWith(vec![
+                obligation("audit", "break-glass"),
+                obligation("break-glass-policy", name),
+                obligation("break-glass-reason", reason),
+                obligation("justify", &broken.justify),
+            ]);
+        }
+        let reason = format!(
+            "policy {} breaks the glass only for a reason, stated as one of its codes in attribute `{REASON_ATTRIBUTE}`",
+            listed(decided)
+        );
+        deny("break-glass-reason", reason)
     }
 }
 
-/// The name of an attribute that is there twice. Of two values a rule would see one and the reader perhaps the other.
+/// The name of an attribute that is there twice. Of two values a policy would see one and the reader perhaps the other.
 fn repeated(attributes: &[Attribute]) -> Option<&str> {
     let is_before =
         |index: usize| attributes[..index].iter().any(|other| other.name == attributes[index].name);
@@ -81,90 +201,28 @@ fn repeated(attributes: &[Attribute]) -> Option<&str> {
     Some(&attributes[index].name)
 }
 
-/// `reason` is the configuration's own code, not what the record says.
-fn break_the_glass(rule: &Rule, reason: &str) -> Decision {
-    let obligation = |name: &str, value: &str| Obligation { name: name.into(), value: value.into() };
-    Decision::AllowWith(vec![
-        obligation("audit", "break-glass"),
-        obligation("break-glass-rule", &rule.name),
-        obligation("break-glass-reason", reason),
-    ])
+fn names<'p>(of: impl Iterator<Item = &'p cedar_policy::PolicyId>) -> Vec<String> {
+    let mut names: Vec<String> = of.map(ToString::to_string).collect();
+    names.sort();
+    names
 }
 
-fn deny(code: &str, reason: &str) -> Decision {
-    Decision::Deny(Refusal::new(code, reason))
+fn listed(names: &[String]) -> String {
+    clip(names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "), NAMES_CHARS_MAX)
 }
 
-/// Who asks for which record and why.
-struct Asked<'a> {
-    phase: Phase,
-    /// The publisher at ingress, the reader at egress. An unknown reader matches no rule that asks for one.
-    party: Option<&'a Party>,
-    purpose: Option<&'a str>,
-    head: &'a Head,
-}
-
-impl<'a> Asked<'a> {
-    fn new(context: &'a Context, head: &'a Head) -> Self {
-        let stated = context.purpose.as_deref();
-        let (party, purpose) = match context.phase {
-            Phase::Ingress => (Some(&context.source), stated.or_else(|| head.attribute(PURPOSE_ATTRIBUTE))),
-            // What a publisher wrote into a record is no statement of the reader.
-            Phase::Egress => (context.recipient.as_ref(), stated),
-        };
-        Self { phase: context.phase, party, purpose, head }
+/// At most so many characters; the last three are dots where there were more.
+fn clip(text: String, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
+        return text;
     }
-
-    fn matches(&self, rule: &Rule) -> bool {
-        let When {
-            stakeholders,
-            roles,
-            zones,
-            purposes,
-            content_types,
-            phases,
-            labels,
-            only_labels,
-            attributes,
-        } = &rule.when;
-        let party = |allowed: &Option<Vec<String>>, has: &dyn Fn(&Party, &str) -> bool| {
-            any_of(allowed, |name| self.party.is_some_and(|party| has(party, name)))
-        };
-        party(stakeholders, &|party, name| party.stakeholder == name)
-            && party(zones, &|party, name| party.zone == name)
-            && party(roles, &|party, name| party.roles.iter().any(|role| role == name))
-            && any_of(purposes, |purpose| self.purpose == Some(purpose))
-            && any_of(content_types, |pattern| covers(pattern, &self.head.content_type))
-            && phases.as_ref().is_none_or(|phases| phases.iter().any(|phase| phase.is(self.phase)))
-            && any_of(labels, |label| self.head.labels.iter().any(|carried| carried == label))
-            && only_labels
-                .as_ref()
-                .is_none_or(|only| self.head.labels.iter().all(|carried| only.contains(carried)))
-            && attributes.iter().all(|condition| {
-                let value = self.head.attribute(&condition.name);
-                match &condition.predicate {
-                    Predicate::Present(present) => value.is_some() == *present,
-                    Predicate::Equals(expected) => value == Some(expected),
-                    Predicate::In(expected) => {
-                        value.is_some_and(|value| expected.iter().any(|one| one == value))
-                    }
-                }
-            })
-    }
+    text.chars().take(chars_max - 3).chain("...".chars()).collect()
 }
 
-/// Whether any of the names matches; true where the rule does not ask.
-fn any_of(names: &Option<Vec<String>>, matches: impl Fn(&str) -> bool) -> bool {
-    names.as_ref().is_none_or(|names| names.iter().any(|name| matches(name)))
+fn obligation(name: &str, value: impl Into<String>) -> Obligation {
+    Obligation { name: name.into(), value: clip(value.into(), NAMES_CHARS_MAX) }
 }
 
-/// Whether a pattern such as `application/dicom` or `image/*` covers a content type, whatever its parameters.
-///
-/// Types are compared without regard to case (RFC 6838, section 4.2).
-fn covers(pattern: &str, content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    match (pattern.strip_suffix("/*"), essence.split_once('/')) {
-        (Some(top), Some((has, _))) => top.eq_ignore_ascii_case(has),
-        _ => pattern.eq_ignore_ascii_case(essence),
-    }
+fn deny(code: &str, reason: impl Into<String>) -> Decision {
+    Decision::Deny(Refusal::new(code, reason.into()))
 }

@@ -1,12 +1,26 @@
-//! Rules, in the order in which they decide.
+//! Policies as hospitals write them, and what becomes of records.
 
-use hilum_plugin::testing::{context, head, request};
+use hilum_plugin::testing::{self, context, head, request};
+use hilum_plugin::{Party, Phase};
 use serde_json::{Value, json};
 
 use super::*;
 
-fn configured(rules: &Value) -> Result<Access, ConfigError> {
-    Access::configure(serde_json::from_value(json!({"rules": rules})).unwrap())
+const ALL: &str = "permit(principal, action, resource)";
+
+fn configured(settings: Value) -> Result<Access, ConfigError> {
+    Access::configure(serde_json::from_value(settings).unwrap())
+}
+
+fn by(policies: &str) -> Access {
+    configured(json!({"policies": policies})).unwrap()
+}
+
+/// What is wrong with a text of policies.
+fn fault(policies: &str) -> String {
+    let error = configured(json!({"policies": policies})).unwrap_err();
+    assert_eq!(error.at, "/policies");
+    error.reason
 }
 
 /// A radiologist's subscription for treatment.
@@ -22,27 +36,18 @@ fn egress() -> Context {
 
 /// A labelled MR image of an identified patient.
 fn image() -> Head {
-    let mut image = head("application/dicom; transfer-syntax=1.2.840.10008.1.2.1");
+    let mut image = head("Application/DICOM; transfer-syntax=1.2.840.10008.1.2.1");
     image.labels = vec!["phi".into(), "device".into()];
     image.attributes = vec![Attribute::new("patient", "Doe^Jane"), Attribute::new("site", "north")];
     image
 }
 
-fn decide_by(rules: &Value, context: &Context, head: Head) -> Decision {
-    configured(rules).unwrap().decide(context, request(head, b"".as_slice()))
+fn ask(access: &mut Access, context: &Context, head: Head) -> Decision {
+    access.decide(context, request(head, b"1234".as_slice()))
 }
 
-/// Whether one condition alone lets the radiologist have the image.
-fn allows(when: &Value) -> bool {
-    let rules = json!([{"name": "one", "effect": "allow", "when": when}]);
-    match decide_by(&rules, &egress(), image()) {
-        Decision::Allow => true,
-        Decision::Deny(refusal) => {
-            assert_eq!(refusal.code, "no-rule");
-            false
-        }
-        other => panic!("{other:?}"),
-    }
+fn allowed_by(policy: &str) -> Decision {
+    Decision::AllowWith(vec![Obligation { name: "policy".into(), value: policy.into() }])
 }
 
 fn denied(decision: Decision) -> Refusal {
@@ -52,183 +57,363 @@ fn denied(decision: Decision) -> Refusal {
     }
 }
 
-#[test]
-fn each_condition_holds_if_any_of_its_values_does() {
-    for (holds, fails) in [
-        (json!({"stakeholders": ["billing", "radiology"]}), json!({"stakeholders": ["imaging-dept"]})),
-        (json!({"roles": ["teacher"]}), json!({"roles": ["scanner"]})),
-        (json!({"zones": ["clinical"]}), json!({"zones": ["device"]})),
-        (json!({"purposes": ["TREAT", "BTG"]}), json!({"purposes": ["ETREAT"]})),
-        (
-            json!({"content_types": ["Application/DICOM"]}),
-            json!({"content_types": ["application/dicom+json"]}),
-        ),
-        (json!({"content_types": ["application/*"]}), json!({"content_types": ["image/*", "app/*"]})),
-        (json!({"phases": ["egress"]}), json!({"phases": ["ingress"]})),
-        (json!({"labels": ["payment", "phi"]}), json!({"labels": ["payment"]})),
-        (json!({"only_labels": ["device", "phi", "payment"]}), json!({"only_labels": ["device"]})),
-        (json!({"only_labels": ["device", "phi"]}), json!({"only_labels": []})),
-        (
-            json!({"attributes": [{"name": "site", "equals": "north"}]}),
-            json!({"attributes": [{"name": "site", "equals": "nort"}]}),
-        ),
-        (
-            json!({"attributes": [{"name": "site", "in": ["south", "north"]}]}),
-            json!({"attributes": [{"name": "town", "in": ["north"]}]}),
-        ),
-        (
-            json!({"attributes": [{"name": "consent", "present": false}]}),
-            json!({"attributes": [{"name": "consent", "present": true}]}),
-        ),
-    ] {
-        assert!(allows(&holds), "{holds}");
-        assert!(!allows(&fails), "{fails}");
+/// Whether one condition alone lets the radiologist have the image.
+fn holds_for(settings: Value, context: &Context, condition: &str) -> bool {
+    let mut settings = settings;
+    settings["policies"] = format!("@id(\"one\") {ALL} when {{ {condition} }};").into();
+    match ask(&mut configured(settings).unwrap(), context, image()) {
+        Decision::Deny(refusal) => {
+            assert_eq!(refusal.code, "no-policy", "{condition}: {refusal:?}");
+            false
+        }
+        decision => {
+            assert_eq!(decision, allowed_by("one"));
+            true
+        }
     }
 }
 
 #[test]
-fn all_conditions_have_to_hold() {
-    assert!(allows(&json!({"roles": ["radiologist"], "purposes": ["TREAT"], "labels": ["phi"]})));
-    assert!(!allows(&json!({"roles": ["radiologist"], "purposes": ["HRESCH"], "labels": ["phi"]})));
-    assert!(!allows(
-        &json!({"attributes": [{"name": "site", "equals": "north"}, {"name": "x", "present": true}]})
-    ));
+fn everything_in_the_model_can_be_asked_for() {
+    testing::with(|host| host.now = 1_774_746_000_000);
+    let locations = r#"[{"location": "house"}, {"location": "reading-room", "inside": "house", "principals": ["spiffe://st-marys/person/roentgen"]}]"#;
+    let settings = json!({"locations": locations, "time_zone": "CET-1CEST,M3.5.0,M10.5.0/3"});
+    for condition in [
+        r#"principal == Principal::"spiffe://st-marys/person/roentgen""#,
+        r#"principal in Stakeholder::"radiology" && principal in Zone::"clinical""#,
+        r#"principal in Role::"teacher" && principal in Role::"radiologist""#,
+        r#"principal in Location::"reading-room" && principal in Location::"house""#,
+        r#"action == Action::"read""#,
+        r#"context.purpose == Purpose::"TREAT""#,
+        r#"[Purpose::"TREAT", Purpose::"BTG"].contains(context.purpose)"#,
+        r#"context.now == datetime("2026-03-29T01:00:00Z")"#,
+        "context.weekday == 7 && context.hour == 3 && context.minute == 0",
+        r#"resource in Flow::"imaging" && resource.class == "imaging""#,
+        r#"resource.contentType == "application/dicom" && resource.contentType like "application/*""#,
+        r#"resource.labels.contains("phi") && resource.labels.containsAll(["device", "phi"])"#,
+        r#"["phi", "device", "payment"].containsAll(resource.labels)"#,
+        r#"resource.hasTag("site") && resource.getTag("site") == "north""#,
+        r#"resource.confidentiality == Confidentiality::"V""#,
+        "resource.sensitivity.isEmpty()",
+        "resource.size == 4",
+        r#"resource.made < datetime("2030-01-01")"#,
+        r#"resource.source in Stakeholder::"imaging-dept""#,
+    ] {
+        assert!(holds_for(settings.clone(), &egress(), condition), "{condition}");
+        let not = format!("!({condition})");
+        assert!(!holds_for(settings.clone(), &egress(), &not), "{not}");
+    }
 }
 
 #[test]
-fn the_first_rule_that_matches_decides() {
-    let deny = json!({"name": "no-phi", "effect": "deny", "when": {"labels": ["phi"]}});
-    let allow = json!({"name": "treatment", "effect": "allow", "when": {"purposes": ["TREAT"]}});
-    let refusal = denied(decide_by(&json!([deny, allow]), &egress(), image()));
-    assert_eq!(refusal, Refusal::new("denied", "rule `no-phi` denies it"));
-    assert_eq!(decide_by(&json!([allow, deny]), &egress(), image()), Decision::Allow);
+fn what_is_told_to_cedar_fits_the_model() {
+    let all = r#"@id("all") permit(principal, action, resource) when { [context].contains(context) };"#;
+    let access = by(all);
+    let schema = policies::model();
+    for context in [context(), egress()] {
+        let told = (&access.settings.confidentiality, &access.zone);
+        let head = image();
+        let facts = Facts::of(&context, &head, 4, &access.policies.mentions, told).ok().unwrap();
+        let (request, entities) = facts.told(&Asker::new(&context, &access.locations).unwrap()).ok().unwrap();
+        entities.iter().for_each(|entity| {
+            cedar_policy::Entities::from_entities([entity.clone()], Some(&schema)).unwrap();
+        });
+        let part = |of: Option<&cedar_policy::EntityUid>| of.unwrap().clone();
+        let (principal, action) = (part(request.principal()), part(request.action()));
+        let told = request.context().unwrap().clone();
+        cedar_policy::Request::new(principal, action, part(request.resource()), told, Some(&schema)).unwrap();
+    }
 }
 
 #[test]
-fn at_ingress_the_publisher_is_the_party_and_states_its_purpose_in_the_record() {
-    let rules = json!([{"name": "scans", "effect": "allow",
-                        "when": {"phases": ["ingress"], "roles": ["scanner"], "purposes": ["TREAT"]}}]);
-    assert_eq!(denied(decide_by(&rules, &context(), image())).code, "no-rule");
+fn what_no_policy_permits_is_denied_and_what_one_forbids_too() {
+    let policies = r#"
+        @id("treatment") permit(principal in Role::"radiologist", action == Action::"read", resource)
+        when { context.purpose == Purpose::"TREAT" };
+        @id("teaching") permit(principal in Role::"teacher", action, resource);
+        @id("no-payment-data") forbid(principal, action, resource) when { resource.labels.contains("payment") };"#;
+    let mut access = by(policies);
+    assert_eq!(ask(&mut access, &egress(), image()), allowed_by("teaching, treatment"));
+    assert_eq!(denied(ask(&mut access, &context(), image())).code, "no-policy");
+    let mut paid = image();
+    paid.labels.push("payment".into());
+    let refusal = denied(ask(&mut access, &egress(), paid));
+    assert_eq!(
+        (refusal.code.as_str(), refusal.reason.as_str()),
+        ("denied", "policy `no-payment-data` forbids it")
+    );
+    let nobody = Context { recipient: None, ..egress() };
+    assert_eq!(denied(ask(&mut access, &nobody, image())).code, "no-reader");
+    let mut twice = image();
+    twice.attributes.push(Attribute::new("site", "south"));
+    assert_eq!(denied(ask(&mut access, &egress(), twice)).code, "ambiguous");
+}
+
+#[test]
+fn a_purpose_is_the_readers_own() {
+    let is_treatment = r#"context.purpose == Purpose::"TREAT""#;
     let mut stated = image();
     stated.attributes.push(Attribute::new(PURPOSE_ATTRIBUTE, "TREAT"));
-    assert_eq!(decide_by(&rules, &context(), stated), Decision::Allow);
+    let mut access = by(&format!("@id(\"one\") {ALL} when {{ {is_treatment} }};"));
+    assert_eq!(ask(&mut access, &context(), stated.clone()), allowed_by("one"));
+    let silent = Context { purpose: None, ..egress() };
+    assert_eq!(denied(ask(&mut access, &silent, stated)).code, "no-policy");
+    assert!(holds_for(json!({}), &silent, r#"context.purpose == Purpose::"unstated""#));
 }
 
 #[test]
-fn at_egress_a_record_states_no_purpose_for_its_reader() {
-    let rules = json!([{"name": "emergency", "effect": "allow", "when": {"purposes": ["ETREAT"]}}]);
-    let mut stated = image();
-    stated.attributes.push(Attribute::new(PURPOSE_ATTRIBUTE, "ETREAT"));
-    assert_eq!(denied(decide_by(&rules, &egress(), stated)).code, "no-rule");
-}
-
-#[test]
-fn an_unknown_reader_matches_no_rule_about_parties() {
-    let rules = json!([{"name": "all", "effect": "allow", "when": {"stakeholders": ["imaging-dept"]}}]);
-    assert_eq!(decide_by(&rules, &context(), image()), Decision::Allow);
-    let nobody = Context { recipient: None, ..egress() };
-    assert_eq!(denied(decide_by(&rules, &nobody, image())).code, "no-rule");
-}
-
-#[test]
-fn an_attribute_given_twice_is_denied() {
-    let rules = json!([{"name": "all", "effect": "allow"}]);
-    assert_eq!(decide_by(&rules, &egress(), image()), Decision::Allow);
-    let mut twice = image();
-    twice.attributes.push(Attribute::new("patient", "Roe^Richard"));
-    let refusal = denied(decide_by(&rules, &egress(), twice));
-    assert_eq!(refusal.code, "ambiguous");
-    assert!(refusal.reason.contains("`patient`") && !refusal.reason.contains("Roe"));
-}
-
-fn emergency() -> Value {
-    json!([{"name": "emergency", "effect": "allow", "when": {"purposes": ["BTG", "ETREAT"]},
-            "break_glass": {"reasons": ["unconscious", "transfer"]}}])
-}
-
-fn reading_for(purpose: &str, reason: Option<&str>) -> Decision {
-    let context = Context { purpose: Some(purpose.into()), ..egress() };
-    let mut image = image();
-    image.attributes.extend(reason.map(|reason| Attribute::new("break-glass-reason", reason)));
-    decide_by(&emergency(), &context, image)
-}
-
-#[test]
-fn the_glass_breaks_for_an_emergency_with_a_reason_and_is_audited() {
-    let Decision::AllowWith(obligations) = reading_for("BTG", Some("unconscious")) else { panic!() };
-    let obligations: Vec<_> = obligations.iter().map(|o| (o.name.as_str(), o.value.as_str())).collect();
-    let expected =
-        [("audit", "break-glass"), ("break-glass-rule", "emergency"), ("break-glass-reason", "unconscious")];
-    assert_eq!(obligations, expected);
-}
-
-#[test]
-fn the_glass_stays_whole_without_emergency_or_reason() {
-    assert_eq!(denied(reading_for("TREAT", Some("unconscious"))).code, "no-rule");
-    for reason in [None, Some(""), Some("curiosity about Doe^Jane")] {
-        let refusal = denied(reading_for("BTG", reason));
-        assert_eq!(refusal.code, "break-glass-reason");
-        assert!(refusal.reason.contains("`emergency`") && !refusal.reason.contains("Jane"));
+fn confidentiality_is_the_most_restrictive_that_is_said() {
+    let marking = |unmarked: &str| json!({"confidentiality": {"unmarked": unmarked, "labels": {"psychiatry": "R", "phi": "N"}}});
+    let at_most = |code: &str| format!("resource.confidentiality in Confidentiality::\"{code}\"");
+    assert!(holds_for(marking("V"), &egress(), &at_most("N")));
+    assert!(!holds_for(marking("V"), &egress(), &at_most("M")));
+    let mut settings = marking("L");
+    settings["policies"] = format!("@id(\"one\") {ALL} when {{ {} }};", at_most("N")).into();
+    let mut access = configured(settings).unwrap();
+    let mut record = image();
+    record.labels = vec![];
+    assert_eq!(ask(&mut access, &egress(), record.clone()), allowed_by("one"));
+    record.labels = vec!["psychiatry".into(), "phi".into()];
+    assert_eq!(denied(ask(&mut access, &egress(), record)).code, "no-policy");
+    for (code, refused) in [("L", None), ("V", Some("no-policy")), ("secret", Some("marking"))] {
+        let mut record = image();
+        record.attributes.push(Attribute::new(CONFIDENTIALITY_ATTRIBUTE, code));
+        match (ask(&mut access, &egress(), record), refused) {
+            (Decision::AllowWith(_), None) => {}
+            (decision, Some(refused)) => assert_eq!(denied(decision).code, refused),
+            (decision, None) => panic!("{decision:?}"),
+        }
+    }
+    let mut access =
+        by(&format!("@id(\"one\") {ALL} when {{ !resource.sensitivity.containsAny([\"HIV\", \"PSY\"]) }};"));
+    for (codes, is_allowed) in [("ETH", true), ("ETH, PSY", false), ("HIV PSY", false)] {
+        let mut record = image();
+        record.attributes.push(Attribute::new(SENSITIVITY_ATTRIBUTE, codes));
+        assert_eq!(
+            matches!(ask(&mut access, &egress(), record), Decision::AllowWith(_)),
+            is_allowed,
+            "{codes}"
+        );
     }
 }
 
+const EMERGENCY: &str = r#"
+    @id("emergency") @break_glass("stroke trauma") @justify("within 72h, to the privacy officer")
+    permit(principal in Role::"scanner", action == Action::"store", resource);
+    @id("not-abroad") forbid(principal, action, resource) when { resource.hasTag("site") && resource.getTag("site") == "abroad" };"#;
+
+fn emergency(purpose: &str, reason: Option<&str>) -> Head {
+    let mut record = image();
+    record.attributes.push(Attribute::new(PURPOSE_ATTRIBUTE, purpose));
+    record.attributes.extend(reason.map(|reason| Attribute::new(REASON_ATTRIBUTE, reason)));
+    record
+}
+
 #[test]
-fn configuration_errors_say_where() {
-    let at = |rules: Value| configured(&rules).unwrap_err().at;
-    let rule = |more: Value| {
-        let mut rule = json!({"name": "r", "effect": "allow"});
-        rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        rule
+fn the_glass_breaks_for_a_stated_reason_and_leaves_obligations() {
+    let mut access = by(EMERGENCY);
+    let Decision::AllowWith(obligations) = ask(&mut access, &context(), emergency("ETREAT", Some("trauma")))
+    else {
+        panic!("it breaks");
     };
-    let break_glass = json!({"reasons": ["x"]});
-    assert_eq!(at(json!([])), "/rules");
-    assert_eq!(at(json!([rule(json!({})), rule(json!({}))])), "/rules/1/name");
-    assert_eq!(at(json!([rule(json!({"name": ""}))])), "/rules/0/name");
-    assert_eq!(at(json!([rule(json!({"when": {"roles": []}}))])), "/rules/0/when/roles");
+    let obligations: Vec<_> = obligations.iter().map(|of| (of.name.as_str(), of.value.as_str())).collect();
     assert_eq!(
-        at(json!([rule(json!({"when": {"purposes": ["TREAT", "TRAET"]}}))])),
-        "/rules/0/when/purposes/1"
+        obligations,
+        [
+            ("audit", "break-glass"),
+            ("break-glass-policy", "emergency"),
+            ("break-glass-reason", "trauma"),
+            ("justify", "within 72h, to the privacy officer"),
+        ]
     );
+    for (purpose, reason, code) in [
+        ("ETREAT", None, "break-glass-reason"),
+        ("BTG", Some("4711"), "break-glass-reason"),
+        ("TREAT", Some("trauma"), "break-glass-purpose"),
+    ] {
+        let refusal = denied(ask(&mut access, &context(), emergency(purpose, reason)));
+        assert_eq!(refusal.code, code);
+        assert!(
+            refusal.reason.contains("`emergency`") && !refusal.reason.contains("4711"),
+            "{}",
+            refusal.reason
+        );
+    }
+    let mut abroad = emergency("ETREAT", Some("trauma"));
+    abroad.set_attribute("site", "abroad");
     assert_eq!(
-        at(json!([rule(json!({"when": {"content_types": ["dicom"]}}))])),
-        "/rules/0/when/content_types/0"
+        denied(ask(&mut access, &context(), abroad)).code,
+        "denied",
+        "no glass breaks what is forbidden"
     );
-    let no_purpose = rule(json!({"break_glass": break_glass}));
-    assert_eq!(at(json!([no_purpose])), "/rules/0/when/purposes");
-    let any_purpose = rule(json!({"break_glass": break_glass, "when": {"purposes": ["BTG", "TREAT"]}}));
-    assert_eq!(at(json!([any_purpose])), "/rules/0/when/purposes");
-    let denying = rule(json!({"effect": "deny", "break_glass": break_glass, "when": {"purposes": ["BTG"]}}));
-    assert_eq!(at(json!([denying])), "/rules/0/break_glass");
-    let unspoken = rule(json!({"break_glass": {"reasons": []}, "when": {"purposes": ["BTG"]}}));
-    assert_eq!(at(json!([unspoken])), "/rules/0/break_glass/reasons");
 }
 
 #[test]
-fn what_is_unknown_or_ambiguous_is_no_configuration() {
-    for bad in [
-        json!({"rules": [], "default": "allow"}),
-        json!({"rules": [{"name": "r", "effect": "permit"}]}),
-        json!({"rules": [{"name": "r", "effect": "allow", "when": {"role": ["x"]}}]}),
-        json!({"rules": [{"name": "r", "effect": "allow", "when": {"attributes": [{"name": "a"}]}}]}),
-        json!({"rules": [{"name": "r", "effect": "allow",
-                          "when": {"attributes": [{"name": "a", "equals": "b", "present": true}]}}]}),
+fn what_is_wrong_is_told_with_line_and_column() {
+    let named = |rest: &str| format!("@id(\"one\")\n{rest}");
+    for (text, says) in [
+        (named("permit(principal, action, resource) when { context.purpos == 1 };"), "line 2, column 44: "),
+        (
+            named("permit(principal, action, resource) when { context.purpose == Purpose::\"CURE\" };"),
+            "line 2, column 63: ",
+        ),
+        (named("permit(principal, action == Action::\"write\", resource);"), "line 2, column 29: "),
+        (named("permit(principal in Team::\"a\", action, resource);"), "line 2, column 21: "),
+        (
+            named("permit(principal, action, resource) when { resource.getTag(\"a\") == \"b\" };"),
+            "line 2, column 44: ",
+        ),
+        (named("permit(principal, action, resource) when { resource.size < \"b\" };"), "line 2, column 60: "),
+        (named("permit(principal, action, resource) when { 1 == 2 };"), "impossible"),
+        (
+            named(
+                "permit(principal, action, resource) when { resource.confidentiality in Confidentiality::\"Q\" };",
+            ),
+            "line 2, column 72: ",
+        ),
+        (named("permit(principal action, resource);"), "line 2, column 18: "),
+        (named("permit(principal == ?principal, action, resource);"), "line 1, column 1: slots"),
+        ("permit(principal, action, resource);".into(), "line 1, column 1: it has no name"),
+        (named("@breakglass(\"x\") permit(principal, action, resource);"), "`@breakglass` means nothing"),
+        (named("@break_glass(\"x\") permit(principal, action, resource);"), "has to be justified"),
+        (named("@justify(\"x\") permit(principal, action, resource);"), "is for policies with"),
+        (
+            named("@break_glass(\"x\") @justify(\"y\") forbid(principal, action, resource);"),
+            "only a `permit`",
+        ),
+        (
+            named("@break_glass(\"X Y\") @justify(\"y\") permit(principal, action, resource);"),
+            "codes of accepted reasons",
+        ),
+        (format!("@id(\"a\") {ALL};\n@id(\"a\") {ALL};"), "line 2, column 1: another policy is named `a`"),
+        (format!("@id(\"A\") {ALL};"), "a policy's name is"),
+        ("// nothing".into(), "there are 0 policies"),
     ] {
-        assert!(serde_json::from_value::<Rules>(bad.clone()).is_err(), "{bad}");
-        assert!(!schema().is_valid(&bad), "{bad}");
+        let fault = fault(&text);
+        assert!(fault.contains(says), "{text}\n{fault}");
+    }
+    let both = fault(
+        "@id(\"a\") permit(principal, action, resource) when { context.a };\npermit(principal, action, resource);",
+    );
+    assert!(both.contains("line 1, column") && both.contains("; line 2, column 1: "), "{both}");
+}
+
+#[test]
+fn the_readme_shows_policies_that_work() {
+    let blocks = include_str!("../README.md").split("\n```").filter_map(|block| block.strip_prefix("text\n"));
+    let policies: Vec<_> = blocks.filter(|block| block.starts_with("@id(")).collect();
+    assert_eq!(policies.len(), 2);
+    by(&policies.join("\n"));
+}
+
+#[test]
+fn settings_fit_their_schema_and_wrong_ones_are_named() {
+    let schema = Access::describe(None).config_schema;
+    let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
+    let all = json!({
+        "policies": format!("@id(\"all\") {ALL};"), "locations": "[]", "time_zone": "CET-1", "explain": true,
+        "confidentiality": {"labels": {"phi": "N"}, "unmarked": "R"},
+    });
+    assert!(schema.is_valid(&all) && configured(all.clone()).is_ok());
+    for (key, value, at) in
+        [("time_zone", json!("Europe/Berlin"), "/time_zone"), ("locations", json!("{}"), "/locations")]
+    {
+        let mut wrong = all.clone();
+        wrong[key] = value;
+        assert!(schema.is_valid(&wrong));
+        assert_eq!(configured(wrong).unwrap_err().at, at);
+    }
+    for wrong in [
+        json!({}),
+        json!({"policies": "x", "rules": []}),
+        json!({"policies": "x", "confidentiality": {"unmarked": "Q"}}),
+    ] {
+        assert!(!schema.is_valid(&wrong), "{wrong}");
+        assert!(serde_json::from_value::<Settings>(wrong).is_err());
     }
 }
 
-fn schema() -> jsonschema::Validator {
-    let schema: Value = serde_json::from_str(&Access::describe(None).config_schema).unwrap();
-    jsonschema::validator_for(&schema).unwrap()
+#[test]
+fn a_policy_that_fails_on_a_record_lets_nothing_pass() {
+    let policies = r#"
+        @id("all") permit(principal, action, resource);
+        @id("large") forbid(principal, action, resource) when { resource.size + 9223372036854775807 > 0 };"#;
+    let refusal = denied(ask(&mut by(policies), &context(), image()));
+    assert_eq!(
+        (refusal.code.as_str(), refusal.reason.as_str()),
+        ("policy-error", "policy large fails on this record")
+    );
 }
 
 #[test]
-fn the_readme_shows_a_configuration_that_works() {
-    let readme = include_str!("../README.md");
-    let example = readme.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
-    let example: Value = serde_json::from_str(example).unwrap();
-    schema().validate(&example).unwrap();
-    let decision = decide_by(&example["rules"], &egress(), image());
-    assert_eq!(decision, Decision::Allow);
+fn a_denial_is_explained_without_what_the_record_says() {
+    let policies = r#"
+        @id("treatment") permit(principal in Role::"physician", action == Action::"read", resource)
+        when { context.purpose == Purpose::"TREAT" && resource.hasTag("patient") && resource.getTag("patient") == "Smith^John" };
+        @id("scans") permit(principal in Role::"scanner", action == Action::"store", resource) unless { resource.labels.contains("phi") };"#;
+    let mut access = configured(json!({"policies": policies, "explain": true})).unwrap();
+    let refusal = denied(ask(&mut access, &egress(), image()));
+    assert_eq!(refusal.code, "no-policy");
+    let why = refusal.reason.split_once(": ").unwrap().1;
+    assert_eq!(
+        why,
+        "`treatment` needs principal in Role::\"physician\" and resource.getTag(\"patient\") == \"...\"; \
+         `scans` needs principal in Role::\"scanner\" and action == Action::\"store\" and not resource.labels.contains(\"phi\")"
+    );
+}
+
+#[test]
+fn decisions_are_kept_for_what_policies_look_at_only() {
+    let policies = format!(
+        "@id(\"north\") {ALL} when {{ resource.hasTag(\"site\") && resource.getTag(\"site\") == \"north\" }};"
+    );
+    let mut access = by(&policies);
+    for number in 0..1_000 {
+        let mut record = image();
+        record.set_attribute("series", number.to_string());
+        assert_eq!(ask(&mut access, &egress(), record.clone()), allowed_by("north"));
+        record.set_attribute("site", "south");
+        assert_eq!(denied(ask(&mut access, &egress(), record)).code, "no-policy");
+    }
+    assert_eq!((access.askers.len(), access.askers[0].1.len()), (1, 2));
+    for number in 0..1_000 {
+        let mut record = image();
+        record.set_attribute("site", format!("site-{number}"));
+        assert_eq!(denied(ask(&mut access, &egress(), record)).code, "no-policy");
+        let mut reader = egress();
+        reader.flow = format!("flow-{number}");
+        assert_eq!(ask(&mut access, &reader, image()), allowed_by("north"));
+    }
+    assert!(
+        access.askers.len() <= ASKERS_MAX && access.askers.iter().all(|(_, kept)| kept.len() <= KEPT_MAX)
+    );
+}
+
+#[test]
+fn time_passes_for_decisions_that_are_kept() {
+    let mut access = by(&format!("@id(\"by-day\") {ALL} when {{ context.hour >= 8 && context.hour < 18 }};"));
+    for (hour, is_allowed) in [(7, false), (8, true), (17, true), (18, false)] {
+        testing::with(|host| host.now = hour * 3_600_000);
+        let decision = ask(&mut access, &egress(), image());
+        assert_eq!(matches!(decision, Decision::AllowWith(_)), is_allowed, "{hour}");
+    }
+}
+
+#[test]
+fn no_reason_and_no_obligation_holds_a_value_of_the_record() {
+    let policies = format!(
+        "{EMERGENCY} @id(\"site\") {ALL} when {{ resource.hasTag(\"patient\") && resource.getTag(\"patient\") == \"x\" }};"
+    );
+    let mut access = configured(json!({"policies": policies, "explain": true})).unwrap();
+    for record in [
+        image(),
+        emergency("BTG", Some("Doe^Jane")),
+        emergency("Doe^Jane", None),
+        emergency("BTG", Some("stroke")),
+    ] {
+        for context in [context(), egress()] {
+            let decision = format!("{:?}", ask(&mut access, &context, record.clone()));
+            assert!(!decision.contains("Doe") && !decision.contains("north"), "{decision}");
+        }
+    }
 }

@@ -13,10 +13,10 @@ use crate::support::{name, next, nothing_comes, says, subscribe, take, text};
 
 /// A stage that refuses records with attribute `bad`.
 fn check() -> Stage {
-    Stage::new("check", "access").with(
-        "config.rules = [{ name = \"bad\", effect = \"deny\", when = { attributes = [{ name = \"bad\", present = true }] } }, \
-         { name = \"others\", effect = \"allow\" }]",
-    )
+    let policies = r#"
+        @id("bad") forbid(principal, action, resource) when { resource.hasTag("bad") };
+        @id("others") permit(principal, action, resource);"#;
+    Stage::access("check", policies)
 }
 
 #[tokio::test]

@@ -44,8 +44,7 @@ async fn a_planted_identifier_is_nowhere_in_the_open() {
 /// Flow `messages` is cleaned before it is stored, `closed` refuses everything by a rule that looks at an attribute, `watched`
 /// keeps state about a machine and a sensor that are named after the patient and emits to `alerts`.
 fn flows() -> [Flow; 5] {
-    let closed =
-        Stage::new("check", "access").with(r#"config.rules = [{ name = "nobody", effect = "deny" }]"#);
+    let closed = Stage::closed("check");
     let watch = Stage::new("watch", "analytics").with(
         r#"
 grants = ["log", "metrics", "state", "emit:alerts"]

@@ -102,8 +102,7 @@ async fn what_an_ingress_chain_stopped_is_compared_as_it_came_in() {
     let rest = &done(&hospital, &broker, "steward", &format!("{stopped} --from 1"))[0];
     assert_eq!(rest["records"], 1, "{rest}");
     // What a stage before it would stop does not come to it.
-    let closed =
-        Stage::new("check", "access").with(r#"config.rules = [{ name = "nothing", effect = "deny" }]"#);
+    let closed = Stage::closed("check");
     let flow = Flow::plain().ingress(closed).ingress(Stage::clean());
     std::fs::write(hospital.file("flows/0.toml"), flow.to_string()).unwrap();
     let found = &done(&hospital, &broker, "steward", &stopped)[0];

@@ -13,15 +13,15 @@ use crate::support::{CREDIT, body, done, name, next, operate, printed, said, say
 /// A patient, in key, attribute, content type and body.
 const CANARY: &str = "ZEBEDIAHCANARY";
 
-/// A rule that a typing error made useless: it lets nothing pass that is a scan.
-const WRONG: &str = r#"config.rules = [{ name = "scans", effect = "allow", when = { content_types = ["application/dicon"] } }]"#;
-/// The rule as it was meant.
-const RIGHT: &str = r#"config.rules = [{ name = "scans", effect = "allow", when = { content_types = ["application/dicom"] } }]"#;
+/// A policy that a typing error made useless: it lets nothing pass that is a scan.
+const WRONG: &str = r#"@id("scans") permit(principal, action, resource) when { resource.contentType == "application/dicon" };"#;
+/// The policy as it was meant.
+const RIGHT: &str = r#"@id("scans") permit(principal, action, resource) when { resource.contentType == "application/dicom" };"#;
 
-fn imaging(rules: &str) -> Flow {
+fn imaging(policies: &str) -> Flow {
     Flow::new("imaging")
         .class("imaging")
-        .ingress(Stage::new("check", "access").with(rules))
+        .ingress(Stage::access("check", policies))
         .subscription(Subscription::all())
 }
 

@@ -24,7 +24,7 @@ use crate::plugin::Host;
 /// How long each side works before the other one has its turn.
 const TURN: Duration = Duration::from_millis(10);
 /// The rule with which plugin `access` lets everything pass.
-const ALLOW: &str = r#"{"rules":[{"name":"everybody","effect":"allow"}]}"#;
+const ALLOW: &str = r#"{"policies":"@id(\"everybody\") permit(principal, action, resource);"}"#;
 
 /// What `hilum bench plugin` is given.
 #[derive(Debug, Clone, clap::Args)]

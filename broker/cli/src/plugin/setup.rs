@@ -114,7 +114,7 @@ fn read_config(file: &PathBuf) -> anyhow::Result<Value> {
 /// A configuration with which a bundled plugin does something sensible on its own.
 fn default_config(plugin: &Plugin) -> Value {
     match plugin.description().name.as_str() {
-        "access" => json!({"rules": [{"name": "everybody", "effect": "allow"}]}),
+        "access" => json!({"policies": "@id(\"everybody\") permit(principal, action, resource);"}),
         "analytics" => json!({
             "alerts_flow": "maintenance",
             "watch": [

@@ -20,7 +20,7 @@ use super::grouping::{Answer, Grouping, Made, Unit, refused};
 use super::process::Processed;
 use super::written::Written;
 use super::{Origin, RefusalKind, Reply, Settled};
-use crate::broker::Shared;
+use crate::broker::{About, Shared};
 use crate::chains::{Route, guarded, slot};
 use crate::state::Keeper;
 
@@ -191,6 +191,11 @@ impl Task {
             Err(error) => (Err(error), Kept::Unnamed),
         };
         self.keep(kept, group.stored_blobs, &mut released).await;
+        if let Ok(first) = &appended {
+            let about = About { flow: Some(self.flow.clone()), offset: Some(*first), ..About::default() };
+            let permits = group.permits.events(group.now, &about);
+            permits.into_iter().for_each(|event| self.shared.aside.put(event));
+        }
         for blob in released {
             self.shared.blobs.delete(blob).await.unwrap_or_else(|error| {
                 tracing::warn!(flow = %self.flow, %blob, %error, "a large body could not be deleted yet");

@@ -9,6 +9,7 @@ use hilum_store::AppendError;
 
 use super::process::{Passed, ProcessedRecord, Stopped};
 use crate::broker::About;
+use crate::permits::Permits;
 
 /// The entries of one append and what follows when they are durable.
 pub(super) struct Group {
@@ -17,6 +18,8 @@ pub(super) struct Group {
     pub(super) entries: Vec<Entry>,
     pub(super) quarantine: Vec<Entry>,
     pub(super) audit: Vec<Event>,
+    /// By which policies the records passed; written when they are durable.
+    pub(super) permits: Permits,
     /// Large bodies that the entries name.
     pub(super) stored_blobs: Vec<BlobId>,
     /// Large bodies that the quarantine names.
@@ -61,6 +64,7 @@ impl Group {
             entries: Vec::new(),
             quarantine: Vec::new(),
             audit: Vec::new(),
+            permits: Permits::default(),
             stored_blobs: Vec::new(),
             quarantined_blobs: Vec::new(),
             quarantined_octets: 0,
@@ -81,6 +85,9 @@ impl Group {
                 self.large_octets += blob.size;
             }
             for obligation in passed.obligations.drain(..) {
+                if self.permits.count(sealed.source(), &obligation) {
+                    continue;
+                }
                 let about = About {
                     principal: Some(sealed.source().clone()),
                     flow: Some(flow.clone()),

@@ -11,7 +11,7 @@ use crate::config::Directory;
 pub(super) enum Template {
     /// The example hospital: an MRI machine and its stakeholders.
     Example,
-    /// `hilum.toml` and `flows/*.toml` of this directory.
+    /// `hilum.toml`, `flows/*.toml` and what is in `policies/` of this directory.
     Directory(PathBuf),
 }
 
@@ -31,7 +31,16 @@ example_files!(
     "flows/maintenance.toml",
     "flows/results.toml",
     "flows/room.toml",
+    "policies/billing.cases.toml",
+    "policies/billing.cedar",
+    "policies/imaging.cases.toml",
+    "policies/imaging.cedar",
+    "policies/results.cases.toml",
+    "policies/results.cedar",
 );
+
+/// Where policies are, and what tests them.
+const POLICIES_FOLDER: &str = "policies";
 
 impl Template {
     /// Its files: path within the hospital directory, and text.
@@ -53,6 +62,16 @@ fn read(directory: &Path) -> io::Result<Vec<(String, String)>> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.ends_with(".toml") {
             files.push((format!("{}/{name}", Directory::FLOWS_FOLDER), fs::read_to_string(&path)?));
+        }
+    }
+    let policies = directory.join(POLICIES_FOLDER);
+    if policies.is_dir() {
+        for entry in fs::read_dir(policies)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_file() && !name.starts_with('.') {
+                files.push((format!("{POLICIES_FOLDER}/{name}"), fs::read_to_string(&path)?));
+            }
         }
     }
     Ok(files)

@@ -43,6 +43,7 @@ fn made_with(bundled: &[Bundled]) -> (TempDir, Report) {
     let place = TempDir::new().unwrap();
     let from = place.path().join("example");
     fs::create_dir_all(from.join("flows")).unwrap();
+    fs::create_dir_all(from.join("policies")).unwrap();
     for (path, text) in Template::Example.files().unwrap() {
         let bare = |text: String, of: &Bundled| {
             text.replace(&format!("\"plugins/{}\"", of.name), &format!("\"plugins/{}.wasm\"", of.name))

@@ -169,7 +169,7 @@ pub(super) const READINGS: [Reading; 15] = {
             None,
         ),
         reading(["billing", "billing-1", "billing", "billing"], Original, &[Charge, Claim], None),
-        reading(["insurer", "insurer-1", "billing", "insurer"], Sealed, &[Claim], Some("no-rule")),
+        reading(["insurer", "insurer-1", "billing", "insurer"], Sealed, &[Claim], Some("no-policy")),
         reading(
             ["operations", "operations-1", "billing", "statistics"],
             Deidentified,

@@ -22,7 +22,7 @@ pub(crate) const BODY_OCTETS_MAX: u64 = 64 << 20;
 /// How the name of a file ends that says what is expected.
 pub(crate) const EXPECTED: &str = ".expected.toml";
 /// The time of a record that states none: 2026-01-01T00:00:00Z.
-const TIME: Timestamp = Timestamp(1_767_225_600_000);
+pub(crate) const TIME: Timestamp = Timestamp(1_767_225_600_000);
 
 /// A record, and what should become of it.
 #[derive(Debug, Clone)]

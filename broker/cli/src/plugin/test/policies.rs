@@ -1,0 +1,483 @@
+//! `hilum plugin test access`: a hospital's policies, asked by the cases that are written beside them.
+//!
+//! The cases of `policies/imaging.cedar` are in `policies/imaging.cases.toml`. Each goes through every stage that decides by these policies and
+//! that it is about, with the stage's own configuration, in the sandbox that a broker has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use hilum_core::{Attribute, Head, Label, Principal};
+use hilum_sandbox::{ChainContext, Plugin, Sandbox, Settings};
+use hilum_server::chains::{grants, limits, load_plugin};
+use hilum_server::clock::Clock;
+use hilum_server::config::{self, FlowConfig, Hospital, StageConfig, SubscriptionConfig, units};
+use serde::Deserialize;
+use serde_json::json;
+use toml::value::Datetime;
+
+use super::super::trial::outcome::{Kind, Outcome};
+use super::super::trial::records::{Party, Record, TIME};
+use super::super::trial::runner::{Runner, Setting};
+use crate::output::{Exit, Failure, print, print_json};
+
+/// What `hilum plugin test` takes for the name of a plugin and not of a directory.
+pub(super) const PLUGIN: &str = "access";
+/// The setting that has the policies, and the folder with their files.
+const SETTING: &str = "policies";
+const FOLDER: &str = "policies";
+/// Cases of one file.
+const CASES_MAX: usize = 10_000;
+
+/// A file of cases.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cases {
+    #[serde(rename = "case")]
+    cases: Vec<Case>,
+}
+
+/// Who wants what, and what should be decided.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    action: Action,
+    who: Who,
+    /// Who published what is read.
+    #[serde(default)]
+    from: Option<Who>,
+    /// What the record, or the subscription, states; where the case says nothing, the subscription's own.
+    #[serde(default)]
+    purpose: Option<String>,
+    /// What the clock shows.
+    #[serde(default)]
+    time: Option<Datetime>,
+    content_type: String,
+    #[serde(default)]
+    labels: Vec<Label>,
+    #[serde(default)]
+    attributes: Vec<(String, String)>,
+    /// Which stages it is about; all that decide by the policies where nothing is said.
+    #[serde(default)]
+    flow: Option<String>,
+    #[serde(default)]
+    subscription: Option<String>,
+    expect: Decision,
+    /// The policy that decides.
+    #[serde(default)]
+    policy: Option<String>,
+    /// The code of the denial.
+    #[serde(default)]
+    code: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    Store,
+    Read,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Who {
+    /// An identity of the hospital, e.g. `mri-1`.
+    Identity(String),
+    Party(Party),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Decision {
+    Allow,
+    BreakGlass,
+    Deny,
+}
+
+impl Decision {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::BreakGlass => "break-glass",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// A stage that decides, and where it is.
+struct Stage<'h> {
+    flow: &'h FlowConfig,
+    subscription: Option<&'h SubscriptionConfig>,
+    stage: &'h StageConfig,
+}
+
+/// What a case showed at a stage.
+#[derive(Debug)]
+pub(super) struct Tested {
+    pub(super) file: String,
+    pub(super) case: String,
+    pub(super) stage: String,
+    /// What was expected and did not come, line by line.
+    pub(super) differences: Vec<String>,
+    /// What came.
+    pub(super) came: String,
+    reason: Option<String>,
+}
+
+/// Policies of a hospital, tested.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) tested: Vec<Tested>,
+    /// Policies that decided no case, and files without cases.
+    pub(super) untested: Vec<String>,
+}
+
+/// Tests all policies of a hospital directory.
+pub(super) fn run(directory: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let report = test(directory)?;
+    let good = report.tested.iter().filter(|of| of.differences.is_empty()).count();
+    if json {
+        let case = |of: &Tested| {
+            json!({
+                "file": of.file, "case": of.case, "stage": of.stage, "as_expected": of.differences.is_empty(),
+                "came": of.came, "reason": of.reason, "differences": of.differences,
+            })
+        };
+        let cases: Vec<_> = report.tested.iter().map(case).collect();
+        print_json(&json!({"cases": cases, "untested": report.untested}))?;
+    } else {
+        for of in &report.tested {
+            let word = if of.differences.is_empty() { "as-expected" } else { "different" };
+            let reason = of.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            print(format_args!("{word:<12} {}, at {} ({}{reason})", of.case, of.stage, of.came))?;
+            for difference in &of.differences {
+                print(format_args!("  {difference}"))?;
+            }
+        }
+        for untested in &report.untested {
+            print(format_args!("note: {untested}"))?;
+        }
+        print(format_args!("{good} of {} cases as expected", report.tested.len()))?;
+    }
+    Ok(if good == report.tested.len() { Exit::Ok } else { Exit::Failed }.into())
+}
+
+/// Runs the cases of all policies.
+pub(super) fn test(directory: &Path) -> anyhow::Result<Report> {
+    let hospital = config::load(directory)?;
+    let files = files(directory, &hospital)?;
+    if files.is_empty() {
+        let help = "name a file of policies with `config_files = { policies = \"policies/NAME.cedar\" }`";
+        return Err(Failure::new(format!("no stage has its policies in a file of {FOLDER}/"), help).into());
+    }
+    let sandbox = Sandbox::new(Settings { instances: 4, hash_seed: Some((1, 2)), ..Settings::default() })?;
+    let mut plugins: BTreeMap<&str, Arc<Plugin>> = BTreeMap::new();
+    let mut report = Report::default();
+    for (file, stages) in &files {
+        let cases = cases_file(file);
+        let text = match fs::read_to_string(directory.join(&cases)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                report.untested.push(format!("{file} has no cases: write them to {}", cases.display()));
+                continue;
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", cases.display())),
+        };
+        let read: Cases = toml::from_str(&text).with_context(|| cases.display().to_string())?;
+        anyhow::ensure!(read.cases.len() <= CASES_MAX, "{} has more than {CASES_MAX} cases", cases.display());
+        let mut decided = BTreeSet::new();
+        for case in &read.cases {
+            let about = || format!("{}, case `{}`", cases.display(), case.name);
+            let of_case: Vec<_> = stages.iter().filter(|stage| case.is_about(stage)).collect();
+            if of_case.is_empty() {
+                let help =
+                    "correct its `action`, `flow` and `subscription`, which have to be those of a stage";
+                return Err(Failure::new(
+                    format!("{} is about no stage that decides by {file}", about()),
+                    help,
+                )
+                .into());
+            }
+            for stage in of_case {
+                let plugin = match plugins.get(stage.stage.plugin.as_str()) {
+                    Some(plugin) => plugin.clone(),
+                    None => {
+                        let name = stage.stage.plugin.as_str();
+                        let file = hospital.plugins.get(name).context("the plugin is configured")?;
+                        let plugin = load_plugin(&sandbox, &hospital, name, file, Clock::SYSTEM.now())?;
+                        plugins.entry(name).or_insert(plugin).clone()
+                    }
+                };
+                let tested = case.run(&hospital, &sandbox, &plugin, stage).with_context(about)?;
+                let (outcome, differences) = tested;
+                decided.extend(deciding(&outcome));
+                report.tested.push(Tested {
+                    file: cases.display().to_string(),
+                    case: case.name.clone(),
+                    stage: stage.name(),
+                    differences,
+                    came: came(&outcome),
+                    reason: outcome.reason.clone(),
+                });
+            }
+        }
+        let policies = stages[0].stage.config[SETTING].as_str().unwrap_or_default();
+        let untested = named(policies).filter(|name| !decided.contains(*name));
+        report
+            .untested
+            .extend(untested.map(|name| format!("no case is decided by policy `{name}` of {file}")));
+    }
+    Ok(report)
+}
+
+/// The files of policies that some stage decides by, with these stages.
+fn files<'h>(directory: &Path, hospital: &'h Hospital) -> anyhow::Result<BTreeMap<String, Vec<Stage<'h>>>> {
+    let mut files = BTreeMap::new();
+    let folder = directory.join(FOLDER);
+    if !folder.is_dir() {
+        return Ok(files);
+    }
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !name.ends_with(".cedar") {
+            continue;
+        }
+        let text = fs::read_to_string(folder.join(&name)).with_context(|| format!("cannot read {name}"))?;
+        // The text of the file is what the stage is configured with.
+        let decides =
+            |stage: &Stage<'_>| stage.stage.config.get(SETTING).and_then(|of| of.as_str()) == Some(&text);
+        let stages: Vec<_> = stages(hospital).filter(decides).collect();
+        if !stages.is_empty() {
+            files.insert(format!("{FOLDER}/{name}"), stages);
+        }
+    }
+    Ok(files)
+}
+
+/// Where the cases of a file of policies are.
+fn cases_file(policies: &str) -> PathBuf {
+    Path::new(policies).with_extension("cases.toml")
+}
+
+fn stages(hospital: &Hospital) -> impl Iterator<Item = Stage<'_>> {
+    hospital.flows.values().flat_map(|flow| {
+        let ingress = flow.ingress.iter().map(move |stage| Stage { flow, subscription: None, stage });
+        let egress = flow.subscriptions.iter().flat_map(move |subscription| {
+            subscription.egress.iter().map(move |stage| Stage {
+                flow,
+                subscription: Some(subscription),
+                stage,
+            })
+        });
+        ingress.chain(egress)
+    })
+}
+
+/// Names of policies, as the text has them.
+fn named(policies: &str) -> impl Iterator<Item = &str> {
+    policies.split("@id(\"").skip(1).filter_map(|rest| rest.split('"').next())
+}
+
+impl Stage<'_> {
+    fn name(&self) -> String {
+        let chain = self.subscription.map_or("ingress".to_owned(), |of| format!("subscription {}", of.name));
+        format!("{}, {chain}, stage {}", self.flow.name, self.stage.stage)
+    }
+}
+
+impl Who {
+    fn principal(&self, hospital: &Hospital) -> anyhow::Result<Principal> {
+        match self {
+            Self::Party(party) => party.principal(),
+            Self::Identity(name) => {
+                let principal = hospital.identities.get(name);
+                Ok(principal.with_context(|| format!("there is no identity `{name}`"))?.as_ref().clone())
+            }
+        }
+    }
+}
+
+impl Case {
+    fn is_about(&self, stage: &Stage<'_>) -> bool {
+        let subscription = stage.subscription.map(|subscription| subscription.name.as_str());
+        (self.action == Action::Read) == subscription.is_some()
+            && self.flow.as_deref().is_none_or(|flow| stage.flow.name.as_str() == flow)
+            && (self.subscription.is_none() || self.subscription.as_deref() == subscription)
+    }
+
+    fn run(
+        &self,
+        hospital: &Hospital,
+        sandbox: &Sandbox,
+        plugin: &Arc<Plugin>,
+        stage: &Stage<'_>,
+    ) -> anyhow::Result<(Outcome, Vec<String>)> {
+        let who = self.who.principal(hospital).context("`who`")?;
+        let from = self.from.as_ref().map(|from| from.principal(hospital)).transpose().context("`from`")?;
+        let mut attributes = self.attributes.clone();
+        let stated = match stage.subscription {
+            Some(subscription) => Some(self.purpose.clone().unwrap_or_else(|| subscription.purpose.clone())),
+            None => {
+                attributes.extend(self.purpose.clone().map(|purpose| ("purpose".to_owned(), purpose)));
+                None
+            }
+        };
+        let context = ChainContext {
+            flow: stage.flow.name.clone(),
+            class: stage.flow.class.clone(),
+            subscription: stage.subscription.map(|subscription| subscription.name.clone()),
+            recipient: stage.subscription.map(|_| Arc::new(who.clone())),
+            purpose: stated,
+        };
+        // A test is asked by the hospital's own people, who may know what their policies say.
+        let mut config = stage.stage.config.clone();
+        config["explain"] = true.into();
+        let setting = Setting {
+            context,
+            stage: stage.stage.stage.clone(),
+            config,
+            grants: grants(stage.stage),
+            limits: limits(stage.stage),
+            in_order: false,
+        };
+        let record = self.record(from.unwrap_or(who), attributes)?;
+        let outcome = Runner::new(sandbox, plugin, setting)?.run(&record)?;
+        let differences = self.differences(&outcome);
+        Ok((outcome, differences))
+    }
+
+    fn record(&self, source: Principal, attributes: Vec<(String, String)>) -> anyhow::Result<Record> {
+        let time = self.time.map(|time| units::time(&time.to_string())).transpose().context("`time`")?;
+        let head = Head {
+            time: time.unwrap_or(TIME),
+            expires: None,
+            deliver_after: None,
+            key: None,
+            content_type: self.content_type.clone(),
+            attributes: attributes.into_iter().map(|(name, value)| Attribute { name, value }).collect(),
+            labels: self.labels.clone(),
+            trace: None,
+        };
+        Ok(Record { name: self.name.clone(), head, source, offset: None, body: Bytes::new(), expected: None })
+    }
+
+    fn differences(&self, outcome: &Outcome) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut differ = |of: &str, expected: &str, came: String| {
+            differences.push(format!("{of}: expected {expected}, came {came}"));
+        };
+        if decision(outcome) != Some(self.expect) {
+            differ("decision", self.expect.word(), came(outcome));
+        }
+        let deciding = deciding(outcome);
+        if let Some(policy) = self.policy.as_deref().filter(|policy| !deciding.iter().any(|of| of == policy))
+        {
+            let none = deciding.is_empty();
+            differ("policy", policy, if none { "none".to_owned() } else { deciding.join(", ") });
+        }
+        if let Some(code) = self.code.as_deref().filter(|code| outcome.code.as_deref() != Some(code)) {
+            differ("code", code, outcome.code.clone().unwrap_or_else(|| "none".to_owned()));
+        }
+        differences
+    }
+}
+
+/// None where the plugin failed.
+fn decision(outcome: &Outcome) -> Option<Decision> {
+    match outcome.kind {
+        Kind::Refused => Some(Decision::Deny),
+        Kind::Obliged if obligation(outcome, "break-glass-policy").is_some() => Some(Decision::BreakGlass),
+        Kind::Obliged | Kind::Passed => Some(Decision::Allow),
+        _ => None,
+    }
+}
+
+fn came(outcome: &Outcome) -> String {
+    let word = decision(outcome).map_or(outcome.kind.name(), Decision::word);
+    let by = deciding(outcome).join(", ");
+    match &outcome.code {
+        Some(code) => format!("{word}, {code}"),
+        None => format!("{word} by {by}"),
+    }
+}
+
+fn obligation<'o>(outcome: &'o Outcome, name: &str) -> Option<&'o str> {
+    outcome.obligations.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str())
+}
+
+/// The policies that decided: of a denial those that its reason names before it explains anything.
+fn deciding(outcome: &Outcome) -> Vec<String> {
+    let by = obligation(outcome, "policy").or_else(|| obligation(outcome, "break-glass-policy"));
+    if let Some(by) = by {
+        return by.split(", ").map(str::to_owned).collect();
+    }
+    let reason = outcome.reason.as_deref().unwrap_or_default();
+    match outcome.code.as_deref() {
+        Some("denied" | "break-glass-reason" | "break-glass-purpose") => {
+            let named = reason.split_once("policy ").map_or(reason, |(_, rest)| rest);
+            let names = named.split([' ', ',']).filter_map(|word| word.strip_prefix('`')?.strip_suffix('`'));
+            names.take_while(|name| *name != "break-glass-reason").map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use hilum_server::provision;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn made() -> TempDir {
+        let directory = TempDir::new().unwrap();
+        provision::init(directory.path(), None, crate::bundled::PACKED, SystemTime::now()).unwrap();
+        directory
+    }
+
+    #[test]
+    fn the_example_hospitals_policies_hold_and_all_are_tested_and_what_differs_is_told() {
+        let directory = made();
+        let report = test(directory.path()).unwrap();
+        let different: Vec<_> = report.tested.iter().filter(|of| !of.differences.is_empty()).collect();
+        assert!(different.is_empty(), "{different:#?}");
+        assert!(report.tested.len() > 10 && report.untested.is_empty(), "{:?}", report.untested);
+
+        let file = directory.path().join("policies/imaging.cedar");
+        let text = fs::read_to_string(&file).unwrap().replace("Role::\"radiologist\"", "Role::\"radiology\"");
+        fs::write(&file, text).unwrap();
+        let report = test(directory.path()).unwrap();
+        let different: Vec<_> = report.tested.iter().filter(|of| !of.differences.is_empty()).collect();
+        assert!(
+            different.iter().any(|of| of.differences
+                == [
+                    "decision: expected allow, came deny, no-policy",
+                    "policy: expected treatment, came none"
+                ]),
+            "{different:#?}"
+        );
+        let why = different[0].reason.as_deref().unwrap();
+        assert!(why.contains("`treatment` needs principal in Role::\"radiology\""), "{why}");
+        assert_eq!(report.untested, ["no case is decided by policy `treatment` of policies/imaging.cedar"]);
+    }
+
+    #[test]
+    fn a_case_about_nothing_is_named() {
+        let directory = made();
+        let file = directory.path().join("policies/results.cases.toml");
+        fs::write(
+            &file,
+            "[[case]]\nname = \"lost\"\naction = \"read\"\nwho = \"research-1\"\ncontent_type = \"text/plain\"\nexpect = \"deny\"\n",
+        )
+        .unwrap();
+        let error = test(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("case `lost` is about no stage"), "{error}");
+    }
+}
