@@ -88,10 +88,10 @@ impl Permit {
                     let mut parts = Vec::new();
                     split(body, &mut parts);
                     for part in parts {
-                        conditions.push(Condition::of(Clause::When(part))?);
+                        conditions.push(Condition::of(&Clause::When(part))?);
                     }
                 }
-                Clause::Unless(_) => conditions.push(Condition::of(clause.clone())?),
+                Clause::Unless(_) => conditions.push(Condition::of(clause)?),
             }
         }
         Some(Self { name: policy.id().to_string(), conditions })
@@ -99,8 +99,8 @@ impl Permit {
 }
 
 impl Condition {
-    fn of(clause: Clause) -> Option<Self> {
-        let shown = match &clause {
+    fn of(clause: &Clause) -> Option<Self> {
+        let shown = match clause {
             Clause::When(body) => shown(body),
             Clause::Unless(body) => format!("not {}", shown(body)),
         };
