@@ -406,12 +406,19 @@ impl Stage {
     }
 }
 
+/// A configuration in one order of members, whatever that of the file was and whether this build keeps it: receipts name its digest.
+fn canonical(config: &serde_json::Value) -> String {
+    let mut sorted = config.clone();
+    sorted.sort_all_objects();
+    sorted.to_string()
+}
+
 fn checked_config(
     stage: &StageName,
     plugin: &Plugin,
     config: &serde_json::Value,
 ) -> Result<String, ChainError> {
-    let text = config.to_string();
+    let text = canonical(config);
     let mut faults = plugin.schema.faults(config);
     if text.len() > CONFIG_OCTETS_MAX {
         faults.push(ConfigFault {
@@ -535,4 +542,18 @@ fn refused(refusal: &raw::Refusal) -> Verdict {
 /// At most `max` characters of a plugin's words, on one line.
 fn words(text: &str, max: usize) -> String {
     text.chars().take(max).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+
+    #[test]
+    fn the_order_of_members_makes_no_other_configuration() {
+        let texts = [r#"{"b": [{"d": 1, "c": 2}], "a": "x"}"#, r#"{"a": "x", "b": [{"c": 2, "d": 1}]}"#];
+        for text in texts {
+            let config = serde_json::from_str(text).unwrap();
+            assert_eq!(canonical(&config), r#"{"a":"x","b":[{"c":2,"d":1}]}"#);
+        }
+    }
 }

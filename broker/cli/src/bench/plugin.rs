@@ -251,7 +251,7 @@ fn chain(sandbox: &Sandbox, plugin: Arc<Plugin>, config: &str, host: &Arc<Host>)
         name: "plugin".parse()?,
         plugin,
         config: serde_json::from_str(config)?,
-        grants: Grants::parse(["log"])?,
+        grants: Grants::parse(["log", "time"])?,
         limits: Limits::default(),
     };
     let services: Arc<dyn Services> = host.clone();
