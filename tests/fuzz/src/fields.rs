@@ -83,7 +83,8 @@ fn resource(octets: &[u8]) {
     let back = fhir::restore::<Infallible>(&replaced, |place, held| Ok(found(held, &kept, place).cloned()))
         .expect("what was replaced can be restored");
     // Numbers of any precision are compared as text.
-    let same = fhir::replace::<Infallible>(octets, &[], |_, _| Ok(None)).expect("it could be read before");
+    // What is replaced as a whole is not looked into; it may have a member twice.
+    let Ok(same) = fhir::replace::<Infallible>(octets, &[], |_, _| Ok(None)) else { return };
     assert_eq!(members(&back), members(&same), "what was replaced comes back");
 }
 
