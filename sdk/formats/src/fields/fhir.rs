@@ -5,6 +5,7 @@
 //! valid where the element itself has no parts that R4 demands; a narrative, which has two, says that it is empty.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
@@ -284,9 +285,10 @@ struct Element<'m> {
 /// The elements of an object, in the order in which they are first named.
 fn elements<'m>(members: &'m [(String, &'m RawValue)]) -> Vec<Element<'m>> {
     let mut found: Vec<Element<'m>> = Vec::with_capacity(members.len());
+    let mut places = HashMap::with_capacity(members.len());
     for (name, raw) in members {
         let plain = name.strip_prefix('_').unwrap_or(name);
-        let at = found.iter().position(|element| element.name == plain).unwrap_or_else(|| {
+        let at = *places.entry(plain).or_insert_with(|| {
             found.push(Element { name: plain, value: None, more: None });
             found.len() - 1
         });
@@ -372,7 +374,7 @@ impl<'de: 't, 't> Deserialize<'de> for Members<'t> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
                 let mut members = Vec::new();
-                let mut names = std::collections::HashSet::new();
+                let mut names = HashSet::new();
                 while let Some((name, raw)) = map.next_entry::<String, &RawValue>()? {
                     if !names.insert(name.clone()) {
                         return Err(serde::de::Error::custom("a member is there twice"));
