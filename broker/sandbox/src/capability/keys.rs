@@ -74,11 +74,7 @@ impl keys::Host for Host {
         // It lies in memory as it was and as it is sealed.
         self.call.charge(usize::try_from(reader.left().saturating_mul(2)).unwrap_or(usize::MAX))?;
         let sealed = self.seal_reader(&recipients, &associated, reader);
-        self.call.left()?;
-        match sealed {
-            Ok(sealed) => Ok(Ok(self.table.push(sealed)?)),
-            Err(error) => Ok(Err(error)),
-        }
+        self.given(sealed)
     }
 
     fn seal_stream(
@@ -90,11 +86,7 @@ impl keys::Host for Host {
         self.call.enter(octets_of(&recipients) + associated.len())?;
         let reader = self.table.delete(plain)?;
         let sealed = self.stream_reader(&recipients, &associated, reader);
-        self.call.left()?;
-        match sealed {
-            Ok(sealed) => Ok(Ok(self.table.push(sealed)?)),
-            Err(error) => Ok(Err(error)),
-        }
+        self.given(sealed)
     }
 
     fn seal_values(
@@ -108,13 +100,11 @@ impl keys::Host for Host {
             let over = format!("at most {SEALED_VALUES_MAX} values are sealed a call");
             return Ok(Err(KeyError::Other(over)));
         }
-        let keys = match self.recipients(&recipients) {
-            Ok(keys) => keys,
-            Err(error) => return Ok(Err(error)),
-        };
-        let sealer = match JweSealer::new(&keys) {
+        let keys = self.recipients(&recipients);
+        let sealer = keys.and_then(|keys| JweSealer::new(&keys).map_err(|error| not_sealed(&error)));
+        let sealer = match sealer {
             Ok(sealer) => sealer,
-            Err(error) => return Ok(Err(not_sealed(&error))),
+            Err(error) => return Ok(Err(error)),
         };
         let mut sealed = Vec::with_capacity(values.len());
         for value in values {
@@ -234,6 +224,15 @@ impl Host {
             made.extend(some.iter().map(|value| make(&secret, value)));
         }
         Ok(Ok(made))
+    }
+
+    /// Hands a sealed body to the plugin, if there is time left.
+    fn given(&mut self, sealed: Result<Reader, KeyError>) -> Result<Result<Resource<Reader>, KeyError>> {
+        self.call.left()?;
+        match sealed {
+            Ok(sealed) => Ok(Ok(self.table.push(sealed)?)),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     fn seal_octets(
