@@ -111,11 +111,6 @@ impl Call {
         self.time.left(Instant::now())
     }
 
-    /// The whole time that the call has to begin with.
-    pub(crate) fn time(&self) -> Duration {
-        self.time.at_most
-    }
-
     /// This much of a large body was read.
     pub(crate) fn advance(&mut self, limits: &Limits, octets: u64) {
         self.time.add(limits.time_for(octets), Instant::now());

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower, ResourceTableError, TypedFunc};
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 
 use crate::call::Call;
 use crate::capability::bindings::hilum::plugin::types as raw;
 use crate::capability::{Host, Place};
-use crate::engine::{Room, Sandbox, with_room};
+use crate::engine::{Room, Sandbox, Turn, with_room};
 use crate::exports::{Exports, Functions, Run};
 use crate::limits::{Exceeded, Limit};
 use crate::plugin::brief;
@@ -38,7 +38,6 @@ impl From<Fault> for StartError {
 /// One configured instance.
 pub(crate) struct Instance {
     store: Store<Host>,
-    sandbox: Sandbox,
     functions: Functions,
     _room: Room,
 }
@@ -58,17 +57,14 @@ impl Instance {
         let mut store = Store::new(sandbox.engine(), Host::new(Arc::clone(place)));
         store.limiter(|host| &mut host.bounds);
         store.set_hostcall_fuel(place.limits.output_octets);
-        store.set_epoch_deadline(sandbox.ticks(place.limits.start_time));
-        let clock = sandbox.clone();
-        store.epoch_deadline_callback(move |store| {
-            // The deadline moves while a call gets on with a large body.
-            Ok(UpdateDeadline::Continue(clock.ticks(store.data().call.left()?)))
-        });
+        // The deadline moves while a call gets on with a large body.
+        sandbox.interrupt(&mut store, |host| host.call.left().map(|_| ()).map_err(Into::into));
+        let _turn = Turn::begin();
         let instantiated = with_room(place.limits.stack_octets, || pre.instantiate(&mut store));
         let instance = instantiated.map_err(|error| fault(&error, store.data()))?;
         let functions = Functions::of(&mut store, &instance, exports);
         let functions = functions.map_err(|error| Fault::output(brief(&error)))?;
-        let mut started = Self { store, sandbox: sandbox.clone(), functions, _room: room };
+        let mut started = Self { store, functions, _room: room };
         let configure = started.functions.configure;
         let (configured,) = started.guarded(configure, Call::start(&place.limits), (config,))?;
         configured.map_err(StartError::Config)?;
@@ -123,12 +119,12 @@ impl Instance {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        let ticks = self.sandbox.ticks(call.time());
         let host = self.store.data_mut();
         host.call = call;
         host.bounds.refused = None;
         let stack_octets = host.place.limits.stack_octets;
-        self.store.set_epoch_deadline(ticks);
+        self.store.set_epoch_deadline(1);
+        let _turn = Turn::begin();
         let called = with_room(stack_octets, || func.call(&mut self.store, params));
         called.map_err(|error| fault(&error, self.store.data()))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hilum_core::chain::World;
 use hilum_core::{Digest, Label};
@@ -15,7 +15,7 @@ use crate::cache;
 use crate::call::Describing;
 use crate::capability::bindings::hilum::plugin::types as raw;
 use crate::contract::{self, Lacking, VERSION};
-use crate::engine::{Sandbox, with_room};
+use crate::engine::{Sandbox, Turn, with_room};
 use crate::grants::Grants;
 use crate::limits::{COMPONENT_OCTETS_MAX, Limits, SCHEMA_OCTETS_MAX};
 use crate::schema::Schema;
@@ -330,7 +330,12 @@ fn describe(sandbox: &Sandbox, component: &Component) -> Result<(Description, Sc
         let mut store = Store::new(sandbox.engine(), Describing::new(&limits));
         store.limiter(|describing| &mut describing.bounds);
         store.set_hostcall_fuel(DESCRIPTION_OCTETS_MAX);
-        store.set_epoch_deadline(sandbox.ticks(DESCRIBE_TIME));
+        let began = Instant::now();
+        sandbox.interrupt(&mut store, move |_| match began.elapsed() < DESCRIBE_TIME {
+            true => Ok(()),
+            false => Err(Trap::Interrupt.into()),
+        });
+        let _turn = Turn::begin();
         let instance = linker.instantiate(&mut store, component)?;
         let plugin = instance.get_export_index(&mut store, None, "hilum:plugin/plugin@1.0.0");
         let index = instance.get_export_index(&mut store, plugin.as_ref(), "describe");

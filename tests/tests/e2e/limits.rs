@@ -1,5 +1,5 @@
-//! A plugin that loops, again and again, beside a flow that is as it should be: the other flow loses no more than the processor that the plugin
-//! keeps busy, an operator sees which limit it was and how often, and what could not pass meanwhile passes when it is released.
+//! A plugin that loops, again and again, beside a flow that is as it should be: the other flow's records take at most twice as long, an
+//! operator sees which limit it was and how often, and what could not pass meanwhile passes when it is released.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::{body, done, name, next, operate, printed, says, subscribe, take, text};
 
 /// Records that are timed in one go.
-const TIMED: usize = 300;
+const TIMED: usize = 1000;
 /// A machine that does other work delays some records now and then; it does not do so each time.
 const ATTEMPTS: usize = 6;
 
@@ -91,33 +91,8 @@ async fn p99(publisher: &Publisher, reader: &mut hilum_client::Subscription) -> 
     times[TIMED * 99 / 100]
 }
 
-/// A processor that is busy with something else, until it is dropped.
-struct Busy(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
-
-impl Busy {
-    fn new() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let spin = move || {
-            while !stopped.load(Ordering::Relaxed) {
-                std::hint::spin_loop();
-            }
-        };
-        Self(stop, Some(std::thread::spawn(spin)))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-        self.1.take().unwrap().join().unwrap();
-    }
-}
-
-/// A loop keeps a processor busy, and on a machine with two of them the operating system lets others wait for it. What it must not do is
-/// more than that, so it is compared with a thread that does the same outside of the broker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plugin_that_loops_slows_other_flows_no_more_than_a_busy_processor() {
+async fn a_plugin_that_loops_leaves_another_flows_p99_within_twice_its_baseline() {
     let scene = Scene::new(ALWAYS).await;
     let reading = scene.hospital.connect(scene.broker.address(), "reader").await.unwrap();
     let mut reader = subscribe(&reading).await;
@@ -125,9 +100,7 @@ async fn a_plugin_that_loops_slows_other_flows_no_more_than_a_busy_processor() {
     p99(&publisher, &mut reader).await;
     let mut seen = Vec::new();
     for _ in 0..ATTEMPTS {
-        let busy = Busy::new();
         let baseline = p99(&publisher, &mut reader).await;
-        drop(busy);
         let stop = Arc::new(AtomicBool::new(false));
         let attack = attack(scene.scanner.clone(), stop.clone());
         let beside = p99(&publisher, &mut reader).await;
@@ -136,13 +109,11 @@ async fn a_plugin_that_loops_slows_other_flows_no_more_than_a_busy_processor() {
         assert!(attacks > 0, "nothing was tried");
         seen.push((baseline, beside, attacks));
         if beside <= 2 * baseline {
-            println!(
-                "p99 {baseline:?} beside a busy processor, {beside:?} beside {attacks} records that loop"
-            );
+            println!("p99 {baseline:?} alone, {beside:?} beside {attacks} records that loop");
             return;
         }
     }
-    panic!("p99 beside a busy processor, beside a plugin that loops, records that it loops on: {seen:?}");
+    panic!("p99 alone, p99 beside a plugin that loops, records that it loops on: {seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
