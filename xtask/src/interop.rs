@@ -13,9 +13,16 @@ use hilum_plugin_build::Guests;
 use crate::registry;
 use crate::step::{binary, finish, output, program, root, target_directory};
 
-/// Packages of PyPI, installed together: a reader of DICOM and its files, and what it decodes pixels with.
-const DICOM_PACKAGES: [&str; 5] =
-    ["pydicom==3.0.2", "pydicom-data==1.0.0", "numpy==2.4.6", "pylibjpeg==2.1.0", "pylibjpeg-rle==2.2.0"];
+/// Packages of PyPI, installed together: a reader of DICOM and its files, what it decodes pixels with, and an engine that de-identifies.
+const DICOM_PACKAGES: [&str; 7] = [
+    "pydicom==3.0.2",
+    "pydicom-data==1.0.0",
+    "numpy==2.4.6",
+    "pylibjpeg==2.1.0",
+    "pylibjpeg-rle==2.2.0",
+    "dicom-anonymizer==2.1.0",
+    "tqdm==4.70.1",
+];
 /// A package of PyPI that pins what others need newer, and so gets a directory of its own.
 const X12_PACKAGE: &str = "badx12==0.2.2";
 /// Two readers of FHIR: one of R4 itself, and one of R4B, which is stricter about values; what an Observation is has not changed in
@@ -111,6 +118,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     ensure_program("dcmdump", "dcmtk")?;
     // Whether they are as valid as they were.
     ensure_program("dciodvfy", "dicom3tools")?;
+    // Another engine that de-identifies.
+    ensure_program("Orthanc", "orthanc")?;
     ensure_program(registry::PROGRAM, registry::PROGRAM)?;
     install(&places, &python)?;
     crate::build()?;
@@ -155,9 +164,25 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         check.arg("--accept");
     }
     finish(&mut check)?;
+    check_differences(&places, &python, accept)?;
     check_pixels(&places, &python)?;
     check_sealed(&places, &python)?;
     crate::languages::run(&places.base)
+}
+
+/// What other engines do otherwise, which has to be explained.
+fn check_differences(places: &Places, python: &str, accept: bool) -> anyhow::Result<()> {
+    let mut check = Command::new(python);
+    check.arg("tests/interop/differences.py");
+    for (flag, name) in [("--files", "files/dicom"), ("--delivered", "delivered/dicom"), ("--made", "others")]
+    {
+        check.args([flag, &places.at(name)]);
+    }
+    if accept {
+        check.arg("--accept");
+    }
+    check.env("PYTHONPATH", places.at("python")).env("PYTHONDONTWRITEBYTECODE", "1");
+    finish(check.env("TMPDIR", &places.base))
 }
 
 /// Masks in pixels, held against what another reader decodes.
@@ -198,7 +223,7 @@ pub(crate) fn python() -> anyhow::Result<String> {
 }
 
 /// Installs a package of Debian, if it is not there and we may.
-fn ensure_program(program_name: &str, package: &str) -> anyhow::Result<()> {
+pub(crate) fn ensure_program(program_name: &str, package: &str) -> anyhow::Result<()> {
     // dicom3tools are older than the second hyphen.
     let is_here = || ["--version", "-version"].iter().any(|flag| output(program_name, &[flag]).is_some());
     if is_here() {

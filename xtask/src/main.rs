@@ -1,13 +1,14 @@
 //! The project's own tasks: `cargo xtask demo | test | interop | anomalies | crash | power | sim | fuzz | tables | ci | bench`.
 //!
-//! Each does all its own set-up, so that a fresh machine needs a Rust toolchain and a C compiler and nothing else (`interop`
-//! and `anomalies` also need Python with pip, and npm).
+//! Each does all its own set-up, so that a fresh machine needs a Rust toolchain and a C compiler and nothing else (`interop`,
+//! `anomalies` and `bench deidentify` also need Python with pip, `interop` npm too).
 
 mod anomalies;
 mod endurance;
 mod fuzz;
 mod interop;
 mod languages;
+mod peers;
 mod registry;
 mod sim;
 mod step;
@@ -34,7 +35,9 @@ const USAGE: &str = "usage: cargo xtask <task>
                      feed the parsers inputs that look for new paths, each target for N seconds; findings are kept as files
   tables             make the tables of plugins/deidentify/data anew that are made of packages
   ci                 test, formatting, clippy, interop; stops at the first failure
-  bench ARGS         build with optimisation and run `hilum bench ARGS`";
+  bench ARGS         build with optimisation and run `hilum bench ARGS`
+  bench deidentify [--files N] [--rounds N] [--json]
+                     the same files through plugin deidentify and through engines that others wrote, in turn";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -56,6 +59,7 @@ fn run(task: &str, rest: &[String]) -> anyhow::Result<()> {
         "interop" => interop::run(rest),
         "ci" if rest.is_empty() => ci(),
         "anomalies" => anomalies::run(rest),
+        "bench" if rest.first().is_some_and(|what| what == "deidentify") => peers::run(&rest[1..]),
         "bench" => bench(rest),
         "crash" => endurance::run(&endurance::CRASH, rest),
         "power" => endurance::run(&endurance::POWER, rest),

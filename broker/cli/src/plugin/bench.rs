@@ -1,6 +1,9 @@
 //! `hilum plugin bench`: how long one plugin takes for a record, in the real sandbox and without a broker.
 
+mod files;
+
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,11 +23,14 @@ use crate::output::{Exit, Failure, print, print_json};
 The body on standard input goes through the plugin again and again, on one thread, in calls of --batch records as a broker makes \
 them under load. What the plugin makes of it is thrown away. Configuration and grants are as with `hilum plugin run`.
 
+With --files every file of a folder goes through once, on --threads threads, and what becomes of it is written to the folder --out.
+
 Exit code 0 if every record passed or was replaced, 3 if the plugin refuses the body, 1 if something failed.
 
 Examples:
   hilum plugin bench deidentify --content-type application/dicom < scan.dcm
-  hilum plugin bench ./mine.wasm --config mine.json --content-type text/plain --batch 1 --json < in")]
+  hilum plugin bench ./mine.wasm --config mine.json --content-type text/plain --batch 1 --json < in
+  hilum plugin bench deidentify --content-type application/dicom --batch 16 --files scans --out clean")]
 pub(super) struct Args {
     #[command(flatten)]
     setup: Setup,
@@ -34,13 +40,26 @@ pub(super) struct Args {
     /// How long to measure
     #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Measure the files of this folder, each once, instead of standard input
+    #[arg(long, value_name = "FOLDER", conflicts_with = "seconds")]
+    files: Option<PathBuf>,
+    /// Where to write what becomes of the files
+    #[arg(long, value_name = "FOLDER", requires = "files")]
+    out: Option<PathBuf>,
+    /// Threads that take files
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "files", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: u16,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Runs standard input through the plugin until the time is over.
+/// Runs standard input through the plugin until the time is over, or a folder's files.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(folder) = &args.files {
+        files::measure(args, folder, args.out.as_deref())?.show(args)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let host = Arc::new(Host::new().context("no temporary directory")?);
     measure(args, &host, &mut io::stdin().lock())?.show(args)?;
     Ok(ExitCode::SUCCESS)
@@ -153,7 +172,7 @@ mod tests {
 
     fn figures(component: &str, body: &[u8]) -> anyhow::Result<Figures> {
         let setup = Setup::new(component, "x-application/hl7-v2+er7");
-        let args = Args { setup, batch: 8, seconds: 1, json: true };
+        let args = Args { setup, batch: 8, seconds: 1, json: true, files: None, out: None, threads: 1 };
         measure(&args, &Arc::new(Host::new()?), &mut &body[..])
     }
 

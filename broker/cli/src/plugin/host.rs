@@ -14,8 +14,9 @@ use aws_lc_rs::rand;
 use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::digest::Hasher;
+use hilum_core::limits::BLOB_CHUNK_OCTETS;
 use hilum_core::record::{BlobId, BlobRef, Timestamp};
-use hilum_core::{Digest, FlowName, PrincipalId, StageName};
+use hilum_core::{Body, Digest, FlowName, PrincipalId, StageName};
 use hilum_sandbox::{
     BlobSink, Limit, ServiceError, Services, Span, SpanStart, StageEvent, StageOf, StateChange, StateError,
     StateUsage, Versioned,
@@ -94,6 +95,27 @@ impl Host {
     /// The limits that the plugin ran into: how large each is, and how often.
     pub(super) fn limited(&self) -> BTreeMap<Limit, (u64, u64)> {
         self.limited.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A whole body of up to `max` octets.
+    pub(super) fn octets(&self, body: &Body, max: u64) -> anyhow::Result<Vec<u8>> {
+        let blob = match body {
+            Body::Inline(octets) => return Ok(octets.to_vec()),
+            Body::Blob(blob) => blob,
+        };
+        anyhow::ensure!(
+            blob.size <= max,
+            "the plugin made a body of {} octets, at most {max} are looked at",
+            blob.size
+        );
+        let mut octets = Vec::new();
+        loop {
+            let chunk = self.read_blob(blob, octets.len() as u64, BLOB_CHUNK_OCTETS)?;
+            if chunk.is_empty() {
+                return Ok(octets);
+            }
+            octets.extend_from_slice(&chunk);
+        }
     }
 
     fn path(&self, id: BlobId) -> PathBuf {

@@ -93,7 +93,7 @@ impl Runner {
             let ran = chain.run(vec![input(host, record)?]).records.into_iter().next();
             let Ok(ran) = ran.context("the sandbox gave no result")? else { return Ok(Vec::new()) };
             let outputs = ran.run.outputs.into_iter().map(|output| {
-                let body = whole(host, output.body.body())?.into();
+                let body = host.octets(output.body.body(), BODY_OCTETS_MAX)?.into();
                 let Output { key, content_type, attributes, .. } = output;
                 let removed = &chain.plan().stages().first().context("there is one stage")?.removes;
                 let labels =
@@ -149,7 +149,7 @@ impl Runner {
 
     fn output(&self, host: &Host, input: &Input, output: Output) -> anyhow::Result<Made> {
         let is_new = output.body.digest() != input.body.digest();
-        let octets = is_new.then(|| whole(host, output.body.body())).transpose()?;
+        let octets = is_new.then(|| host.octets(output.body.body(), BODY_OCTETS_MAX)).transpose()?;
         let Output { key, content_type, attributes, .. } = output;
         let head = Head {
             key: key.clone(),
@@ -217,24 +217,4 @@ fn stored(host: &Host, record: &Record) -> anyhow::Result<Body> {
     let mut sink = host.create_blob(&record.source.id)?;
     record.body.chunks(BLOB_CHUNK_OCTETS).try_for_each(|chunk| sink.write(record.body.slice_ref(chunk)))?;
     Ok(Body::Blob(sink.finish()?))
-}
-
-fn whole(host: &Host, body: &Body) -> anyhow::Result<Vec<u8>> {
-    let blob = match body {
-        Body::Inline(octets) => return Ok(octets.to_vec()),
-        Body::Blob(blob) => blob,
-    };
-    anyhow::ensure!(
-        blob.size <= BODY_OCTETS_MAX,
-        "the plugin made a body of {} octets, at most {BODY_OCTETS_MAX} are compared",
-        blob.size
-    );
-    let mut octets = Vec::new();
-    loop {
-        let chunk = host.read_blob(blob, octets.len() as u64, BLOB_CHUNK_OCTETS)?;
-        if chunk.is_empty() {
-            return Ok(octets);
-        }
-        octets.extend_from_slice(&chunk);
-    }
 }
