@@ -10,7 +10,7 @@
 //! | `hilum-context` | SHA-256 of what the value is bound to, in base64url, in the protected header | RFC 7516, section 4.3 |
 //!
 //! The compact form has no place for associated data. What a value is bound to is therefore in the protected header, which is
-//! authenticated: a library that does not know it opens the value all the same, and [`open`] compares it.
+//! authenticated: a library that does not know it opens the value all the same, and [`SealedValue::open`] compares it.
 //!
 //! A field of a message is text among other text, hence not the [COSE](crate::cose) of whole bodies; the cryptography is the same.
 
@@ -106,25 +106,39 @@ impl JweSealer {
     }
 }
 
-/// Whether a text is such a sealed value: a JWE that says what it is bound to. Says nothing of whose it is.
-#[must_use]
-pub fn is_sealed(text: &str) -> bool {
-    envelope::Message::parse(text).is_ok_and(|message| message.context().is_some())
+/// A sealed value that was read and not opened: a JWE that says what it is bound to. Says nothing of whose it is.
+pub struct SealedValue(envelope::Message);
+
+impl std::fmt::Debug for SealedValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SealedValue")
+    }
 }
 
-/// Opens what [`JweSealer::seal`] sealed to `key` and bound to `context`.
-///
-/// # Errors
-///
-/// [`JweError`], for any text whatever.
-pub fn open(key: &PrivateKey, context: &[u8], text: &str) -> Result<Vec<u8>, JweError> {
-    let message = envelope::Message::parse(text)?;
-    let bound = message.context().ok_or(JweError::Unsupported("a value that is bound to nothing"))?;
-    let plain = message.open(key)?;
-    if bound != encode(&Digest::of(context).0) {
-        return Err(JweError::NotAuthentic);
+impl SealedValue {
+    /// Reads what [`JweSealer::seal`] made.
+    ///
+    /// # Errors
+    ///
+    /// [`JweError`], for any other text.
+    pub fn parse(text: &str) -> Result<Self, JweError> {
+        let message = envelope::Message::parse(text)?;
+        match message.context() {
+            Some(_) => Ok(Self(message)),
+            None => Err(JweError::Unsupported("a value that is bound to nothing")),
+        }
     }
-    Ok(plain)
+
+    /// Opens what was sealed to `key` and bound to `context`.
+    ///
+    /// # Errors
+    ///
+    /// [`JweError`], where it is not that.
+    pub fn open(&self, key: &PrivateKey, context: &[u8]) -> Result<Vec<u8>, JweError> {
+        let plain = self.0.open(key)?;
+        let is_bound = self.0.context() == Some(encode(&Digest::of(context).0).as_str());
+        if is_bound { Ok(plain) } else { Err(JweError::NotAuthentic) }
+    }
 }
 
 fn encode(octets: &[u8]) -> String {

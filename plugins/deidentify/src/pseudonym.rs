@@ -13,6 +13,9 @@ pub const PATIENT: &str = "patient-id";
 pub const ACCOUNT: &str = "account";
 /// The domain of the people who treat a patient: HL7v2 XCN.1, X12 NM109 of a provider.
 pub const STAFF: &str = "staff-id";
+/// The domain of the numbers of orders: DICOM (0008,0050), (0040,2016) and (0040,2017), HL7v2 ORC-2 and OBR-3 and the like, FHIR
+/// ImagingStudy.identifier and the like, X12 REF02 after 6R.
+pub const ORDER: &str = "order";
 /// The domain of DICOM unique identifiers.
 pub const UID: &str = "dicom-uid";
 
@@ -54,7 +57,7 @@ pub fn patient(keys: &dyn Pseudonyms, identifier: &[u8]) -> Result<String, Refus
     if identifier.is_empty() {
         return Ok(String::new());
     }
-    Ok(hexadecimal(&pseudonym(keys, PATIENT, identifier)?))
+    Ok(hexadecimal(&pseudonym(keys, PATIENT, identifier)?[..16]))
 }
 
 /// What stands for the key of a record: 32 hexadecimal digits.
@@ -62,17 +65,21 @@ pub fn patient(keys: &dyn Pseudonyms, identifier: &[u8]) -> Result<String, Refus
 /// # Errors
 /// When the host refuses the key.
 pub fn record_key(keys: &dyn Pseudonyms, key: &[u8]) -> Result<String, Refusal> {
-    Ok(hexadecimal(&pseudonym(keys, RECORD_KEY, key)?))
+    Ok(hexadecimal(&pseudonym(keys, RECORD_KEY, key)?[..16]))
 }
 
-fn hexadecimal(made: &[u8; 32]) -> String {
+fn hexadecimal(octets: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let digits = |octet: &u8| [octet >> 4, octet & 15].map(|digit| char::from(DIGITS[usize::from(digit)]));
-    made[..16].iter().flat_map(digits).collect()
+    octets.iter().flat_map(digits).collect()
 }
 
-/// What stands for another identifier of a message or claim, in its own domain: 20 hexadecimal digits, which fit the
-/// shortest field that holds one (MSH-10 of HL7 v2.5.1, CLM01 of the claims), or nothing for an empty identifier.
+/// What stands for another identifier of a message or claim, in its own domain: hexadecimal digits that fit the shortest field
+/// that holds one, or nothing for an empty identifier. 16 of an order's number (VR SH, PS3.5 table 6.2-1), 20 of any other
+/// (MSH-10 of HL7 v2.5.1, CLM01 of the claims).
+///
+/// That any two of n orders under one key get one pseudonym has a chance of about n^2 / 2^65: 3 in 10^8 for a million of them, 3 in
+/// 10^6 for ten million.
 ///
 /// # Errors
 /// When the host refuses the key.
@@ -82,7 +89,8 @@ pub fn short(keys: &dyn Pseudonyms, domain: &str, identifier: &[u8]) -> Result<S
         return Ok(String::new());
     }
     let octets = pseudonym(keys, domain, identifier)?;
-    Ok(octets[..10].iter().map(|octet| format!("{octet:02X}")).collect())
+    let length = if domain == ORDER { 8 } else { 10 };
+    Ok(hexadecimal(&octets[..length]))
 }
 
 /// What stands for a DICOM unique identifier: a UUID-derived one (PS3.5 B.2) whose UUID is of version 8 (RFC 9562

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hilum_core::chain::{StageOutcome, output_digest};
 use hilum_core::{Body, Digest};
-use hilum_sandbox::{Failure, Limits, StageSpec};
+use hilum_sandbox::{Failure, Grants, Limits, StageSpec};
 use serde_json::json;
 
 use crate::support::{Memory, bad, behaving, chain, inline, load, record, stage, text};
@@ -61,6 +61,19 @@ fn keys_are_used_on_the_host() {
     let (pseudonym, rest) = hex.split_at(64);
     assert_eq!(pseudonym, "350530ada57dabb78767cf1efd92b21ce04bf4abe6e11d45348e02963d3b9fae");
     assert_eq!(rest, "1db92dde2fc69a8c21b866d2cafaa1598a6dfff29ddca490c7d020fd021f0811ffffffee");
+}
+
+#[test]
+fn so_many_values_are_sealed_at_once_and_no_more() {
+    const SEALED_VALUES_MAX: usize = 4096;
+    let mut spec = behaving("seal");
+    let grants = ["log", "trace", "keys:research", "recipient:gp", "time", "random", "metrics"];
+    spec.grants = Grants::parse(grants).unwrap();
+    let chain = chain(vec![spec]);
+    let run = |count: usize| chain.run(vec![text(&count.to_string())]).records.remove(0);
+    assert_eq!(inline(&run(SEALED_VALUES_MAX).unwrap().run.outputs[0].body), b"4096");
+    let refused = run(SEALED_VALUES_MAX + 1).unwrap_err();
+    assert_eq!(refused.reason(), "at most 4096 values are sealed a call");
 }
 
 #[test]

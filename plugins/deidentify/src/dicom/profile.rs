@@ -8,6 +8,8 @@
 //!   cleaned here. Group lengths are removed (retired, and wrong afterwards).
 //! - What has no row is treated by its value representation (PS3.15 E.1.1 note 4): names and free text get dummies, dates get them
 //!   or what the option for dates says.
+//! - Where the table lets the number of an order be a value that says nothing (`Z`), it is a pseudonym: PS3.15 E.1.1 allows it, and a
+//!   study stays with its report and its claim.
 //! - Where several options name an attribute, what cleans it counts before what keeps it.
 
 use std::borrow::Cow;
@@ -60,6 +62,8 @@ const LONG_CODE_VALUE: Tag = Tag(0x0008_0119);
 pub(super) const URN_CODE_VALUE: Tag = Tag(0x0008_0120);
 const REFERENCED_PERFORMED_PROCEDURE_STEPS: Tag = Tag(0x0008_1111);
 pub(super) const PATIENT_ID: Tag = Tag(0x0010_0020);
+/// Accession Number, and the numbers under which an order was placed and filled.
+const ORDER_NUMBERS: [Tag; 3] = [Tag(0x0008_0050), Tag(0x0040_2016), Tag(0x0040_2017)];
 pub(super) const BURNED_IN_ANNOTATION: Tag = Tag(0x0028_0301);
 pub(super) const RECOGNIZABLE_VISUAL_FEATURES: Tag = Tag(0x0028_0302);
 /// The length of a document that a dummy replaces.
@@ -87,6 +91,8 @@ pub(super) enum Fate {
     Uids,
     /// The patient's identifier, as configured.
     PatientId,
+    /// The number of an order: its pseudonym.
+    Order(Vr),
     /// A sequence whose items are rewritten in turn.
     Descend(Cleaning),
     Keep(Vr),
@@ -420,6 +426,7 @@ fn by_action(action: Action, tag: Tag, vr: Vr, at: Place) -> Fate {
     let references = Fate::Descend(at.cleaning);
     match action {
         Action::X => remove,
+        Action::Z if ORDER_NUMBERS.contains(&tag) => Fate::Order(vr),
         Action::Z => empty,
         Action::D => dummy,
         Action::U => Fate::Uids,

@@ -224,6 +224,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             (Fate::Keep(vr), Some(length)) => return self.keep(header, vr, length, scope),
             (Fate::Uids, Some(length)) => return self.uids(header, length, encoding),
             (Fate::PatientId, Some(length)) => return self.patient_id(header, length, scope),
+            (Fate::Order(vr), Some(length)) => return self.order(header, vr, length, encoding),
             (Fate::Words(vr, otherwise), Some(length)) => {
                 return self.words(header, vr, length, otherwise, scope);
             }

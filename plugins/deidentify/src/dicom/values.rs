@@ -9,7 +9,8 @@ use super::options::ProfileOption;
 use super::profile::{self, Otherwise};
 use super::rewrite::{Rewriter, Scope, Within};
 use super::{characters, content, dates, dummy};
-use crate::{BurnedInAnnotation, PatientId, Refusal, pseudonym};
+use crate::pseudonym::{self, ORDER};
+use crate::{BurnedInAnnotation, PatientId, Refusal};
 
 /// How many octets are read at a time between fragments that are too large to be read.
 const FRAGMENT_READ_OCTETS: usize = 64;
@@ -156,6 +157,19 @@ impl Rewriter<'_, '_> {
             PatientId::Pseudonym => pseudonym::patient(self.keys, &value)?,
         };
         Ok(write_element(self.stream, scope.encoding, header.tag, Vr::LO, replaced.as_bytes())?)
+    }
+
+    /// Replaces the number of an order.
+    pub(super) fn order(
+        &mut self,
+        header: &Header,
+        vr: Vr,
+        length: u64,
+        encoding: Encoding,
+    ) -> Result<(), Refusal> {
+        let value = self.stream.take_value(length)?;
+        let replaced = pseudonym::short(self.keys, ORDER, &value)?;
+        Ok(write_element(self.stream, encoding, header.tag, vr, replaced.as_bytes())?)
     }
 
     /// Leaves the words of a description that may stay; of one that is too long to be looked at, none.

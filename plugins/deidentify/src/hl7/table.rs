@@ -57,7 +57,7 @@ impl Action {
             "patient" => Action::Patient,
             "account" => Action::Identifier(crate::pseudonym::ACCOUNT),
             "visit" => Action::Identifier("visit"),
-            "order" => Action::Identifier("order"),
+            "order" => Action::Identifier(crate::pseudonym::ORDER),
             "document" => Action::Identifier("document"),
             "member" => Action::Identifier("group"),
             "control" => Action::Identifier("message-control"),

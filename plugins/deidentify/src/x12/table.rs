@@ -100,6 +100,7 @@ impl Action {
             "blank" => Action::Blank,
             "patient" => Action::Patient,
             "account" => Action::Identifier(crate::pseudonym::ACCOUNT),
+            "order" => Action::Identifier(crate::pseudonym::ORDER),
             "reference" => Action::Identifier("reference"),
             "date" => Action::Date,
             "date8" => Action::Date8,

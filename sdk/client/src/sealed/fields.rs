@@ -1,7 +1,7 @@
 //! Opens fields that the bundled plugin `encrypt` sealed to us in their places.
 
 use hilum_core::cose::PrivateKey;
-use hilum_core::jose::{self, JweError};
+use hilum_core::jose::{JweError, SealedValue};
 use hilum_formats::fields::{fhir, hl7};
 
 use super::SealedError;
@@ -54,10 +54,8 @@ pub fn open_fields(
     let record = format!("hilum-encrypt-field-v1\n{flow}\n{}\n{}", head.content_type, head.time.0);
     let (mut opened, mut closed) = (0, 0);
     let mut open = |place: &str, text: &str| {
-        if !jose::is_sealed(text) {
-            return Ok(None);
-        }
-        match jose::open(key, format!("{record}\n{place}").as_bytes(), text) {
+        let Ok(sealed) = SealedValue::parse(text) else { return Ok(None) };
+        match sealed.open(key, format!("{record}\n{place}").as_bytes()) {
             Ok(plain) => {
                 opened += 1;
                 Ok(Some(plain))

@@ -82,6 +82,8 @@ pub enum Behaviour {
     Trace,
     /// Uses a key in three ways, and two more interfaces.
     Keys,
+    /// Seals as many values at once as the body says.
+    Seal,
     /// Fails in its configuration.
     Misconfigured,
 }
@@ -148,6 +150,7 @@ fn behave(behaviour: Behaviour, message: Message) -> Outcome {
         }
         Behaviour::SpinOnBad if message.head.attribute("bad").is_none() => Outcome::Pass,
         Behaviour::Keys => pseudonymise(message),
+        Behaviour::Seal => seal(message),
         Behaviour::Drip | Behaviour::Dawdle | Behaviour::Stall | Behaviour::ReadAndStall => {
             read_badly(behaviour, message)
         }
@@ -327,6 +330,17 @@ fn pseudonymise(message: Message) -> Outcome {
     };
     match made() {
         Ok(made) => Draft::of(message.head, made).into(),
+        Err(error) => Refusal::new("key", error).into(),
+    }
+}
+
+fn seal(message: Message) -> Outcome {
+    let count =
+        message.body.into_octets(16).ok().and_then(|octets| String::from_utf8(octets).ok()?.parse().ok());
+    let values =
+        vec![keys::BoundValue { context: Vec::new(), plain: b"x".to_vec() }; count.unwrap_or_default()];
+    match keys::seal_values(&["gp".to_owned()], values) {
+        Ok(sealed) => Draft::of(message.head, sealed.len().to_string().into_bytes()).into(),
         Err(error) => Refusal::new("key", error).into(),
     }
 }

@@ -43,6 +43,7 @@ fn every_row_of_the_table_decides() {
             "X/Z/U*" => Fate::Descend(Cleaning::None),
             _ if tag == REFERENCED_PERFORMED_PROCEDURE_STEPS => Fate::Descend(Cleaning::None),
             "X" => Fate::Put(REMOVE, vr),
+            "Z" if ORDER_NUMBERS.contains(&tag) => Fate::Order(vr),
             "Z" | "X/Z" => Fate::Put(EMPTY, vr),
             "U" => Fate::Uids,
             _ if columns[2] == "UI" => Fate::Uids,
