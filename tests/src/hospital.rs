@@ -88,9 +88,16 @@ path = "plugins/deidentify.wasm"
 [plugins.encrypt]
 path = "plugins/encrypt.wasm"
 
+[plugins.relationships]
+path = "plugins/relationships.wasm"
+
 [keys.research]
 kind = "secret"
 file = "keys/research"
+
+[keys.relationships]
+kind = "secret"
+file = "keys/relationships"
 "#;
 
 /// The key-encryption key of every hospital here, in hexadecimal: they share the components that were compiled before, which are sealed under a
