@@ -1,7 +1,11 @@
 //! A small hospital for tests: one clinic, one zone, flows as the test needs them.
 
 use std::fmt::Display;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use hilum_client::{Client, Config, ConnectError};
@@ -84,10 +88,24 @@ path = "plugins/deidentify.wasm"
 [plugins.encrypt]
 path = "plugins/encrypt.wasm"
 
+[plugins.relationships]
+path = "plugins/relationships.wasm"
+
 [keys.research]
 kind = "secret"
 file = "keys/research"
+
+[keys.relationships]
+kind = "secret"
+file = "keys/relationships"
 "#;
+
+/// The key-encryption key of every hospital here, in hexadecimal: they share the components that were compiled before, which are sealed under a
+/// key that is made of it.
+const KEY_ENCRYPTION_KEY: &str = "5a6cbe3fd0c1f1b2708e4f0fd3a49a0c63f1c2a94be8d7561f20b7c98e54d31b";
+
+/// Octets of compiled plugins that are shared.
+const SHARED_OCTETS_MAX: u64 = 256 << 20;
 
 /// What holds where a test says nothing of trust: it may put components of its own beside those of the hospital.
 const UNSIGNED: &str = "\n[trust]\nunsigned = \"allow\"\n";
@@ -106,15 +124,28 @@ impl Hospital {
     /// As `new`, with more in `hilum.toml`. Plugins need no signatures, unless there is a `[trust]` in it.
     pub fn with<F: Display>(more: &str, flows: &[F]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir(directory.path().join("flows")).unwrap();
+        fs::create_dir(directory.path().join("flows")).unwrap();
         let trust = if more.contains("[trust]") { "" } else { UNSIGNED };
-        std::fs::write(directory.path().join("hilum.toml"), format!("{MAIN}{more}{trust}")).unwrap();
+        fs::write(directory.path().join("hilum.toml"), format!("{MAIN}{more}{trust}")).unwrap();
         for (index, flow) in flows.iter().enumerate() {
-            std::fs::write(directory.path().join(format!("flows/{index}.toml")), flow.to_string()).unwrap();
+            fs::write(directory.path().join(format!("flows/{index}.toml")), flow.to_string()).unwrap();
         }
         let hospital = Self { directory };
+        hospital.share_compiled();
         hospital.provision();
         hospital
+    }
+
+    /// Compiled plugins are those of the hospitals before, instead of some seconds of compiling for each: the folder is in the target
+    /// directory, and entries are verified as they are anywhere (decision 30).
+    fn share_compiled(&self) {
+        static SHARED: LazyLock<PathBuf> = LazyLock::new(shared_folder);
+        fs::create_dir(self.file("data")).unwrap();
+        symlink(&*SHARED, self.file("data/compiled")).unwrap();
+        fs::create_dir(self.file("keys")).unwrap();
+        let mut options = fs::OpenOptions::new();
+        let mut key = options.write(true).create_new(true).mode(0o600).open(self.file("keys/kek")).unwrap();
+        key.write_all(KEY_ENCRYPTION_KEY.as_bytes()).unwrap();
     }
 
     /// A provisioned hospital with [`Flow::plain`].
@@ -130,7 +161,7 @@ impl Hospital {
         let request = Request { id: &id, usage: Usage::Client, validity: Validity::days(from, days) };
         let issued = read_authority(&files).unwrap().issue(&request).unwrap();
         let (certificate, key) = (issued.certificate_pem.into_bytes(), issued.key_pem.as_bytes().to_vec());
-        Config::new(address, "test", std::fs::read(files.certificate).unwrap(), certificate, key)
+        Config::new(address, "test", fs::read(files.certificate).unwrap(), certificate, key)
     }
 
     /// Makes what is missing.
@@ -151,7 +182,7 @@ impl Hospital {
 
     /// How `identity` reaches a broker at `address`.
     pub fn config(&self, address: &str, identity: &str) -> Config {
-        let read = |path: String| std::fs::read(self.file(&path)).unwrap();
+        let read = |path: String| fs::read(self.file(&path)).unwrap();
         Config::new(
             address,
             "test",
@@ -165,4 +196,19 @@ impl Hospital {
     pub async fn connect(&self, address: &str, identity: &str) -> Result<Client, ConnectError> {
         Client::connect(self.config(address, identity)).await
     }
+}
+
+/// Where compiled plugins are kept for all hospitals, emptied when builds of long ago have filled it.
+fn shared_folder() -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    // target/<profile>/deps/<test binary>
+    let folder = exe.ancestors().nth(2).unwrap().join("compiled-for-tests");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).unwrap();
+    let entries: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap()).collect();
+    let octets: u64 = entries.iter().filter_map(|entry| Some(entry.metadata().ok()?.len())).sum();
+    if octets > SHARED_OCTETS_MAX {
+        // Another run may do the same at this moment.
+        entries.iter().for_each(|entry| drop(fs::remove_file(entry.path())));
+    }
+    folder
 }

@@ -1,5 +1,6 @@
 //! `hilum check DIR`: whether a hospital's configuration is right, and what it lets every stakeholder see.
 
+mod names;
 mod plugins;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ Reads hilum.toml and flows/, looks whether the files that they name are there, l
 configuration against its plugin's schema, verifies every plugin's signatures by the rules of [trust], and follows every label from its flow through the chains to each stakeholder. A \
 configuration in which a stakeholder could receive a label that it is not cleared for is refused.
 
+Names in policies of plugin access that nobody has (roles, stakeholders, zones, locations, principals, flows) are noted: such a policy decides nothing.
+
 Everything that is wrong is listed with file, line, column and key. Exit code 1 if anything is.
 
 Examples:
@@ -46,11 +49,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         (Ok(checked), true) => {
             let mut summary = summary_json(&checked.hospital, &checked.received);
             summary["plugins"] = plugins::as_json(&checked.hospital, &checked.admitted);
+            summary["notes"] = names::notes(&checked.hospital).into();
             print_json(&summary)?;
         }
         (Ok(checked), false) => {
             print(summary(&checked.hospital, &checked.received))?;
             print(plugins::as_text(&checked.hospital, &checked.admitted))?;
+            for note in names::notes(&checked.hospital) {
+                print(format_args!("note: {note}"))?;
+            }
         }
         (Err(problems), true) => {
             let problems: Vec<_> = problems.iter().map(problem_json).collect();
@@ -257,6 +264,23 @@ mod tests {
         let said = said(&directory);
         assert!(said.contains("flows/imaging.toml:"), "{said}");
         assert!(said.contains("kee"), "{said}");
+    }
+
+    #[test]
+    fn a_name_in_a_policy_that_nobody_has_is_noted() {
+        let directory = made();
+        let notes = || names::notes(&check(directory.path()).unwrap().unwrap().hospital);
+        assert_eq!(notes(), Vec::<String>::new());
+        let policies = directory.path().join("policies/imaging.cedar");
+        let text =
+            fs::read_to_string(&policies).unwrap().replace("Role::\"radiologist\"", "Role::\"radiology\"");
+        fs::write(&policies, text).unwrap();
+        let notes = notes();
+        assert!(!notes.is_empty() && notes.iter().all(|note| note.contains("stage `")), "{notes:?}");
+        assert!(
+            notes.iter().all(|note| note.ends_with("nothing and nobody here is Role::\"radiology\"")),
+            "{notes:?}"
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod emit;
 mod keys;
 mod log;
 mod metrics;
+mod observed;
 mod state;
 mod trace;
 
@@ -120,7 +121,7 @@ impl HostCalls for Host {
 
 /// Defines the interfaces of `hilum:plugin`. An interface that a stage was not granted is checked before.
 pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    use bindings::hilum::plugin::{emit, keys, log, metrics, random, state, time, trace, types};
+    use bindings::hilum::plugin::{emit, keys, log, metrics, observed, random, state, time, trace, types};
     types::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     log::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     metrics::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
@@ -129,5 +130,6 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     random::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     state::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     trace::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
+    observed::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     emit::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)
 }

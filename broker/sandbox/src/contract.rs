@@ -22,7 +22,7 @@ pub(crate) struct Interface {
 }
 
 /// All that may be imported.
-pub(crate) const IMPORTS: [Interface; 9] = [
+pub(crate) const IMPORTS: [Interface; 10] = [
     Interface {
         name: "types",
         grant: None,
@@ -56,6 +56,7 @@ pub(crate) const IMPORTS: [Interface; 9] = [
     Interface { name: "time", grant: Some("time"), functions: &["now"] },
     Interface { name: "random", grant: Some("random"), functions: &["octets"] },
     Interface { name: "state", grant: Some("state"), functions: &["get", "put", "remove"] },
+    Interface { name: "observed", grant: None, functions: &["codes", "look-up"] },
     Interface { name: "emit", grant: Some("emit:FLOW"), functions: &["emit"] },
 ];
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use hilum_core::FlowName;
+use hilum_core::{FlowName, StageName};
 
 /// One thing that a stage may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,12 +27,14 @@ pub enum Grant {
     Recipient(String),
     /// `emit:FLOW`: new records into that flow.
     Emit(FlowName),
+    /// `observed:FLOW/STAGE`: what that stage of that flow keeps.
+    Observed(FlowName, StageName),
 }
 
 /// A text that is not a grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a grant: write `log`, `metrics`, `trace`, `time`, `random`, `state`, `keys:NAME`, `recipient:NAME` or `emit:FLOW`"
+    "`{0}` is not a grant: write `log`, `metrics`, `trace`, `time`, `random`, `state`, `keys:NAME`, `recipient:NAME`, `emit:FLOW` or `observed:FLOW/STAGE`"
 )]
 pub struct GrantError(String);
 
@@ -55,6 +57,10 @@ impl FromStr for Grant {
             Some(("keys", name)) => named(name).map(Self::Key),
             Some(("recipient", name)) => named(name).map(Self::Recipient),
             Some(("emit", flow)) => FlowName::new(flow).map(Self::Emit).map_err(|_| error()),
+            Some(("observed", of)) => {
+                let (flow, stage) = stage_of(of).ok_or_else(error)?;
+                Ok(Self::Observed(flow, stage))
+            }
             Some(_) => Err(error()),
         }
     }
@@ -72,8 +78,16 @@ impl fmt::Display for Grant {
             Self::Key(name) => write!(f, "keys:{name}"),
             Self::Recipient(name) => write!(f, "recipient:{name}"),
             Self::Emit(flow) => write!(f, "emit:{flow}"),
+            Self::Observed(flow, stage) => write!(f, "observed:{flow}/{stage}"),
         }
     }
+}
+
+/// A stage of a flow, as plugins and configurations name it: `FLOW/STAGE`.
+#[must_use]
+pub fn stage_of(text: &str) -> Option<(FlowName, StageName)> {
+    let (flow, stage) = text.split_once('/')?;
+    Some((FlowName::new(flow).ok()?, StageName::new(stage).ok()?))
 }
 
 /// All that a stage may ask for.
@@ -118,6 +132,7 @@ impl Grants {
             Grant::State => interface == "state",
             Grant::Key(_) | Grant::Recipient(_) => interface == "keys",
             Grant::Emit(_) => interface == "emit",
+            Grant::Observed(..) => interface == "observed",
         })
     }
 }
@@ -144,6 +159,7 @@ mod tests {
             "keys:research",
             "recipient:gp",
             "emit:alerts",
+            "observed:admissions/learn",
         ];
         let grants = Grants::parse(texts).unwrap();
         let written: BTreeSet<String> = grants.iter().map(ToString::to_string).collect();
@@ -153,7 +169,19 @@ mod tests {
 
     #[test]
     fn what_is_not_a_grant_is_refused() {
-        for text in ["", "logs", "keys", "keys:", "emit:", "emit:A/B", "file:/etc/passwd", "log:x"] {
+        for text in [
+            "",
+            "logs",
+            "keys",
+            "keys:",
+            "emit:",
+            "emit:A/B",
+            "observed:a",
+            "observed:a/",
+            "observed:a/b/c",
+            "file:/etc/passwd",
+            "log:x",
+        ] {
             assert!(text.parse::<Grant>().is_err(), "{text}");
         }
     }

@@ -26,6 +26,8 @@ pub(crate) const SPAN_NAMES_MAX: usize = 32;
 pub(crate) const SPANS_MAX: u64 = 64;
 /// Values of one span.
 pub(crate) const SPAN_VALUES_MAX: usize = 16;
+/// Keys of another stage's state that one host call looks up.
+pub(crate) const OBSERVED_KEYS_MAX: usize = 64;
 /// Octets of a key of keyed state.
 pub(crate) const STATE_KEY_OCTETS_MAX: usize = 256;
 /// Octets of keys and values that one call may set.

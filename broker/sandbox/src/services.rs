@@ -152,6 +152,18 @@ pub trait Services: Send + Sync {
         changes: Vec<StateChange>,
     ) -> Result<(), StateError>;
 
+    /// What a stage of a flow keeps under each of these keys, all of one moment: only what it made of records that are stored. Nobody's
+    /// by default.
+    fn observed(
+        &self,
+        flow: &FlowName,
+        stage: &StageName,
+        keys: &[String],
+    ) -> Result<Vec<Option<Bytes>>, ServiceError> {
+        let (_, _) = (stage, keys);
+        Err(ServiceError(format!("nothing is kept of flow `{flow}` here")))
+    }
+
     /// Adds to a counter that a plugin named.
     fn count(&self, flow: &FlowName, stage: &StageName, counter: &str, value: u64);
     /// Records one value of a histogram that a plugin named.

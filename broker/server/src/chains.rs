@@ -322,6 +322,7 @@ pub fn grants(stage: &StageConfig) -> Grants {
         HostGrant::Key(name) => Grant::Key(name.clone()),
         HostGrant::Recipient { name, .. } => Grant::Recipient(name.clone()),
         HostGrant::Emit(flow) => Grant::Emit(flow.clone()),
+        HostGrant::Observed(flow, stage) => Grant::Observed(flow.clone(), stage.clone()),
     };
     stage.grants.iter().map(grant).collect()
 }

@@ -4,6 +4,7 @@
 //! 2. `flow` reads each file in `flows/`: what flows where, and through which plugins.
 //!    `stage` reads the plugins' part of it, `config_files` the files that this names.
 //! 3. `emission` looks at what plugins emit from flow to flow.
+//!    `observation` looks at what stages read of each other.
 //! 4. [`check_labels`] follows every label to every stakeholder. It needs to ask plugins what they remove.
 //!
 //! Every problem names file, line, column and key, and says what to do; keys that are not read are problems.
@@ -16,6 +17,7 @@ mod labels;
 mod main_file;
 mod memory;
 mod model;
+mod observation;
 mod operators;
 mod outline;
 mod problem;
@@ -84,6 +86,7 @@ fn load_into(directory: &Directory, sink: &Sink) -> Option<Hospital> {
     }
     main.outline = outline;
     emission::check(&main, &emissions, sink);
+    observation::check(&main, sink);
     subscription::check(&main, sink);
     memory::check(&main, sink);
     Some(main)

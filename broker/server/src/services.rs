@@ -270,6 +270,15 @@ impl Services for ChainServices {
         self.state()?.change(stage, changes)
     }
 
+    fn observed(
+        &self,
+        flow: &FlowName,
+        stage: &StageName,
+        keys: &[String],
+    ) -> Result<Vec<Option<Bytes>>, ServiceError> {
+        self.shared().states.of(flow).committed(stage, keys)
+    }
+
     fn count(&self, flow: &FlowName, stage: &StageName, counter: &str, value: u64) {
         if self.knows_metric(stage, counter) {
             self.shared().instruments.plugin_count(flow, stage, counter, value);

@@ -170,6 +170,18 @@ impl FlowState {
         Ok(found.map(|value| Versioned { value: value.octets.to_vec(), version: value.version }))
     }
 
+    /// Values as they stand with the records that are stored, all of one moment, for stages of other flows.
+    pub(crate) fn committed(
+        &self,
+        stage: &StageName,
+        keys: &[String],
+    ) -> Result<Vec<Option<Bytes>>, ServiceError> {
+        let inner = self.inner.lock();
+        let missing = || ServiceError(format!("what flow `{}` keeps is not there", self.flow));
+        let kept = inner.kept.as_ref().ok_or_else(missing)?;
+        Ok(keys.iter().map(|key| kept.value(stage, key).map(|value| value.octets.clone())).collect())
+    }
+
     /// How much a stage keeps.
     pub(crate) fn usage(&self, stage: &StageName) -> Result<StateUsage, StateError> {
         let Usage { keys, octets } = self.inner.lock().usage(stage)?;

@@ -6,12 +6,15 @@ use cedar_policy::{
     Context as Circumstances, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request,
     RestrictedExpression,
 };
+use hilum_formats::care::Role;
+use hilum_formats::local_time::{Clock, TimeZone, datetime};
+use hilum_formats::purpose;
 use hilum_plugin::{Context, Head, Party, Phase, Refusal, time};
 
-use crate::local_time::{Clock, TimeZone, datetime};
+use crate::consent::Consent;
 use crate::locations::Locations;
 use crate::mentions::Mentions;
-use crate::purpose;
+use crate::patients::Who;
 use crate::settings::{Confidentiality, Marking};
 
 /// The attribute in which a publisher states its purpose.
@@ -37,6 +40,8 @@ pub(crate) struct Asker {
     /// The principal, and who published where that is somebody else.
     parties: Vec<Entity>,
     source: EntityUid,
+    /// What the principal is named as where patients are treated; none until a policy wants to know.
+    pub(crate) who: Option<Who>,
 }
 
 impl Asker {
@@ -57,7 +62,16 @@ impl Asker {
             flow: uid("Flow", &context.flow),
             parties,
             source: uid("Principal", &context.source.principal),
+            who: None,
         })
+    }
+
+    /// Who asks.
+    pub(crate) fn party(&self) -> &Party {
+        match (self.of.phase, &self.of.recipient) {
+            (Phase::Egress, Some(recipient)) => recipient,
+            _ => &self.of.source,
+        }
     }
 
     pub(crate) fn is_of(&self, context: &Context) -> bool {
@@ -92,6 +106,8 @@ pub(crate) struct Facts<'a> {
     now: Option<u64>,
     clock: Option<Clock>,
     tags: Vec<(&'a str, &'a str)>,
+    treated_as: Option<Vec<Role>>,
+    consent: Option<Consent>,
 }
 
 impl<'a> Facts<'a> {
@@ -106,18 +122,13 @@ impl<'a> Facts<'a> {
         size: u64,
         mentions: &Mentions,
         (marking, zone): (&Marking, &TimeZone),
+        (treated_as, consent): (Vec<Role>, Consent),
     ) -> Result<Self, Refusal> {
-        let stated = context.purpose.as_deref();
-        let purpose = match context.phase {
-            Phase::Ingress => stated.or_else(|| head.attribute(PURPOSE_ATTRIBUTE)),
-            // What a publisher wrote into a record is no statement of the reader.
-            Phase::Egress => stated,
-        };
         let has = |name| mentions.has(name);
         let looks_at_clock = ["weekday", "hour", "minute"].into_iter().any(has);
         let now = (looks_at_clock || has("now")).then(time::now);
         Ok(Self {
-            purpose: purpose::of_code(purpose),
+            purpose: purpose_of(context, head),
             reason: head.attribute(REASON_ATTRIBUTE),
             content_type: has("contentType").then(|| essence(&head.content_type)),
             labels: has("labels").then_some(&head.labels),
@@ -133,6 +144,8 @@ impl<'a> Facts<'a> {
                 .filter(|attribute| mentions.has_tag(&attribute.name))
                 .map(|attribute| (attribute.name.as_str(), attribute.value.as_str()))
                 .collect(),
+            treated_as: (has("treats") || has("treatsAs")).then_some(treated_as),
+            consent: has("consent").then_some(consent),
         })
     }
 
@@ -156,6 +169,9 @@ impl<'a> Facts<'a> {
             text(&list.len().to_string());
             list.into_iter().for_each(&mut text);
         }
+        let treated_as = self.treated_as.iter().flatten();
+        text(&treated_as.map(|role| role.name()).collect::<Vec<_>>().join(" "));
+        text(self.consent.map_or("", Consent::name));
         for number in [self.size, self.made, self.now] {
             key.extend(number.unwrap_or_default().to_le_bytes());
         }
@@ -211,9 +227,26 @@ impl<'a> Facts<'a> {
                 .map(|(name, value)| (name, RestrictedExpression::new_long(value)))
         });
         let now = self.now.map(|now| ("now", instant(now)));
-        let all = [("purpose", purpose)].into_iter().chain(now).chain(clock);
+        let treats = self.treated_as.iter().flat_map(|roles| {
+            let all = RestrictedExpression::new_set(roles.iter().map(|role| text(role.name())));
+            [("treats", RestrictedExpression::new_bool(!roles.is_empty())), ("treatsAs", all)]
+        });
+        let consent = self
+            .consent
+            .map(|said| ("consent", RestrictedExpression::new_entity_uid(uid("Consent", said.name()))));
+        let all = [("purpose", purpose)].into_iter().chain(now).chain(clock).chain(treats).chain(consent);
         all.map(|(name, value)| (name.to_owned(), value)).collect()
     }
+}
+
+/// What for.
+pub(crate) fn purpose_of(context: &Context, head: &Head) -> &'static str {
+    let stated = context.purpose.as_deref();
+    purpose::of_code(match context.phase {
+        Phase::Ingress => stated.or_else(|| head.attribute(PURPOSE_ATTRIBUTE)),
+        // What a publisher wrote into a record is no statement of the reader.
+        Phase::Egress => stated,
+    })
 }
 
 fn text(of: &str) -> RestrictedExpression {
@@ -232,18 +265,18 @@ fn level(of: Confidentiality) -> Entity {
 }
 
 /// A content type without parameters, which are compared without regard to case (RFC 6838, section 4.2).
-fn essence(content_type: &str) -> String {
+pub(crate) fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn codes(of: Option<&str>) -> Vec<&str> {
+pub(crate) fn codes(of: Option<&str>) -> Vec<&str> {
     let codes: BTreeSet<_> =
         of.unwrap_or_default().split([' ', ',']).filter(|code| !code.is_empty()).collect();
     codes.into_iter().collect()
 }
 
 /// The most restrictive of what labels and the record's own attribute say.
-fn confidentiality(head: &Head, marking: &Marking) -> Result<Confidentiality, Refusal> {
+pub(crate) fn confidentiality(head: &Head, marking: &Marking) -> Result<Confidentiality, Refusal> {
     let own = head.attribute(CONFIDENTIALITY_ATTRIBUTE).map(|code| {
         let reason = format!("attribute `{CONFIDENTIALITY_ATTRIBUTE}` is no code of HL7 v3 Confidentiality");
         Confidentiality::of_code(code).ok_or_else(|| Refusal::new("marking", reason))

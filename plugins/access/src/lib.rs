@@ -1,16 +1,18 @@
 //! Access: whether a record may be stored, or may go to a reader, by who asks, for what, when and from where, and what the record's
-//! head says. Policies are Cedar text; what none of them permits is denied.
+//! head says, and by what other stages learned of its patient: who treats them, and what they allow. Policies are Cedar text; what
+//! none of them permits is denied.
 //!
 //! Policies are read, and held against the [`MODEL`](policies::MODEL), once, when an instance is configured. A decision depends on nothing
 //! but what policies look at, so it is kept for the next record of which that is the same.
 
+mod consent;
 mod explain;
 mod facts;
-mod local_time;
 mod locations;
 mod mentions;
+mod patients;
+mod people;
 mod policies;
-mod purpose;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -18,15 +20,20 @@ mod tests;
 use std::collections::HashMap;
 
 use cedar_policy::{AuthorizationError, Response};
+use hilum_formats::care::Role;
+use hilum_formats::local_time::TimeZone;
+use hilum_formats::purpose;
 use hilum_plugin::{
-    Attribute, Authorize, ConfigError, Context, Decision, Description, Head, Obligation, Refusal, Request,
+    Attribute, Authorize, BodyReader, ConfigError, Context, Decision, Description, Head, Obligation, Refusal,
+    Request, time,
 };
 
+use consent::Consent;
 use explain::Explainer;
 use facts::{Asker, Facts};
 pub use facts::{CONFIDENTIALITY_ATTRIBUTE, PURPOSE_ATTRIBUTE, REASON_ATTRIBUTE, SENSITIVITY_ATTRIBUTE};
-use local_time::TimeZone;
 use locations::Locations;
+use patients::{Learned, Patient};
 use policies::Policies;
 pub use settings::Settings;
 
@@ -38,12 +45,13 @@ const KEPT_KEY_OCTETS_MAX: usize = 512;
 /// Characters of a list of policies' names.
 const NAMES_CHARS_MAX: usize = 192;
 
-/// The plugin: decides by its policies on the head of a record, and never reads a body.
+/// The plugin: decides by its policies on the head of a record. It reads of a body whose it is, if a policy looks at the patient.
 #[derive(Debug)]
 pub struct Access {
     settings: Settings,
     policies: Policies,
     locations: Locations,
+    learned: Option<Learned>,
     zone: TimeZone,
     /// Present if denials are to be explained.
     explainer: Option<Explainer>,
@@ -67,12 +75,14 @@ impl Authorize for Access {
             let reason = "write it as the POSIX variable TZ has it, e.g. `CET-1CEST,M3.5.0,M10.5.0/3`";
             ConfigError::new("/time_zone", reason)
         })?;
+        let learned = Learned::of(&settings, &policies.mentions)?;
         let explainer = settings.explain.then(|| Explainer::new(&policies.set));
-        Ok(Self { settings, policies, locations, zone, explainer, askers: Vec::new(), oldest: 0 })
+        Ok(Self { settings, policies, locations, learned, zone, explainer, askers: Vec::new(), oldest: 0 })
     }
 
     fn decide(&mut self, context: &Context, request: Request) -> Decision {
-        self.decide_on(context, &request.head, request.size)
+        let Request { head, size, mut body } = request;
+        self.decide_on(context, &head, size, &mut body)
     }
 }
 
@@ -80,7 +90,7 @@ hilum_plugin::export_authorize!(Access);
 
 impl Access {
     /// What the policies say of one record. No reason holds a value of the record.
-    fn decide_on(&mut self, context: &Context, head: &Head, size: u64) -> Decision {
+    fn decide_on(&mut self, context: &Context, head: &Head, size: u64, body: &mut BodyReader) -> Decision {
         if let Some(name) = repeated(&head.attributes) {
             let reason = format!("attribute `{name}` is given twice, so that no policy can rely on it");
             return deny("ambiguous", reason);
@@ -89,10 +99,20 @@ impl Access {
             return deny("no-reader", "nobody is named who would read it");
         };
         let told = (&self.settings.confidentiality, &self.zone);
-        let facts = match Facts::of(context, head, size, &self.policies.mentions, told) {
+        let patient =
+            Self::patient(self.learned.as_ref(), &mut self.askers[at].0, context, head, body, told.0);
+        // Of a patient of whom nothing can be told nobody treats them and they forbid everything: nothing but an emergency gets past that.
+        let (known, unclear) = match patient {
+            Ok(known) => (known, None),
+            Err(refusal) => ((Vec::new(), Consent::Deny), Some(refusal)),
+        };
+        let facts = match Facts::of(context, head, size, &self.policies.mentions, told, known) {
             Ok(facts) => facts,
             Err(refusal) => return Decision::Deny(refusal),
         };
+        if let Some(unclear) = unclear {
+            return in_the_dark(self.ask(at, &facts), unclear);
+        }
         let key = facts.key();
         if let Some(decision) = self.askers[at].1.get(&key) {
             return decision.clone();
@@ -106,6 +126,41 @@ impl Access {
             kept.insert(key, decision.clone());
         }
         decision
+    }
+
+    /// As what the party treats the patient of a record, and what the patient says of it; nothing where no policy looks at it.
+    fn patient(
+        learned: Option<&Learned>,
+        asker: &mut Asker,
+        context: &Context,
+        head: &Head,
+        body: &mut BodyReader,
+        marking: &settings::Marking,
+    ) -> Result<(Vec<Role>, Consent), Refusal> {
+        let Some(learned) = learned.filter(|learned| learned.is_wanted()) else {
+            return Ok((Vec::new(), Consent::None));
+        };
+        let who = match asker.who.take() {
+            Some(who) => who,
+            None => learned.who(asker.party())?,
+        };
+        let who = &*asker.who.insert(who);
+        let (now, media_type) = (time::now(), facts::essence(&head.content_type));
+        let Patient { treated_as, consents } = learned.patient(&media_type, body, who, now)?;
+        if !learned.wants_consent {
+            return Ok((treated_as, Consent::None));
+        }
+        let asked = consent::Asked {
+            now,
+            action: if context.phase == hilum_plugin::Phase::Ingress { "store" } else { "read" },
+            purpose: facts::purpose_of(context, head),
+            actors: &who.actors,
+            confidentiality: facts::confidentiality(head, marking)?,
+            sensitivity: &facts::codes(head.attribute(SENSITIVITY_ATTRIBUTE)),
+            media_type: &media_type,
+            resource_type: (media_type == "application/dicom").then_some("ImagingStudy"),
+        };
+        Ok((treated_as, consent::said(consents.iter(), &asked)))
     }
 
     /// Where what is kept of this context is.
@@ -190,6 +245,17 @@ impl Access {
             listed(decided)
         );
         deny("break-glass-reason", reason)
+    }
+}
+
+/// A decision without what has to be known of the patient: an emergency is one all the same, everything else is denied.
+fn in_the_dark(decision: Decision, unclear: Refusal) -> Decision {
+    match decision {
+        Decision::AllowWith(obligations) if obligations.iter().any(|of| of.name == "break-glass-policy") => {
+            Decision::AllowWith(obligations)
+        }
+        Decision::Deny(refusal) if refusal.code != "no-policy" => Decision::Deny(refusal),
+        _ => Decision::Deny(unclear),
     }
 }
 

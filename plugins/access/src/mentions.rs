@@ -37,6 +37,11 @@ impl Mentions {
         self.everything || self.attributes.contains(attribute)
     }
 
+    /// Whether an attribute is named, and not only a part of everything.
+    pub(crate) fn names(&self, attribute: &str) -> bool {
+        self.attributes.contains(attribute)
+    }
+
     /// Whether a tag is.
     pub(crate) fn has_tag(&self, tag: &str) -> bool {
         self.everything || self.all_tags || self.tags.contains(tag)

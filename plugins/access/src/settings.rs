@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hilum_formats::patient::Authorities;
 use serde::Deserialize;
 
 /// What a stage is configured with.
@@ -13,7 +14,16 @@ pub struct Settings {
     /// JSON text; see [`crate::locations`].
     #[serde(default)]
     pub(crate) locations: Option<String>,
-    /// See [`crate::local_time`].
+    /// JSON text; see [`crate::people`].
+    #[serde(default)]
+    pub(crate) people: Option<String>,
+    /// JSON text; see [`crate::people`].
+    #[serde(default)]
+    pub(crate) opt_outs: Option<String>,
+    /// Where what is known of patients is.
+    #[serde(default)]
+    pub(crate) patients: Option<Patients>,
+    /// See [`hilum_formats::local_time`].
     #[serde(default = "utc")]
     pub(crate) time_zone: String,
     #[serde(default)]
@@ -21,6 +31,22 @@ pub struct Settings {
     /// Whether denials say what did not hold.
     #[serde(default)]
     pub(crate) explain: bool,
+}
+
+/// Where what is known of patients is, and how records name them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Patients {
+    /// The secret under which the stages that learn keep it.
+    #[serde(default = "relationships")]
+    pub(crate) key: String,
+    pub(crate) identifiers: Authorities,
+    /// Stages that learn who treats whom, each `FLOW/STAGE`.
+    #[serde(default)]
+    pub(crate) relationships: Vec<String>,
+    /// Stages that learn what patients allow.
+    #[serde(default)]
+    pub(crate) consents: Vec<String>,
 }
 
 /// How confidential records are.
@@ -76,6 +102,10 @@ impl Confidentiality {
     pub(crate) fn of_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.code() == code)
     }
+}
+
+fn relationships() -> String {
+    "relationships".into()
 }
 
 fn utc() -> String {

@@ -113,7 +113,8 @@ fn what_is_told_to_cedar_fits_the_model() {
     for context in [context(), egress()] {
         let told = (&access.settings.confidentiality, &access.zone);
         let head = image();
-        let facts = Facts::of(&context, &head, 4, &access.policies.mentions, told).ok().unwrap();
+        let known = (vec![Role::Attending], Consent::Permit);
+        let facts = Facts::of(&context, &head, 4, &access.policies.mentions, told, known).ok().unwrap();
         let (request, entities) = facts.told(&Asker::new(&context, &access.locations).unwrap()).ok().unwrap();
         entities.iter().for_each(|entity| {
             cedar_policy::Entities::from_entities([entity.clone()], Some(&schema)).unwrap();
@@ -159,6 +160,36 @@ fn a_purpose_is_the_readers_own() {
     let silent = Context { purpose: None, ..egress() };
     assert_eq!(denied(ask(&mut access, &silent, stated)).code, "no-policy");
     assert!(holds_for(json!({}), &silent, r#"context.purpose == Purpose::"unstated""#));
+}
+
+#[test]
+fn every_purpose_and_every_code_of_confidentiality_is_one_that_policies_can_name() {
+    let of = |code: &str| {
+        format!(
+            "@id(\"p-{}\") {ALL} when {{ context.purpose == Purpose::\"{code}\" }};\n",
+            code.to_lowercase()
+        )
+    };
+    let all = purpose::CODES.iter().chain([&purpose::UNSTATED]);
+    let mut access = by(&all.clone().map(|code| of(code)).collect::<String>());
+    for code in all {
+        let stated = Context { purpose: (*code != purpose::UNSTATED).then(|| (*code).into()), ..egress() };
+        assert_eq!(ask(&mut access, &stated, image()), allowed_by(&format!("p-{}", code.to_lowercase())));
+    }
+    assert!(fault(&of("FUN")).contains("FUN"));
+    for code in settings::Confidentiality::ALL {
+        let mut marked = image();
+        marked.attributes.push(Attribute::new(CONFIDENTIALITY_ATTRIBUTE, code.code()));
+        for other in settings::Confidentiality::ALL {
+            let condition = format!("resource.confidentiality in Confidentiality::\"{}\"", other.code());
+            let decision = ask(
+                &mut by(&format!("@id(\"one\") {ALL} when {{ {condition} }};")),
+                &egress(),
+                marked.clone(),
+            );
+            assert_eq!(decision == allowed_by("one"), code <= other, "{condition} of {code:?}");
+        }
+    }
 }
 
 #[test]
@@ -302,8 +333,9 @@ fn what_is_wrong_is_told_with_line_and_column() {
 fn the_readme_shows_policies_that_work() {
     let blocks = include_str!("../README.md").split("\n```").filter_map(|block| block.strip_prefix("text\n"));
     let policies: Vec<_> = blocks.filter(|block| block.starts_with("@id(")).collect();
-    assert_eq!(policies.len(), 2);
-    by(&policies.join("\n"));
+    assert_eq!(policies.len(), 3);
+    patients::learned(vec![], vec![]);
+    patients::with(&policies.join("\n"));
 }
 
 #[test]
@@ -315,6 +347,10 @@ fn settings_fit_their_schema_and_wrong_ones_are_named() {
         "confidentiality": {"labels": {"phi": "N"}, "unmarked": "R"},
     });
     assert!(schema.is_valid(&all) && configured(all.clone()).is_ok());
+    let mut of_patients = patients::settings();
+    of_patients["policies"] = all["policies"].clone();
+    of_patients["opt_outs"] = "[]".into();
+    assert!(schema.is_valid(&of_patients));
     for (key, value, at) in
         [("time_zone", json!("Europe/Berlin"), "/time_zone"), ("locations", json!("{}"), "/locations")]
     {
@@ -417,3 +453,5 @@ fn no_reason_and_no_obligation_holds_a_value_of_the_record() {
         }
     }
 }
+
+mod patients;

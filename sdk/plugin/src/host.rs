@@ -327,6 +327,36 @@ pub mod state {
     }
 }
 
+/// What observing stages of the broker keep in their [`state`](crate::state), for other stages to read. Only what counts is seen: what they
+/// made of records that are stored. Grants: `observed:FLOW/STAGE` for each stage, `keys:NAME` for [`codes`].
+pub mod observed {
+    use crate::backend;
+
+    /// Why nothing was read. Who decides by what is kept must not let anything pass then.
+    #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+    pub enum ObservedError {
+        /// This stage was not granted what is named.
+        #[error("`{0}` is not granted to this stage")]
+        NotGranted(String),
+        /// There are no keys or over 64 of them, or one has not 1 to 256 octets.
+        #[error("1 to 64 keys of 1 to 256 octets are looked up at once")]
+        Malformed,
+        /// Anything else.
+        #[error("{0}")]
+        Other(String),
+    }
+
+    /// The same as [`keys::macs`](crate::keys::macs), for a plugin that need not be granted a key.
+    pub fn codes(key: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, ObservedError> {
+        backend::observed_codes(key, values)
+    }
+
+    /// The value of each key in the state of a stage, written `FLOW/STAGE`; none where it has none. All are of one moment.
+    pub fn look_up(of: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, ObservedError> {
+        backend::look_up(of, keys)
+    }
+}
+
 /// New records into other flows, in the world `observe`. Grant: `emit:FLOW` for each flow.
 pub mod emit {
     use crate::backend;

@@ -19,6 +19,7 @@ use aws_lc_rs::{constant_time, hmac};
 use crate::emit::EmitError;
 use crate::keys::{BoundValue, KeyError};
 use crate::log::Level;
+use crate::observed::ObservedError;
 use crate::plugin::Config;
 use crate::record::{Attribute, Body, Context, Draft, Head, Message, Outcome, Party, Refusal, Request};
 use crate::state::{StateError, Versioned};
@@ -46,6 +47,8 @@ pub struct Host {
     pub emitted: Vec<Emitted>,
     /// Keyed state.
     pub state: BTreeMap<String, Versioned>,
+    /// What other stages keep, by `FLOW/STAGE`; one that is not here is not granted.
+    pub observed: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     /// Records that may be emitted before [`EmitError::Full`].
     pub emitted_max: Option<usize>,
     /// Keys that state may have before [`StateError::Full`].
@@ -360,6 +363,14 @@ impl Host {
         }
         self.state.remove(key);
         Ok(())
+    }
+
+    pub(crate) fn look_up(&self, of: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, ObservedError> {
+        let kept = self.observed.get(of).ok_or_else(|| ObservedError::NotGranted(of.to_owned()))?;
+        if !(1..=64).contains(&keys.len()) || keys.iter().any(|key| !(1..=256).contains(&key.len())) {
+            return Err(ObservedError::Malformed);
+        }
+        Ok(keys.iter().map(|key| kept.get(key).cloned()).collect())
     }
 
     pub(crate) fn emit(&mut self, flow: &str, made: Draft) -> Result<(), EmitError> {

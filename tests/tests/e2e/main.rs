@@ -18,6 +18,7 @@ mod life;
 mod limits;
 mod load;
 mod operators;
+mod patients;
 mod plugins;
 mod power;
 mod pressure;

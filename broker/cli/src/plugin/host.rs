@@ -39,6 +39,8 @@ pub(crate) struct Host {
     secrets: Mutex<BTreeMap<String, Arc<[u8]>>>,
     recipients: Mutex<BTreeMap<String, RecipientKey>>,
     state: Mutex<BTreeMap<String, Versioned>>,
+    /// What stages of other flows keep, by `FLOW/STAGE`; nothing where nothing is here.
+    observed: Mutex<BTreeMap<String, BTreeMap<String, Vec<u8>>>>,
     limited: Mutex<BTreeMap<Limit, (u64, u64)>>,
     /// What was traced, where that was asked for.
     pub(super) spans: Spans,
@@ -59,6 +61,7 @@ impl Host {
             secrets: Mutex::default(),
             recipients: Mutex::default(),
             state: Mutex::default(),
+            observed: Mutex::default(),
             limited: Mutex::default(),
             spans: Spans::default(),
             fixed: None,
@@ -82,6 +85,11 @@ impl Host {
     pub(super) fn state(&self) -> BTreeMap<String, Vec<u8>> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.iter().map(|(key, of)| (key.clone(), of.value.clone())).collect()
+    }
+
+    /// What stages of other flows keep from now on.
+    pub(super) fn set_observed(&self, kept: BTreeMap<String, BTreeMap<String, Vec<u8>>>) {
+        *self.observed.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     }
 
     /// The names of secrets and of recipients that were made up for this run.
@@ -212,6 +220,18 @@ impl Services for Host {
 
     fn private_key(&self, name: &str) -> Result<Option<Arc<PrivateKey>>, ServiceError> {
         self.fixed.is_some().then(|| fixed_private_key(name).map(Arc::new)).transpose()
+    }
+
+    fn observed(
+        &self,
+        flow: &FlowName,
+        stage: &StageName,
+        keys: &[String],
+    ) -> Result<Vec<Option<Bytes>>, ServiceError> {
+        let observed = self.observed.lock().map_err(failed)?;
+        let kept = observed.get(&format!("{flow}/{stage}"));
+        let find = |key: &String| kept?.get(key).map(|value| Bytes::copy_from_slice(value));
+        Ok(keys.iter().map(find).collect())
     }
 
     fn state_get(&self, _: &FlowName, _: &StageName, key: &str) -> Result<Option<Versioned>, StateError> {

@@ -283,6 +283,7 @@ mod tests {
             grants: Grants::parse([format!("keys:{key}")]).unwrap(),
             limits: Limits::default(),
             in_order: true,
+            observed: BTreeMap::new(),
         };
         Runner::new(&sandbox, &plugin, setting).unwrap()
     }

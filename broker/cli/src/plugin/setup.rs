@@ -123,6 +123,7 @@ fn default_config(plugin: &Plugin) -> Value {
                 {"sensor": "vibration", "above": 2.5}
             ]
         }),
+        "relationships" => json!({"identifiers": {"authorities": {"local": []}, "unnamed": "local"}}),
         "encrypt" => json!({"recipients": ["ephemeral"]}),
         _ => json!({}),
     }
@@ -136,7 +137,9 @@ fn all_grants(plugin: &Plugin, config: &Value) -> Grants {
     texts(&plugin.description().config_schema, &mut names);
     let named = names.into_iter().flat_map(|name| {
         let emit = FlowName::new(name).ok().map(Grant::Emit);
-        [Some(Grant::Key(name.to_owned())), Some(Grant::Recipient(name.to_owned())), emit]
+        let observed =
+            hilum_sandbox::grants::stage_of(name).map(|(flow, stage)| Grant::Observed(flow, stage));
+        [observed, Some(Grant::Key(name.to_owned())), Some(Grant::Recipient(name.to_owned())), emit]
     });
     let plain = [Grant::Log, Grant::Metrics, Grant::Trace, Grant::Time, Grant::Random, Grant::State];
     named.flatten().chain(plain).collect()

@@ -223,7 +223,12 @@ fn changes_that_break_are_found() {
     for (file, from, to, found) in [
         ("host.wit", put, "put: func(key: string, value: list<u8>)", "`state/put` was func"),
         ("host.wit", put, "set: func(key: string, value: list<u8>, expected: u64)", "`state/put` is gone"),
-        ("host.wit", "malformed,", "malformed, expired,", "`keys/key-error` was variant"),
+        (
+            "host.wit",
+            "malformed,\n        /// Anything else, in words that",
+            "malformed, expired,\n        /// Anything else, in words that",
+            "`keys/key-error` was variant",
+        ),
         ("host.wit", "enum level {", "enum level { trace,", "`log/level` was enum"),
         ("types.wit", "zone: string,", "zone: string, ward: string,", "`types/party` was record"),
         (

@@ -155,6 +155,8 @@ pub(crate) struct Memory {
     pub(crate) sources: Mutex<Vec<PrincipalId>>,
     pub(crate) blobs: Arc<Mutex<BTreeMap<BlobId, Vec<u8>>>>,
     pub(crate) state: Mutex<BTreeMap<String, Versioned>>,
+    /// What stages of other flows keep, by `FLOW/STAGE`.
+    pub(crate) observed: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     pub(crate) counters: Mutex<BTreeMap<String, u64>>,
     /// What was told of which plugin.
     pub(crate) events: Mutex<Vec<(String, StageEvent)>>,
@@ -275,6 +277,18 @@ impl Services for Memory {
             };
         }
         Ok(())
+    }
+
+    fn observed(
+        &self,
+        flow: &FlowName,
+        stage: &StageName,
+        keys: &[String],
+    ) -> Result<Vec<Option<Bytes>>, ServiceError> {
+        let observed = self.observed.lock().unwrap();
+        let kept = observed.get(&format!("{flow}/{stage}"));
+        let kept = kept.ok_or_else(|| ServiceError("it is not there".into()))?;
+        Ok(keys.iter().map(|key| kept.get(key).map(|value| Bytes::from(value.clone()))).collect())
     }
 
     fn count(&self, _: &FlowName, _: &StageName, counter: &str, value: u64) {

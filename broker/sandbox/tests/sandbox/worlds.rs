@@ -100,6 +100,42 @@ fn decisions_follow_head_body_and_context() {
 }
 
 #[test]
+fn what_another_stage_keeps_is_read_where_it_is_granted() {
+    let services: Arc<Memory> = Arc::default();
+    let kept = [("a", "1"), ("b", "2")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    services.observed.lock().unwrap().insert("admissions/learn".into(), kept.into());
+    let grants = ["observed:admissions/learn", "observed:gone/learn", "keys:research", "keys:none"];
+    let granted = StageSpec { grants: Grants::parse(grants).unwrap(), ..stage("gate", json!({})) };
+    let decided = |stage: StageSpec, body: &str| {
+        let input = record(Body::Inline(body.to_owned().into()), &[("gate", "observed")]);
+        let failure = load(vec![stage], &services).unwrap().run(vec![input]).records.remove(0).unwrap_err();
+        let Failure::Refused { code, reason, .. } = failure else { panic!("{failure}") };
+        format!("{code}: {reason}")
+    };
+    let many = |n: usize| format!("admissions/learn {}", vec!["a"; n].join(","));
+    for (body, expected) in [
+        ("admissions/learn a,c,b".to_owned(), "found: 1,-,2"),
+        ("admissions/other a".into(), "not-granted: admissions/other"),
+        ("nonsense a".into(), "not-granted: nonsense"),
+        ("gone/learn a".into(), "unavailable: it is not there"),
+        ("admissions/learn a,".into(), "malformed: "),
+        (format!("admissions/learn {}", "k".repeat(257)), "malformed: "),
+        (many(65), "malformed: "),
+        ("code:other value".into(), "not-granted: other"),
+        // As `keys.mac` has it.
+        (
+            "code:research value".into(),
+            "code: 1db92dde2fc69a8c21b866d2cafaa1598a6dfff29ddca490c7d020fd021f0811",
+        ),
+        ("code:none value".into(), "unavailable: `none` has no secret"),
+    ] {
+        assert_eq!(decided(granted.clone(), &body), expected, "{body}");
+    }
+    assert!(decided(granted, &many(64)).starts_with("found: 1,1"));
+    assert_eq!(decided(stage("gate", json!({})), "admissions/learn a"), "not-granted: admissions/learn");
+}
+
+#[test]
 fn an_observer_keeps_state_and_emits() {
     let services = Arc::<Memory>::default();
     let chain = load(vec![stage("counter", json!({}))], &services).unwrap();

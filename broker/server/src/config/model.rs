@@ -230,6 +230,8 @@ pub enum HostGrant {
     },
     /// `emit:FLOW`: publish records to another flow.
     Emit(FlowName),
+    /// `observed:FLOW/STAGE`: read what that stage keeps.
+    Observed(FlowName, StageName),
 }
 
 /// Where something is said.

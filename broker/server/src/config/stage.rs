@@ -211,10 +211,21 @@ fn read_grant(text: &At<String>, hospital: &Hospital, sink: &Sink) -> Option<Hos
                 None
             }
         },
+        ("observed", Some(of)) => match hilum_sandbox::grants::stage_of(&of) {
+            // Whether there is such a stage is known when all flows are read.
+            Some((flow, stage)) => Some(HostGrant::Observed(flow, stage)),
+            None => {
+                let what = "this names no stage of a flow";
+                sink.report(
+                    text.problem(what, "write `observed:`, the name of a flow, `/` and that of a stage"),
+                );
+                None
+            }
+        },
         _ => {
             let what = format!("there is nothing to grant called `{}`", text.value);
             let help = "grants are `log`, `metrics`, `trace`, `time`, `random`, `state`, `keys:KEY`, \
-                        `recipient:PRINCIPAL_OR_STAKEHOLDER` and `emit:FLOW`";
+                        `recipient:PRINCIPAL_OR_STAKEHOLDER`, `emit:FLOW` and `observed:FLOW/STAGE`";
             sink.report(text.problem(what, help));
             None
         }

@@ -48,6 +48,32 @@ fn a_unit_is_kept_or_dropped_and_so_is_a_group() {
 }
 
 #[test]
+fn others_see_what_is_stored_and_nothing_before() {
+    let state = state();
+    let committed = || -> Vec<Option<String>> {
+        let found = state.committed(&stage(), &["a".to_owned(), "b".to_owned()]).unwrap();
+        found
+            .into_iter()
+            .map(|value| value.map(|octets| String::from_utf8(octets.to_vec()).unwrap()))
+            .collect()
+    };
+    let none: Vec<Option<String>> = vec![None, None];
+    set(&state, "a", "1").unwrap();
+    assert_eq!(committed(), none);
+    state.keep_unit();
+    assert_eq!(committed(), none);
+    store(&state, 1);
+    assert_eq!(committed(), [Some("1".to_owned()), None]);
+    set(&state, "a", "2").unwrap();
+    state.keep_unit();
+    state.drop_group();
+    assert_eq!(committed(), [Some("1".to_owned()), None]);
+    assert_eq!(state.committed(&"other".parse().unwrap(), &["a".to_owned()]), Ok(vec![None]));
+    let closed = FlowState::new("device".parse().unwrap());
+    assert!(closed.committed(&stage(), &["a".to_owned()]).is_err(), "nobody knows before the flow is open");
+}
+
+#[test]
 fn a_change_that_expects_another_version_changes_nothing() {
     let state = state();
     set(&state, "a", "1").unwrap();

@@ -4,6 +4,7 @@ use crate::body::BodyError;
 use crate::emit::EmitError;
 use crate::keys::{BoundValue, KeyError};
 use crate::log::Level;
+use crate::observed::ObservedError;
 use crate::record::Draft;
 use crate::state::{StateError, Versioned};
 use crate::testing::current;
@@ -165,6 +166,17 @@ pub(crate) fn state_put(key: &str, value: &[u8], expected: u64) -> Result<u64, S
 
 pub(crate) fn state_remove(key: &str, expected: u64) -> Result<(), StateError> {
     current(|host| host.remove(key, expected))
+}
+
+pub(crate) fn observed_codes(key: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, ObservedError> {
+    current(|host| host.macs(key, values)).map_err(|error| match error {
+        KeyError::NotGranted(name) => ObservedError::NotGranted(name),
+        error => ObservedError::Other(error.to_string()),
+    })
+}
+
+pub(crate) fn look_up(of: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, ObservedError> {
+    current(|host| host.look_up(of, keys))
 }
 
 pub(crate) fn emit(flow: &str, made: Draft) -> Result<(), EmitError> {

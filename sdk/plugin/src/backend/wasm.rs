@@ -5,6 +5,7 @@ use crate::emit::EmitError;
 use crate::export::bindings::hilum::plugin as host;
 use crate::keys::{BoundValue, KeyError};
 use crate::log::Level;
+use crate::observed::ObservedError;
 use crate::record::Draft;
 use crate::state::{StateError, Versioned};
 use crate::trace::Value;
@@ -96,6 +97,16 @@ impl From<host::state::StateError> for StateError {
     }
 }
 
+impl From<host::observed::ObservedError> for ObservedError {
+    fn from(error: host::observed::ObservedError) -> Self {
+        match error {
+            host::observed::ObservedError::NotGranted(name) => Self::NotGranted(name),
+            host::observed::ObservedError::Malformed => Self::Malformed,
+            host::observed::ObservedError::Other(reason) => Self::Other(reason),
+        }
+    }
+}
+
 impl From<host::emit::EmitError> for EmitError {
     fn from(error: host::emit::EmitError) -> Self {
         match error {
@@ -183,6 +194,16 @@ pub(crate) fn state_put(key: &str, value: &[u8], expected: u64) -> Result<u64, S
 
 pub(crate) fn state_remove(key: &str, expected: u64) -> Result<(), StateError> {
     Ok(host::state::remove(key, expected)?)
+}
+
+pub(crate) fn observed_codes(key: &str, values: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, ObservedError> {
+    let short = |_| ObservedError::Other("the host gave something that has not 32 octets".into());
+    let codes = host::observed::codes(key, values)?;
+    codes.into_iter().map(|octets| octets.try_into().map_err(short)).collect()
+}
+
+pub(crate) fn look_up(of: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, ObservedError> {
+    Ok(host::observed::look_up(of, keys)?)
 }
 
 pub(crate) fn emit(flow: &str, made: Draft) -> Result<(), EmitError> {

@@ -1,5 +1,6 @@
 //! An `authorize` plugin for tests: denies records that are marked in head or body, and obliges others.
 
+use hilum_plugin::observed::{self, ObservedError};
 use hilum_plugin::{Authorize, ConfigError, Context, Decision, Description, Obligation, Refusal, Request};
 use serde::Deserialize;
 
@@ -30,8 +31,40 @@ impl Authorize for Gate {
                 Ok(start) if start == b"open" => Decision::Allow,
                 _ => Decision::Deny(Refusal::new("denied", "the body does not start as it should")),
             },
+            Some("observed") => by_what_is_kept(&mut request),
             _ => Decision::Allow,
         }
+    }
+}
+
+/// By what `STAGE KEY` of the body is in the state of another stage; a stage `code` is the name of a key, and what is said is the code of
+/// the other.
+fn by_what_is_kept(request: &mut Request) -> Decision {
+    let body = request.body.read(1024).expect("bodies are short here");
+    let body = String::from_utf8(body).expect("bodies are text here");
+    let (of, key) = body.split_once(' ').expect("it is of two parts");
+    let denied = |code: &str, reason: String| Decision::Deny(Refusal::new(code, reason));
+    let error = |error: ObservedError| match error {
+        ObservedError::NotGranted(name) => denied("not-granted", name),
+        ObservedError::Malformed => denied("malformed", String::new()),
+        ObservedError::Other(reason) => denied("unavailable", reason),
+    };
+    if let Some(name) = of.strip_prefix("code:") {
+        return match observed::codes(name, &[key.as_bytes().to_vec()]) {
+            Ok(codes) => denied("code", codes[0].iter().map(|octet| format!("{octet:02x}")).collect()),
+            Err(failed) => error(failed),
+        };
+    }
+    let keys: Vec<String> = key.split(',').map(str::to_owned).collect();
+    match observed::look_up(of, &keys) {
+        Ok(found) => {
+            let shown = found.iter().map(|value| match value {
+                Some(value) => String::from_utf8_lossy(value).into_owned(),
+                None => "-".to_owned(),
+            });
+            denied("found", shown.collect::<Vec<_>>().join(","))
+        }
+        Err(failed) => error(failed),
     }
 }
 

@@ -186,6 +186,7 @@ fn setting(context: &ChainContext, stage: &StageConfig) -> Setting {
         grants: grants(stage),
         limits: limits(stage),
         in_order: true,
+        observed: std::collections::BTreeMap::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use hilum_core::{Attribute, Head, Label, Principal};
+use hilum_core::{Attribute, Head, Label, Principal, Timestamp};
 use hilum_sandbox::{ChainContext, Plugin, Sandbox, Settings};
 use hilum_server::chains::{grants, limits, load_plugin};
 use hilum_server::clock::Clock;
@@ -62,6 +62,14 @@ struct Case {
     labels: Vec<Label>,
     #[serde(default)]
     attributes: Vec<(String, String)>,
+    /// The record's body, or the file that has it, relative to the hospital directory.
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    body_file: Option<PathBuf>,
+    /// What was learned of patients before.
+    #[serde(default)]
+    learned: Vec<Learned>,
     /// Which stages it is about; all that decide by the policies where nothing is said.
     #[serde(default)]
     flow: Option<String>,
@@ -74,6 +82,19 @@ struct Case {
     /// The code of the denial.
     #[serde(default)]
     code: Option<String>,
+}
+
+/// A record that a stage learned from, as it is configured.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Learned {
+    /// `FLOW/STAGE`.
+    by: String,
+    content_type: String,
+    body: String,
+    /// When; the case's own time where nothing is said.
+    #[serde(default)]
+    time: Option<Datetime>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -176,7 +197,7 @@ pub(super) fn test(directory: &Path) -> anyhow::Result<Report> {
         return Err(Failure::new(format!("no stage has its policies in a file of {FOLDER}/"), help).into());
     }
     let sandbox = Sandbox::new(Settings { instances: 4, hash_seed: Some((1, 2)), ..Settings::default() })?;
-    let mut plugins: BTreeMap<&str, Arc<Plugin>> = BTreeMap::new();
+    let mut bench = Bench { hospital: &hospital, sandbox, plugins: BTreeMap::new() };
     let mut report = Report::default();
     for (file, stages) in &files {
         let cases = cases_file(file);
@@ -204,16 +225,7 @@ pub(super) fn test(directory: &Path) -> anyhow::Result<Report> {
                 .into());
             }
             for stage in of_case {
-                let plugin = match plugins.get(stage.stage.plugin.as_str()) {
-                    Some(plugin) => plugin.clone(),
-                    None => {
-                        let name = stage.stage.plugin.as_str();
-                        let file = hospital.plugins.get(name).context("the plugin is configured")?;
-                        let plugin = load_plugin(&sandbox, &hospital, name, file, Clock::SYSTEM.now())?;
-                        plugins.entry(name).or_insert(plugin).clone()
-                    }
-                };
-                let tested = case.run(&hospital, &sandbox, &plugin, stage).with_context(about)?;
+                let tested = case.run(&mut bench, directory, stage).with_context(about)?;
                 let (outcome, differences) = tested;
                 decided.extend(deciding(&outcome));
                 report.tested.push(Tested {
@@ -233,6 +245,35 @@ pub(super) fn test(directory: &Path) -> anyhow::Result<Report> {
             .extend(untested.map(|name| format!("no case is decided by policy `{name}` of {file}")));
     }
     Ok(report)
+}
+
+/// What cases run on.
+struct Bench<'h> {
+    hospital: &'h Hospital,
+    sandbox: Sandbox,
+    plugins: BTreeMap<&'h str, Arc<Plugin>>,
+}
+
+impl<'h> Bench<'h> {
+    /// The plugin of a stage, loaded once.
+    fn plugin(&mut self, stage: &'h StageConfig) -> anyhow::Result<Arc<Plugin>> {
+        let name = stage.plugin.as_str();
+        if let Some(plugin) = self.plugins.get(name) {
+            return Ok(plugin.clone());
+        }
+        let file = self.hospital.plugins.get(name).context("the plugin is configured")?;
+        let plugin = load_plugin(&self.sandbox, self.hospital, name, file, Clock::SYSTEM.now())?;
+        Ok(self.plugins.entry(name).or_insert(plugin).clone())
+    }
+
+    /// A stage of a flow's own chain, by `FLOW/STAGE`.
+    fn observer(&self, name: &str) -> anyhow::Result<(&'h FlowConfig, &'h StageConfig)> {
+        let found = self.hospital.flows.values().find_map(|flow| {
+            let is = |stage: &&StageConfig| format!("{}/{}", flow.name, stage.stage) == name;
+            flow.ingress.iter().find(is).map(|stage| (flow, stage))
+        });
+        found.with_context(|| format!("there is no stage `{name}` in the chain of a flow"))
+    }
 }
 
 /// The files of policies that some stage decides by, with these stages.
@@ -310,13 +351,14 @@ impl Case {
             && (self.subscription.is_none() || self.subscription.as_deref() == subscription)
     }
 
-    fn run(
+    fn run<'h>(
         &self,
-        hospital: &Hospital,
-        sandbox: &Sandbox,
-        plugin: &Arc<Plugin>,
-        stage: &Stage<'_>,
+        bench: &mut Bench<'h>,
+        directory: &Path,
+        stage: &Stage<'h>,
     ) -> anyhow::Result<(Outcome, Vec<String>)> {
+        let observed = self.learn(bench)?;
+        let (plugin, hospital) = (bench.plugin(stage.stage)?, bench.hospital);
         let who = self.who.principal(hospital).context("`who`")?;
         let from = self.from.as_ref().map(|from| from.principal(hospital)).transpose().context("`from`")?;
         let mut attributes = self.attributes.clone();
@@ -344,26 +386,73 @@ impl Case {
             grants: grants(stage.stage),
             limits: limits(stage.stage),
             in_order: false,
+            observed,
         };
-        let record = self.record(from.unwrap_or(who), attributes)?;
-        let outcome = Runner::new(sandbox, plugin, setting)?.run(&record)?;
+        let record = self.record(directory, from.unwrap_or(who), attributes)?;
+        let outcome = Runner::new(&bench.sandbox, &plugin, setting)?.run(&record)?;
         let differences = self.differences(&outcome);
         Ok((outcome, differences))
     }
 
-    fn record(&self, source: Principal, attributes: Vec<(String, String)>) -> anyhow::Result<Record> {
+    /// What the stages that learn keep after what the case says was learned.
+    fn learn(&self, bench: &mut Bench<'_>) -> anyhow::Result<BTreeMap<String, BTreeMap<String, Vec<u8>>>> {
+        let mut observed = BTreeMap::new();
+        let names: BTreeSet<&str> = self.learned.iter().map(|of| of.by.as_str()).collect();
+        for name in names {
+            let (flow, stage) = bench.observer(name)?;
+            let plugin = bench.plugin(stage)?;
+            let setting = Setting {
+                context: ChainContext {
+                    flow: flow.name.clone(),
+                    class: flow.class.clone(),
+                    subscription: None,
+                    recipient: None,
+                    purpose: None,
+                },
+                stage: stage.stage.clone(),
+                config: stage.config.clone(),
+                grants: grants(stage),
+                limits: limits(stage),
+                in_order: true,
+                observed: BTreeMap::new(),
+            };
+            let own = self.learned.iter().filter(|of| of.by == name);
+            let records =
+                own.map(|of| self.learned_record(bench.hospital, of)).collect::<anyhow::Result<Vec<_>>>()?;
+            let kept = Runner::new(&bench.sandbox, &plugin, setting)?.kept(&records)?;
+            observed.insert(name.to_owned(), kept);
+        }
+        Ok(observed)
+    }
+
+    fn learned_record(&self, hospital: &Hospital, of: &Learned) -> anyhow::Result<Record> {
+        let time = of.time.or(self.time).map(|time| units::time(&time.to_string()));
+        let time = time.transpose().context("`time`")?.unwrap_or(TIME);
+        let head = head(time, &of.content_type, Vec::new(), Vec::new());
+        let source = self.who.principal(hospital).context("`who`")?;
+        let body = Bytes::from(of.body.clone());
+        Ok(Record { name: of.by.clone(), head, source, offset: None, body, expected: None })
+    }
+
+    fn record(
+        &self,
+        directory: &Path,
+        source: Principal,
+        attributes: Vec<(String, String)>,
+    ) -> anyhow::Result<Record> {
         let time = self.time.map(|time| units::time(&time.to_string())).transpose().context("`time`")?;
-        let head = Head {
-            time: time.unwrap_or(TIME),
-            expires: None,
-            deliver_after: None,
-            key: None,
-            content_type: self.content_type.clone(),
-            attributes: attributes.into_iter().map(|(name, value)| Attribute { name, value }).collect(),
-            labels: self.labels.clone(),
-            trace: None,
+        let body = match (&self.body, &self.body_file) {
+            (None, None) => Bytes::new(),
+            (Some(body), None) => Bytes::from(body.clone()),
+            (None, Some(file)) => {
+                let read = fs::read(directory.join(file));
+                Bytes::from(read.with_context(|| format!("`body_file`: cannot read {}", file.display()))?)
+            }
+            (Some(_), Some(_)) => anyhow::bail!("write `body` or `body_file`"),
         };
-        Ok(Record { name: self.name.clone(), head, source, offset: None, body: Bytes::new(), expected: None })
+        let attributes = attributes.into_iter().map(|(name, value)| Attribute { name, value }).collect();
+        let head = head(time.unwrap_or(TIME), &self.content_type, attributes, self.labels.clone());
+        Ok(Record { name: self.name.clone(), head, source, offset: None, body, expected: None })
     }
 
     fn differences(&self, outcome: &Outcome) -> Vec<String> {
@@ -384,6 +473,19 @@ impl Case {
             differ("code", code, outcome.code.clone().unwrap_or_else(|| "none".to_owned()));
         }
         differences
+    }
+}
+
+fn head(time: Timestamp, content_type: &str, attributes: Vec<Attribute>, labels: Vec<Label>) -> Head {
+    Head {
+        time,
+        expires: None,
+        deliver_after: None,
+        key: None,
+        content_type: content_type.to_owned(),
+        attributes,
+        labels,
+        trace: None,
     }
 }
 
@@ -466,6 +568,53 @@ mod tests {
         let why = different[0].reason.as_deref().unwrap();
         assert!(why.contains("`treatment` needs principal in Role::\"radiology\""), "{why}");
         assert_eq!(report.untested, ["no case is decided by policy `treatment` of policies/imaging.cedar"]);
+    }
+
+    /// The example hospital with a doctor's policy, and what it is decided by.
+    #[test]
+    fn what_was_learned_of_a_patient_is_part_of_a_case() {
+        let directory = made();
+        let path = |name: &str| directory.path().join(name);
+        let identifiers =
+            r#"identifiers = { authorities = { st-marys = ["ST-MARYS"] }, unnamed = "st-marys" }"#;
+        let main = fs::read_to_string(path("hilum.toml")).unwrap();
+        let more = "[keys.relationships]\nkind = \"secret\"\nfile = \"keys/relationships\"\n[plugins.relationships]\npath = \"plugins/relationships\"\n";
+        fs::write(path("hilum.toml"), format!("{main}\n{more}")).unwrap();
+        let flow = fs::read_to_string(path("flows/results.toml")).unwrap();
+        let learn = format!(
+            "[[ingress]]\nstage = \"learn\"\nplugin = \"relationships\"\ngrants = [\"state\", \"time\", \"keys:relationships\"]\nconfig = {{ {identifiers} }}\n\n[[subscription]]\nname = \"radiology\""
+        );
+        let flow = flow.replacen("[[subscription]]\nname = \"radiology\"", &learn, 1);
+        let check = format!(
+            "\n[[subscription]]\nname = \"ward\"\nstakeholder = \"referrers\"\npurpose = \"TREAT\"\n[[subscription.egress]]\nstage = \"treating\"\nplugin = \"access\"\ngrants = [\"time\", \"keys:relationships\", \"observed:results/learn\"]\nconfig_files = {{ policies = \"policies/ward.cedar\", people = \"policies/people.json\" }}\nconfig.patients = {{ relationships = [\"results/learn\"], {identifiers} }}\n"
+        );
+        fs::write(path("flows/results.toml"), flow + &check).unwrap();
+        let policy = "@id(\"treating\") permit(principal, action == Action::\"read\", resource) when { context.treats };";
+        fs::write(path("policies/ward.cedar"), policy).unwrap();
+        let people =
+            r#"[{"role": "physician", "practitioners": [{"authority": "st-marys", "value": "D1"}]}]"#;
+        fs::write(path("policies/people.json"), people).unwrap();
+        let admission = |at: &str, kind: &str| {
+            format!(
+                "{{ by = \"results/learn\", time = {at}, content_type = \"application/hl7-v2\", body = \"MSH|^~\\\\&|A|B|||2026||{kind}|7|P|2.5.1\\rPID|1||4711\\rPV1|1|I|W||||D1\\r\" }}"
+            )
+        };
+        let case = |learned: &[String], expect: &str| {
+            format!(
+                "[[case]]\nname = \"{expect}\"\naction = \"read\"\nwho = \"referrer-1\"\ntime = 2026-03-10T00:00:00Z\ncontent_type = \"application/hl7-v2\"\nbody = \"MSH|^~\\\\&|A|B|||2026||ORU^R01|7|P|2.5.1\\rPID|1||4711\\r\"\nlearned = [{}]\nexpect = \"{expect}\"\n",
+                learned.join(", ")
+            )
+        };
+        let (came, went) =
+            (admission("2026-03-01T00:00:00Z", "ADT^A01"), admission("2026-03-02T00:00:00Z", "ADT^A03"));
+        let cases =
+            [case(std::slice::from_ref(&came), "allow"), case(&[], "deny"), case(&[came, went], "deny")];
+        fs::write(path("policies/ward.cases.toml"), cases.join("\n")).unwrap();
+        provision::init(directory.path(), None, crate::bundled::PACKED, SystemTime::now()).unwrap();
+        let report = test(directory.path()).unwrap();
+        let of_ward: Vec<_> = report.tested.iter().filter(|of| of.file.contains("ward")).collect();
+        assert_eq!(of_ward.len(), 3);
+        assert!(of_ward.iter().all(|of| of.differences.is_empty()), "{of_ward:#?}");
     }
 
     #[test]

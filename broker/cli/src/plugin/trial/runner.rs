@@ -1,5 +1,6 @@
 //! Runs records through one stage, with time and chance fixed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -29,6 +30,8 @@ pub(crate) struct Setting {
     pub(crate) limits: Limits,
     /// Whether the records follow each other, on one state.
     pub(crate) in_order: bool,
+    /// What stages of other flows keep, by `FLOW/STAGE`.
+    pub(crate) observed: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
 }
 
 impl Setting {
@@ -49,6 +52,7 @@ impl Setting {
             grants: project.stage.grants()?,
             limits: project.stage.limits(),
             in_order: test.in_order,
+            observed: BTreeMap::new(),
         })
     }
 }
@@ -87,6 +91,18 @@ impl Runner {
         })
     }
 
+    /// What the stage keeps after these records, each of which it has to take.
+    pub(crate) fn kept(&self, records: &[Record]) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+        self.on_stage(|host, chain| {
+            for record in records {
+                if let Some(Err(failure)) = chain.run(vec![input(host, record)?]).records.into_iter().next() {
+                    anyhow::bail!("`{}` is not taken in: {failure}", record.name);
+                }
+            }
+            Ok(host.state())
+        })
+    }
+
     /// The records that it goes on as, for another stage; none if it does not.
     pub(crate) fn outputs(&self, record: &Record) -> anyhow::Result<Vec<Record>> {
         self.on_stage(|host, chain| {
@@ -118,6 +134,7 @@ impl Runner {
 
     fn stage(&self) -> anyhow::Result<(Arc<Host>, Chain)> {
         let host = Arc::new(Host::fixed().context("no temporary directory")?);
+        host.set_observed(self.setting.observed.clone());
         let stage = StageSpec {
             name: self.setting.stage.clone(),
             plugin: Arc::clone(&self.plugin),

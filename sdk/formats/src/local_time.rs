@@ -5,7 +5,7 @@ const DAY_SECONDS: i64 = 86_400;
 
 /// A time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TimeZone {
+pub struct TimeZone {
     /// Seconds that it is ahead of UTC.
     standard: i64,
     daylight: Option<Daylight>,
@@ -39,16 +39,18 @@ enum Day {
 
 /// What the clock shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Clock {
+pub struct Clock {
     /// From 1, which is Monday (ISO 8601).
-    pub(crate) weekday: i64,
-    pub(crate) hour: i64,
-    pub(crate) minute: i64,
+    pub weekday: i64,
+    /// From 0 to 23.
+    pub hour: i64,
+    /// From 0 to 59.
+    pub minute: i64,
 }
 
 impl TimeZone {
     /// Reads a value of `TZ`; none if it is not of that form.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let mut rest = Reader(text);
         rest.name()?;
         let standard = -rest.offset(24)?;
@@ -62,8 +64,17 @@ impl TimeZone {
         rest.0.is_empty().then_some(Self { standard, daylight: Some(Daylight { ahead, start, end }) })
     }
 
+    /// When its clock shows a time, both in milliseconds since 1970. Of two such instants in autumn it is one, and where there is none in
+    /// spring it is that of an hour later or earlier.
+    pub fn instant(&self, local: u64) -> u64 {
+        let seconds = i64::try_from(local / 1_000).unwrap_or(i64::MAX / 2);
+        let guess = seconds - self.ahead(seconds - self.standard);
+        let instant = seconds - self.ahead(guess);
+        u64::try_from(instant).unwrap_or(0).saturating_mul(1_000).saturating_add(local % 1_000)
+    }
+
     /// What its clock shows at a time, in milliseconds since 1970.
-    pub(crate) fn clock(&self, at: u64) -> Clock {
+    pub fn clock(&self, at: u64) -> Clock {
         let seconds = i64::try_from(at / 1_000).unwrap_or(i64::MAX / 2);
         let local = seconds + self.ahead(seconds);
         let days = local.div_euclid(DAY_SECONDS);
@@ -85,7 +96,7 @@ impl TimeZone {
 }
 
 /// A time in milliseconds since 1970 as Cedar's `datetime` has it, e.g. `2026-01-05T08:00:00.000Z`; at most the end of the year 9999.
-pub(crate) fn datetime(at: u64) -> String {
+pub fn datetime(at: u64) -> String {
     let at = i64::try_from(at).unwrap_or(i64::MAX).min(253_402_300_799_999);
     let (days, of_day) = (at.div_euclid(DAY_SECONDS * 1_000), at.rem_euclid(DAY_SECONDS * 1_000));
     let year = year(days);

@@ -1,0 +1,204 @@
+//! What a patient's consents say of one request. Where they do not agree, or cannot be understood, they deny.
+
+use hilum_formats::care::{Provision, Tag};
+use hilum_formats::purpose;
+
+use crate::settings::Confidentiality;
+
+/// What patients say, as the model has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// It is allowed.
+    Permit,
+    /// It is forbidden, or it is not clear what was said.
+    Deny,
+    /// Nothing was said of it.
+    None,
+}
+
+impl Consent {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Permit => "permit",
+            Self::Deny => "deny",
+            Self::None => "none",
+        }
+    }
+
+    /// Of several: one that denies is enough.
+    fn of_all(said: impl Iterator<Item = Self>) -> Self {
+        said.fold(Self::None, |all, one| match (all, one) {
+            (Self::Deny, _) | (_, Self::Deny) => Self::Deny,
+            (Self::Permit, _) | (_, Self::Permit) => Self::Permit,
+            _ => Self::None,
+        })
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked<'a> {
+    pub(crate) now: u64,
+    pub(crate) action: &'static str,
+    pub(crate) purpose: &'a str,
+    pub(crate) actors: &'a [Tag],
+    pub(crate) confidentiality: Confidentiality,
+    pub(crate) sensitivity: &'a [&'a str],
+    /// The media type, and the type of resource where that is known.
+    pub(crate) media_type: &'a str,
+    pub(crate) resource_type: Option<&'a str>,
+}
+
+/// What these consents say.
+pub(crate) fn said<'p>(consents: impl Iterator<Item = &'p Provision>, asked: &Asked<'_>) -> Consent {
+    Consent::of_all(consents.map(|consent| of(consent, asked)))
+}
+
+fn of(provision: &Provision, asked: &Asked<'_>) -> Consent {
+    if !applies(provision, asked) {
+        return Consent::None;
+    }
+    if provision.is_unclear {
+        return Consent::Deny;
+    }
+    let own = match provision.permits {
+        Some(true) => Consent::Permit,
+        Some(false) => Consent::Deny,
+        None => Consent::None,
+    };
+    match said(provision.except.iter(), asked) {
+        Consent::None => own,
+        exception => exception,
+    }
+}
+
+/// Whether a provision is about what is asked. Where that cannot be told it is, if it denies.
+fn applies(of: &Provision, asked: &Asked<'_>) -> bool {
+    let denies = of.permits != Some(true);
+    let any = |all: &[String], is: &dyn Fn(&str) -> bool| all.is_empty() || all.iter().any(|one| is(one));
+    let in_time =
+        of.from.is_none_or(|from| from <= asked.now) && of.until.is_none_or(|until| asked.now < until);
+    let of_actor = of.actors.is_empty() || of.actors.iter().any(|actor| asked.actors.contains(actor));
+    let for_purpose = any(&of.purposes, &|code| {
+        purpose::covers(code, asked.purpose) || (asked.purpose == purpose::UNSTATED && denies)
+    });
+    // Who lets see what is restricted lets see what is normal; who forbids what is normal forbids what is restricted.
+    let of_label = any(&of.labels, &|label| match Confidentiality::of_code(label) {
+        Some(code) if denies => asked.confidentiality >= code,
+        Some(code) => asked.confidentiality <= code,
+        None => asked.sensitivity.contains(&label),
+    });
+    let of_class = any(&of.classes, &|class| match asked.resource_type {
+        _ if class.contains('/') => class == asked.media_type,
+        Some(known) => class == known,
+        None => denies,
+    });
+    in_time
+        && of_actor
+        && for_purpose
+        && of_label
+        && of_class
+        && any(&of.actions, &|action| action == asked.action)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked() -> Asked<'static> {
+        Asked {
+            now: 1_000,
+            action: "read",
+            purpose: "HRESCH",
+            actors: &[],
+            confidentiality: Confidentiality::N,
+            sensitivity: &["PSY"],
+            media_type: "application/dicom",
+            resource_type: Some("ImagingStudy"),
+        }
+    }
+
+    fn permit() -> Provision {
+        Provision { permits: Some(true), ..Provision::default() }
+    }
+
+    fn deny() -> Provision {
+        Provision { permits: Some(false), ..Provision::default() }
+    }
+
+    fn says(provision: &Provision, asked: &Asked<'_>) -> &'static str {
+        of(provision, asked).name()
+    }
+
+    #[test]
+    fn each_part_of_a_provision_narrows_it() {
+        let texts = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+        let tag = || Tag::of(&[1; 32]);
+        let (yes, no): (Vec<Provision>, Vec<Provision>) = [
+            (Provision { from: Some(1_000), ..permit() }, Provision { from: Some(1_001), ..permit() }),
+            (Provision { until: Some(1_001), ..permit() }, Provision { until: Some(1_000), ..permit() }),
+            (
+                Provision { purposes: texts(&["TREAT", "HRESCH"]), ..permit() },
+                Provision { purposes: texts(&["CLINTRCH"]), ..permit() },
+            ),
+            (
+                Provision { actions: texts(&["read"]), ..permit() },
+                Provision { actions: texts(&["store"]), ..permit() },
+            ),
+            (
+                Provision { labels: texts(&["R"]), ..permit() },
+                Provision { labels: texts(&["L"]), ..permit() },
+            ),
+            (
+                Provision { labels: texts(&["PSY"]), ..permit() },
+                Provision { labels: texts(&["HIV"]), ..permit() },
+            ),
+            (
+                Provision { classes: texts(&["ImagingStudy"]), ..permit() },
+                Provision { classes: texts(&["Observation"]), ..permit() },
+            ),
+            (
+                Provision { classes: texts(&["application/dicom"]), ..permit() },
+                Provision { classes: texts(&["text/plain"]), ..permit() },
+            ),
+            (permit(), Provision { actors: vec![tag()], ..permit() }),
+        ]
+        .into_iter()
+        .unzip();
+        assert!(yes.iter().all(|provision| says(provision, &asked()) == "permit"), "{yes:?}");
+        assert!(no.iter().all(|provision| says(provision, &asked()) == "none"), "{no:?}");
+        let of_actor = Asked { actors: &[tag()], ..asked() };
+        assert_eq!(says(&Provision { actors: vec![tag()], ..permit() }, &of_actor), "permit");
+    }
+
+    #[test]
+    fn what_cannot_be_told_denies_and_does_not_permit() {
+        let unstated = Asked { purpose: purpose::UNSTATED, ..asked() };
+        let research = |of: Provision| Provision { purposes: vec!["HRESCH".into()], ..of };
+        assert_eq!(says(&research(permit()), &unstated), "none");
+        assert_eq!(says(&research(deny()), &unstated), "deny");
+        let unknown = Asked { resource_type: None, ..asked() };
+        let images = |of: Provision| Provision { classes: vec!["ImagingStudy".into()], ..of };
+        assert_eq!(says(&images(permit()), &unknown), "none");
+        assert_eq!(says(&images(deny()), &unknown), "deny");
+        assert_eq!(says(&Provision { is_unclear: true, ..permit() }, &asked()), "deny");
+        let normal = |of: Provision| Provision { labels: vec!["N".into()], ..of };
+        let restricted = Asked { confidentiality: Confidentiality::R, ..asked() };
+        assert_eq!(
+            (says(&normal(permit()), &restricted), says(&normal(deny()), &restricted)),
+            ("none", "deny")
+        );
+    }
+
+    #[test]
+    fn exceptions_come_before_the_rule_and_denials_before_permissions() {
+        let research = Provision { purposes: vec!["HRESCH".into()], ..permit() };
+        let rule = Provision { except: vec![research.clone()], ..deny() };
+        assert_eq!(says(&rule, &asked()), "permit");
+        assert_eq!(says(&rule, &Asked { purpose: "TREAT", ..asked() }), "deny");
+        let both = Provision { except: vec![research, deny()], ..permit() };
+        assert_eq!(says(&both, &asked()), "deny");
+        assert_eq!(said([&permit(), &deny()].into_iter(), &asked()), Consent::Deny);
+        assert_eq!(said(std::iter::empty(), &asked()), Consent::None);
+    }
+}
