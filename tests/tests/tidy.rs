@@ -42,6 +42,7 @@ fn allowed_edges() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("hilum-analytics", &["hilum-plugin", "hilum-formats"]),
         ("hilum-deidentify", &["hilum-plugin", "hilum-formats"]),
         ("hilum-encrypt", &["hilum-plugin", "hilum-formats"]),
+        ("hilum-security", &["hilum-plugin", "hilum-formats"]),
         ("hilum-guest-counter", &["hilum-plugin"]),
         ("hilum-guest-gate", &["hilum-plugin"]),
         ("hilum-guest-hostile", &["hilum-plugin"]),

@@ -33,6 +33,7 @@ bundled!(
     "analytics": "Watches a machine's readings and forecasts what it will need",
     "deidentify": "Takes identifiers out of DICOM, HL7v2 and X12, with pseudonyms that agree",
     "encrypt": "Encrypts bodies to their recipients (COSE_Encrypt, RFC 9052)",
+    "security": "Learns who does what by the audit and statistics, and says when somebody does otherwise",
 );
 
 /// What `hilum bench` measures with: it lets small bodies pass, and copies large ones on the host.

@@ -189,6 +189,10 @@ mod tests {
         let error = load("no/such/plugin.wasm").unwrap_err();
         let failure = error.downcast_ref::<Failure>().unwrap();
         assert!(failure.what.starts_with("no/such/plugin.wasm cannot be read"), "{}", failure.what);
-        assert!(failure.help.contains("access, analytics, deidentify, encrypt"), "{}", failure.help);
+        assert!(
+            failure.help.contains("access, analytics, deidentify, encrypt, security"),
+            "{}",
+            failure.help
+        );
     }
 }

@@ -25,6 +25,7 @@ mod protocol;
 mod retention;
 mod round_trip;
 mod sealed;
+mod security;
 mod state;
 mod subscriptions;
 mod support;

@@ -124,6 +124,7 @@ fn default_config(plugin: &Plugin) -> Value {
             ]
         }),
         "encrypt" => json!({"recipients": ["ephemeral"]}),
+        "security" => json!({"alerts_flow": "security"}),
         _ => json!({}),
     }
 }
