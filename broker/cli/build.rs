@@ -8,9 +8,10 @@ use std::{env, fs};
 mod sdk;
 
 /// Names, packages and directories.
-const PLUGINS: [(&str, &str, &str); 6] = [
+const PLUGINS: [(&str, &str, &str); 7] = [
     ("access", "hilum-access", "plugins/access"),
     ("analytics", "hilum-analytics", "plugins/analytics"),
+    ("claims", "hilum-claims", "plugins/claims"),
     ("deidentify", "hilum-deidentify", "plugins/deidentify"),
     ("encrypt", "hilum-encrypt", "plugins/encrypt"),
     ("security", "hilum-security", "plugins/security"),

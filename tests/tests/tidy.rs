@@ -40,6 +40,7 @@ fn allowed_edges() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("hilum-formats", &[]),
         ("hilum-access", &["hilum-plugin", "hilum-formats"]),
         ("hilum-analytics", &["hilum-plugin", "hilum-formats"]),
+        ("hilum-claims", &["hilum-plugin", "hilum-formats"]),
         ("hilum-deidentify", &["hilum-plugin", "hilum-formats"]),
         ("hilum-encrypt", &["hilum-plugin", "hilum-formats"]),
         ("hilum-security", &["hilum-plugin", "hilum-formats"]),

@@ -6,6 +6,7 @@
 mod batches;
 mod canary;
 mod candidates;
+mod claims;
 mod cli;
 mod configuration;
 mod crash;

@@ -123,6 +123,7 @@ fn default_config(plugin: &Plugin) -> Value {
                 {"sensor": "vibration", "above": 2.5}
             ]
         }),
+        "claims" => json!({"part": "performed", "notices_flow": "procedures", "key": "claims"}),
         "encrypt" => json!({"recipients": ["ephemeral"]}),
         "security" => json!({"alerts_flow": "security"}),
         _ => json!({}),
