@@ -8,12 +8,13 @@ use std::{env, fs};
 mod sdk;
 
 /// Names, packages and directories.
-const PLUGINS: [(&str, &str, &str); 7] = [
+const PLUGINS: [(&str, &str, &str); 8] = [
     ("access", "hilum-access", "plugins/access"),
     ("analytics", "hilum-analytics", "plugins/analytics"),
     ("claims", "hilum-claims", "plugins/claims"),
     ("deidentify", "hilum-deidentify", "plugins/deidentify"),
     ("encrypt", "hilum-encrypt", "plugins/encrypt"),
+    ("rooms", "hilum-rooms", "plugins/rooms"),
     ("security", "hilum-security", "plugins/security"),
     ("pass", "hilum-guest-pass", "tests/guests/pass"),
 ];

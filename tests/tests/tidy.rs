@@ -43,6 +43,7 @@ fn allowed_edges() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("hilum-claims", &["hilum-plugin", "hilum-formats"]),
         ("hilum-deidentify", &["hilum-plugin", "hilum-formats"]),
         ("hilum-encrypt", &["hilum-plugin", "hilum-formats"]),
+        ("hilum-rooms", &["hilum-plugin", "hilum-formats"]),
         ("hilum-security", &["hilum-plugin", "hilum-formats"]),
         ("hilum-guest-counter", &["hilum-plugin"]),
         ("hilum-guest-gate", &["hilum-plugin"]),

@@ -34,6 +34,7 @@ bundled!(
     "claims": "Holds procedures that were done against claims for them, by MACs alone",
     "deidentify": "Takes identifiers out of DICOM, HL7v2 and X12, with pseudonyms that agree",
     "encrypt": "Encrypts bodies to their recipients (COSE_Encrypt, RFC 9052)",
+    "rooms": "Tells how scanner rooms are used, without following anybody",
     "security": "Learns who does what by the audit and statistics, and says when somebody does otherwise",
 );
 

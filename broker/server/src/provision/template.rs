@@ -31,6 +31,7 @@ example_files!(
     "flows/imaging.toml",
     "flows/maintenance.toml",
     "flows/results.toml",
+    "flows/room-use.toml",
     "flows/room.toml",
     "flows/security.toml",
     "policies/billing.cases.toml",

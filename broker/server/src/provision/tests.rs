@@ -25,6 +25,7 @@ const BUNDLED: &[Bundled] = &[
     bundled("analytics"),
     bundled("deidentify"),
     bundled("encrypt"),
+    bundled("rooms"),
     bundled("security"),
 ];
 
@@ -260,7 +261,7 @@ fn a_wrong_template_makes_nothing() {
 #[test]
 fn plugins_that_are_nowhere_are_named() {
     let (_place, report) = made_with(&BUNDLED[..3]);
-    assert_eq!(report.plugins_missing, ["encrypt", "security"]);
+    assert_eq!(report.plugins_missing, ["encrypt", "rooms", "security"]);
 }
 
 #[test]
