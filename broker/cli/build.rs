@@ -1,4 +1,4 @@
-//! Compiles the five bundled plugins and lists what is in them, so that the binary carries them wherever it goes, and the one that
+//! Compiles the bundled plugins and lists what is in them, so that the binary carries them wherever it goes, and the one that
 //! `hilum bench plugin` measures with; and gathers what a plugin is written with, so that it carries that too.
 
 use std::path::Path;
@@ -8,12 +8,15 @@ use std::{env, fs};
 mod sdk;
 
 /// Names, packages and directories.
-const PLUGINS: [(&str, &str, &str); 6] = [
+const PLUGINS: [(&str, &str, &str); 9] = [
     ("access", "hilum-access", "plugins/access"),
     ("analytics", "hilum-analytics", "plugins/analytics"),
+    ("claims", "hilum-claims", "plugins/claims"),
     ("deidentify", "hilum-deidentify", "plugins/deidentify"),
     ("encrypt", "hilum-encrypt", "plugins/encrypt"),
     ("relationships", "hilum-relationships", "plugins/relationships"),
+    ("rooms", "hilum-rooms", "plugins/rooms"),
+    ("security", "hilum-security", "plugins/security"),
     ("pass", "hilum-guest-pass", "tests/guests/pass"),
 ];
 

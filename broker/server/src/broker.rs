@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hilum_core::audit::{Action, Event};
 use hilum_core::{FlowName, LogName, Offset, PrincipalId, SubscriptionName, Timestamp};
 use hilum_store::{AppendError, Blobs, Durability, Log, Meta};
+use tokio::sync::Notify;
 
 use crate::aside::Aside;
 use crate::chains::Slots;
@@ -15,6 +16,7 @@ use crate::quarantine::Quarantines;
 use crate::retention::Ledgers;
 use crate::state::States;
 use crate::telemetry::Instruments;
+use crate::traffic::Traffic;
 
 /// Handed to every part of a running broker.
 pub struct Shared {
@@ -44,6 +46,10 @@ pub struct Shared {
     pub states: States,
     /// Audit events of those who cannot wait.
     pub(crate) aside: Aside,
+    /// Told when audit events were written.
+    pub(crate) audited: Notify,
+    /// Who published and read how much, for statistics.
+    pub(crate) traffic: Traffic,
 }
 
 /// An audit event under construction: who and where, before what.
@@ -81,7 +87,9 @@ impl Shared {
             return Ok(());
         }
         let batch = events.into_iter().map(|event| event.into_entry(&self.identity)).collect();
-        self.log.append(&LogName::Audit, batch, Durability::Fsynced).await.map(|_| ())
+        self.log.append(&LogName::Audit, batch, Durability::Fsynced).await?;
+        self.audited.notify_one();
+        Ok(())
     }
 
     /// Writes an audit event about something that is refused anyway, so that a failure to write it changes nothing for

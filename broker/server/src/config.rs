@@ -3,12 +3,13 @@
 //! 1. `main_file` reads `hilum.toml`: who and what there is.
 //! 2. `flow` reads each file in `flows/`: what flows where, and through which plugins.
 //!    `stage` reads the plugins' part of it, `config_files` the files that this names.
-//! 3. `emission` looks at what plugins emit from flow to flow.
+//! 3. `emission` looks at what plugins emit from flow to flow, `audit` at the flow that gets the audit.
 //!    `observation` looks at what stages read of each other.
 //! 4. [`check_labels`] follows every label to every stakeholder. It needs to ask plugins what they remove.
 //!
 //! Every problem names file, line, column and key, and says what to do; keys that are not read are problems.
 
+mod audit;
 mod config_files;
 mod directory;
 mod emission;
@@ -34,6 +35,7 @@ pub mod units;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use audit::AuditFlow;
 pub use config_files::ConfigFile;
 pub use directory::{Directory, IdentityFiles, SigningFiles};
 pub use labels::{PluginCatalog, Received, StageProblem, check_labels, received_labels};
@@ -87,6 +89,7 @@ fn load_into(directory: &Directory, sink: &Sink) -> Option<Hospital> {
     main.outline = outline;
     emission::check(&main, &emissions, sink);
     observation::check(&main, sink);
+    audit::check(&main, &emissions, sink);
     subscription::check(&main, sink);
     memory::check(&main, sink);
     Some(main)

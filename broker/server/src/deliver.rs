@@ -599,6 +599,11 @@ impl Outlet {
         }
         if !deliveries.is_empty() {
             instruments.delivered(&self.flow, &self.subscription, deliveries.len() as u64);
+            let parts = deliveries.iter().flat_map(|delivery| &delivery.parts);
+            let octets = parts.map(|part| part.body().size()).sum();
+            let (flow, subscription) = (&self.flow, &self.subscription);
+            let reader = &permit.principal().id;
+            self.shared.traffic.delivered(flow, subscription, reader, deliveries.len() as u64, octets);
         }
         Ok(())
     }

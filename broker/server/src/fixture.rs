@@ -11,6 +11,7 @@ use hilum_core::{Attribute, FlowName, LogName, Offset, Principal, PrincipalId, S
 use hilum_plugin_build::Guests;
 use hilum_sandbox::{Chain, ChainContext, Grants, Limits, Plugin, Sandbox, Settings, StageSpec};
 use hilum_store::memory;
+use tokio::sync::Notify;
 
 use crate::aside::Aside;
 use crate::broker::Shared;
@@ -24,6 +25,7 @@ use crate::retention::Ledgers;
 use crate::services::{ChainServices, Host};
 use crate::state::States;
 use crate::telemetry::Instruments;
+use crate::traffic::Traffic;
 
 static SANDBOX: LazyLock<Sandbox> =
     LazyLock::new(|| Sandbox::new(Settings { instances: 64, ..Settings::default() }).unwrap());
@@ -100,6 +102,8 @@ pub(crate) fn shared(store: &memory::Store) -> Arc<Shared> {
         ledgers: Ledgers::default(),
         states: States::default(),
         aside: Aside::default(),
+        audited: Notify::new(),
+        traffic: Traffic::default(),
     })
 }
 

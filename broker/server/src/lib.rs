@@ -9,7 +9,7 @@
 //! 5. [`package`], [`chains`] and `services`: plugins from the configuration, and what they may ask of the broker; [`state`]: what
 //!    those that observe keep.
 //! 6. `reload`: another configuration while the broker runs.
-//! 7. [`telemetry`]: logs, traces, metrics.
+//! 7. [`telemetry`]: logs, traces, metrics; `feed` and `traffic`: audit events and statistics as records of a flow.
 
 mod aside;
 pub mod broker;
@@ -20,6 +20,7 @@ pub mod control;
 pub mod deliver;
 mod emit;
 pub mod endpoint;
+mod feed;
 #[cfg(test)]
 mod fixture;
 pub mod flows;
@@ -37,6 +38,7 @@ pub mod retention;
 mod services;
 pub mod state;
 pub mod telemetry;
+mod traffic;
 
 /// Measures the disk below a store, for comparison.
 pub use hilum_store::probe;

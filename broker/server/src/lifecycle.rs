@@ -11,7 +11,7 @@ use hilum_core::{FlowName, SubscriptionName};
 use hilum_sandbox::Sandbox;
 use hilum_store::{Blobs, Durability, Log, MasterKey, Meta, embedded};
 use quinn::{Endpoint, ServerConfig};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::aside::{self, Aside};
@@ -25,6 +25,7 @@ use crate::control::{Control, ControlError};
 use crate::deliver::{Outlet, OutletError, keeper};
 use crate::emit::Emitter;
 use crate::endpoint::{self, EndpointError, ServerIdentity};
+use crate::feed::Feed;
 use crate::flows::{Flow, Flows, Rules, Seat};
 use crate::ingest::{Lane, LaneTasks, RecoverBlobsError, RecoverError, recover_blobs};
 use crate::memory::Memory;
@@ -36,6 +37,7 @@ use crate::retention::{Ledgers, Retention};
 use crate::services::Host;
 use crate::state::States;
 use crate::telemetry::Instruments;
+use crate::traffic::Traffic;
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +151,8 @@ pub struct Broker {
     retention: Retention,
     /// Writes audit events that others have put aside.
     aside: aside::Writer,
+    /// Carries the audit into a flow, where the configuration names one.
+    feed: Option<Feed>,
 }
 
 struct RunningFlow {
@@ -175,24 +179,7 @@ impl Broker {
     pub async fn assemble(parts: Parts) -> Result<Self, StartError> {
         let Parts { hospital, identity, store, clock, chain_slots, sandbox, listen } = parts;
         let OpenStore { log, blobs, meta, close } = store;
-        let control = Control::load(&*log).await?;
-        let quarantine =
-            Quarantines::load(&*log, hospital.flows.keys(), hospital.quarantine_octets_max).await?;
-        let shared = Arc::new(Shared {
-            log,
-            blobs,
-            meta,
-            instruments: Instruments::default(),
-            identity: hospital.broker_id(),
-            chain_slots,
-            clock,
-            memory: Memory::new(hospital.under_way_octets()),
-            control,
-            quarantine,
-            ledgers: Ledgers::default(),
-            states: States::default(),
-            aside: Aside::default(),
-        });
+        let shared = Arc::new(share(&hospital, (log, blobs, meta), clock, chain_slots).await?);
         let host = Arc::new(Host::new(shared.clone(), &hospital)?);
         let lots = reload::lots_for(&hospital, &shared).await?;
         // Plugins are compiled and configured: that blocks.
@@ -228,6 +215,7 @@ impl Broker {
         let keepers = outlets.map(keep).collect();
         let retention = Retention::start(&shared, &hospital, &flows);
         let aside = aside::Writer::start(&shared);
+        let feed = hospital.audit_flow.clone().map(|audit| Feed::start(&flows, &hospital, audit));
         let endpoint = listen(endpoint::server_config(identity)?)?;
         let address = endpoint
             .local_addr()
@@ -249,6 +237,7 @@ impl Broker {
             keepers_stop,
             retention,
             aside,
+            feed,
         })
     }
 
@@ -268,6 +257,9 @@ impl Broker {
         self.keepers_stop.send_replace(true);
         for keeper in self.keepers {
             finished("keeper", keeper).await;
+        }
+        if let Some(feed) = self.feed {
+            feed.stop().await;
         }
         // Each flow before those that its plugins emit to, as the configuration is now.
         let order = self.flows.reloader.running().map(|running| emission_order(&running.hospital));
@@ -306,6 +298,34 @@ fn open_store(hospital: &Hospital) -> Result<embedded::Store, StartError> {
     let key = read_secret(&hospital.directory.key_encryption_key())?;
     let key = MasterKey::new(*key);
     Ok(embedded::Store::open(&hospital.directory.data(), key, embedded::Settings::default())?)
+}
+
+/// What every part of the broker shares, with what is known of former runs.
+async fn share(
+    hospital: &Hospital,
+    (log, blobs, meta): (Arc<dyn Log>, Arc<dyn Blobs>, Arc<dyn Meta>),
+    clock: Clock,
+    chain_slots: Slots,
+) -> Result<Shared, StartError> {
+    let control = Control::load(&*log).await?;
+    let quarantine = Quarantines::load(&*log, hospital.flows.keys(), hospital.quarantine_octets_max).await?;
+    Ok(Shared {
+        log,
+        blobs,
+        meta,
+        instruments: Instruments::default(),
+        identity: hospital.broker_id(),
+        chain_slots,
+        clock,
+        memory: Memory::new(hospital.under_way_octets()),
+        control,
+        quarantine,
+        ledgers: Ledgers::default(),
+        states: States::default(),
+        aside: Aside::default(),
+        audited: Notify::new(),
+        traffic: Traffic::default(),
+    })
 }
 
 /// What plugins and chains a configuration has.

@@ -65,9 +65,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
         file!("flows/maintenance.toml"),
         file!("flows/results.toml"),
         file!("flows/room.toml"),
+        file!("flows/room-use.toml"),
+        file!("flows/audit.toml"),
+        file!("flows/security.toml"),
     ];
     let mut seeds: Vec<Vec<u8>> = flows.map(|flow| [main, flow].join(&0)).into();
-    seeds.push([main, flows[1], flows[3]].join(&0));
+    seeds.push([main, flows[1], flows[3], flows[7], flows[8]].join(&0));
     seeds.push(b"[hospital]\nname = \"a\"\n\0name = \"b\"\n".to_vec());
     seeds
 }

@@ -6,6 +6,7 @@
 mod batches;
 mod canary;
 mod candidates;
+mod claims;
 mod cli;
 mod configuration;
 mod crash;
@@ -26,6 +27,7 @@ mod protocol;
 mod retention;
 mod round_trip;
 mod sealed;
+mod security;
 mod state;
 mod subscriptions;
 mod support;

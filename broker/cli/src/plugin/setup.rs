@@ -124,7 +124,14 @@ fn default_config(plugin: &Plugin) -> Value {
             ]
         }),
         "relationships" => json!({"identifiers": {"authorities": {"local": []}, "unnamed": "local"}}),
+        "claims" => json!({"part": "performed", "notices_flow": "procedures", "key": "claims"}),
         "encrypt" => json!({"recipients": ["ephemeral"]}),
+        "rooms" => json!({
+            "part": "room",
+            "reports_flow": "room-use",
+            "rooms": [{"name": "room-1", "motion": ["motion"], "people": ["staff-present", "patients-present"]}]
+        }),
+        "security" => json!({"alerts_flow": "security"}),
         _ => json!({}),
     }
 }

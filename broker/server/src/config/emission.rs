@@ -31,7 +31,11 @@ pub(super) fn check(hospital: &Hospital, emissions: &[Emission], sink: &Sink) {
             s.delivery.dead_letter.as_ref().is_some_and(|letter| letter.flow == flow.name)
         };
         let emits = known_targets.iter().any(|emission| emission.to.value == flow.name);
-        if !emits && !hospital.subscriptions().any(|(_, subscription)| is_dead_letters(subscription)) {
+        let is_fed = hospital.audit_flow.as_ref().is_some_and(|audit| audit.flow == flow.name);
+        if !emits
+            && !is_fed
+            && !hospital.subscriptions().any(|(_, subscription)| is_dead_letters(subscription))
+        {
             let what = format!("nobody may publish to flow `{}`", flow.name);
             let help = "add [[publish]] with a stakeholder, or let a stage of another flow emit to it";
             sink.report(Problem::at(&flow.place, "publish", what, help));

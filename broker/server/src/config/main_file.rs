@@ -12,7 +12,7 @@ use super::model::{Hospital, KeyFile, KeyKind, Limits, PluginFile, Stakeholder};
 use super::outline::Outline;
 use super::reader::{At, PlainName, Sink, Table, known};
 use super::trust::{self, Trust};
-use super::{memory, operators, retention};
+use super::{audit, memory, operators};
 
 /// Connections that a hospital may allow at a time.
 const CONNECTIONS_MAX: u64 = 1 << 20;
@@ -38,7 +38,7 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
     let quarantine = table.table_if("quarantine").map(operators::read_quarantine);
     let (quarantine_octets_max, quarantine_max_age) =
         quarantine.unwrap_or((operators::QUARANTINE_OCTETS_DEFAULT, None));
-    let audit_max_age = table.table_if("audit").and_then(retention::read_audit);
+    let (audit_max_age, audit_flow) = table.table_if("audit").map(audit::read).unwrap_or_default();
     let plugins = table.named("plugins").into_iter();
     let plugins = plugins.map(|(name, plugin)| read_plugin(name, plugin, directory)).collect();
     let trust = table.table_if("trust").map(|table| trust::read(table, directory, &zones));
@@ -60,6 +60,7 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
         quarantine_octets_max,
         quarantine_max_age,
         audit_max_age,
+        audit_flow,
         plugins,
         trust,
         keys,

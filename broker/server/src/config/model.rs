@@ -20,6 +20,7 @@ use hilum_core::{
 use hilum_sandbox::Limits as StageLimits;
 use hilum_store::Durability;
 
+use super::audit::AuditFlow;
 use super::config_files::ConfigFile;
 use super::directory::Directory;
 use super::outline::Outline;
@@ -57,6 +58,8 @@ pub struct Hospital {
     pub quarantine_max_age: Option<Duration>,
     /// How long audit events are kept; for ever where none is set.
     pub audit_max_age: Option<Duration>,
+    /// Which flow gets them as records; none where none is named.
+    pub audit_flow: Option<AuditFlow>,
     /// Plugins, by the name that stages use.
     pub plugins: BTreeMap<String, PluginFile>,
     /// Whose signatures are enough for which of them.
@@ -308,6 +311,10 @@ impl Hospital {
                 stakeholder: letter.principal.stakeholder.clone(),
                 roles: letter.principal.roles.clone(),
             });
+        }
+        if let Some(audit) = &self.audit_flow {
+            let rules = flows.get_mut(&audit.flow).expect("the audit's flow is checked in `load`");
+            rules.publishers.push(AuditFlow::grant());
         }
         let clearances = self.stakeholders.iter().map(|(name, party)| (name.clone(), party.cleared.clone()));
         Policy {

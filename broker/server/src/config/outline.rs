@@ -34,7 +34,7 @@ const LIVE: &[&str] = &[
     "keys",
     "identities",
     "quarantine.max_age",
-    "audit",
+    "audit.max_age",
     "flows.*.class",
     "flows.*.zone",
     "flows.*.labels",

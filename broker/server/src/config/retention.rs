@@ -24,13 +24,6 @@ pub(super) fn read(mut table: Table<'_>) -> Policy {
     policy
 }
 
-/// Reads `[audit]`: for how long events are kept; for ever where nothing is said.
-pub(super) fn read_audit(mut table: Table<'_>) -> Option<Duration> {
-    let age = max_age(&mut table);
-    table.finish();
-    age
-}
-
 /// Reads `max_age` of any of them.
 pub(super) fn max_age(table: &mut Table<'_>) -> Option<Duration> {
     table.read_if("max_age", "30d", age).map(|age| age.value)

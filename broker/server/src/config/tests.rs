@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod audit;
 mod canary;
 mod config_files;
 mod memory;

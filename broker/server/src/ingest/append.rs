@@ -193,6 +193,7 @@ impl Task {
         self.keep(kept, group.stored_blobs, &mut released).await;
         if let Ok(first) = &appended {
             let about = About { flow: Some(self.flow.clone()), offset: Some(*first), ..About::default() };
+            self.shared.traffic.stored(&self.flow, group.shares);
             let permits = group.permits.events(group.now, &about);
             permits.into_iter().for_each(|event| self.shared.aside.put(event));
         }

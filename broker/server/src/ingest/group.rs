@@ -10,6 +10,7 @@ use hilum_store::AppendError;
 use super::process::{Passed, ProcessedRecord, Stopped};
 use crate::broker::About;
 use crate::permits::Permits;
+use crate::traffic::Shares;
 
 /// The entries of one append and what follows when they are durable.
 pub(super) struct Group {
@@ -32,6 +33,8 @@ pub(super) struct Group {
     pub(super) octets: u64,
     /// Octets of those that are large.
     pub(super) large_octets: u64,
+    /// Whose entries they are.
+    pub(super) shares: Shares,
     /// Why the first of those in quarantine is there.
     pub(super) first_cause: Option<Cause>,
 }
@@ -71,6 +74,7 @@ impl Group {
             released_blobs: Vec::new(),
             octets: 0,
             large_octets: 0,
+            shares: Shares::default(),
             first_cause: None,
         }
     }
@@ -98,6 +102,7 @@ impl Group {
                 self.audit.push(about.event(self.now, Action::Obliged, reason));
             }
             self.octets += body.size();
+            self.shares.add(sealed.source(), body.size());
             let entry = sealed.into_entry();
             self.entries.push(entry);
         }

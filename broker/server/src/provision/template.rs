@@ -25,12 +25,15 @@ macro_rules! example_files {
 
 example_files!(
     "hilum.toml",
+    "flows/audit.toml",
     "flows/billing.toml",
     "flows/device.toml",
     "flows/imaging.toml",
     "flows/maintenance.toml",
     "flows/results.toml",
+    "flows/room-use.toml",
     "flows/room.toml",
+    "flows/security.toml",
     "policies/billing.cases.toml",
     "policies/billing.cedar",
     "policies/imaging.cases.toml",

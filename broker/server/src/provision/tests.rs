@@ -20,8 +20,14 @@ const fn bundled(name: &'static str) -> Bundled {
 }
 
 /// They are no components, so that they cannot be packed.
-const BUNDLED: &[Bundled] =
-    &[bundled("access"), bundled("analytics"), bundled("deidentify"), bundled("encrypt")];
+const BUNDLED: &[Bundled] = &[
+    bundled("access"),
+    bundled("analytics"),
+    bundled("deidentify"),
+    bundled("encrypt"),
+    bundled("rooms"),
+    bundled("security"),
+];
 
 const SBOM: &[u8] = br#"{"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1}"#;
 
@@ -255,7 +261,7 @@ fn a_wrong_template_makes_nothing() {
 #[test]
 fn plugins_that_are_nowhere_are_named() {
     let (_place, report) = made_with(&BUNDLED[..3]);
-    assert_eq!(report.plugins_missing, ["encrypt"]);
+    assert_eq!(report.plugins_missing, ["encrypt", "rooms", "security"]);
 }
 
 #[test]
