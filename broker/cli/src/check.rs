@@ -135,6 +135,8 @@ fn summary_json(hospital: &Hospital, received: &Received) -> Value {
     };
     let principals: Vec<_> = hospital.identities.values().collect();
     let flows: Vec<_> = hospital.flows.values().map(flow).collect();
+    let originals = hospital.kept_keys();
+    let originals = originals.map(|(key, originals)| json!({"key": key, "holders": originals.holders}));
     json!({
         "ok": true,
         "hospital": hospital.name,
@@ -143,6 +145,7 @@ fn summary_json(hospital: &Hospital, received: &Received) -> Value {
         "zones": hospital.zones,
         "principals": principals,
         "flows": flows,
+        "originals": originals.collect::<Vec<_>>(),
     })
 }
 
@@ -177,6 +180,12 @@ fn summary(hospital: &Hospital, received: &Received) -> String {
                 through(&subscription.egress)
             ));
         }
+    }
+    for (key, originals) in hospital.kept_keys() {
+        let holders = originals.holders.join(", ");
+        lines.push(format!(
+            "\nkey {key}: what its pseudonyms stand for is kept, and {holders} may ask for it"
+        ));
     }
     lines.join("\n")
 }
@@ -240,6 +249,19 @@ mod tests {
             summary_json(&hospital, &received)["flows"].as_array().unwrap().len(),
             hospital.flows.len()
         );
+    }
+
+    #[test]
+    fn who_may_come_back_to_a_patient_is_shown() {
+        let directory = made();
+        let kept = "\n[[operators]]\nstakeholder = \"privacy\"\nmay = [\"pseudonyms\"]\n\n[keys.research.originals]\nholders = [\"privacy-officer\"]\n";
+        let path = directory.path().join("hilum.toml");
+        fs::write(&path, fs::read_to_string(&path).unwrap() + kept).unwrap();
+        let Checked { hospital, received, .. } = check(directory.path()).unwrap().unwrap();
+        let said = summary(&hospital, &received);
+        assert!(said.ends_with("is kept, and privacy-officer may ask for it"), "{said}");
+        let expected = json!([{"key": "research", "holders": ["privacy-officer"]}]);
+        assert_eq!(summary_json(&hospital, &received)["originals"], expected);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod log;
 pub mod operate;
 pub mod output;
 pub mod plugin;
+pub mod pseudonym;
 pub mod publish;
 pub mod quarantine;
 pub mod reload;
@@ -76,6 +77,8 @@ enum Command {
     Quarantine(quarantine::Args),
     /// Keep from deletion what a court or an investigation needs
     Hold(hold::Args),
+    /// Come back to a patient: what pseudonyms stood for, for holders of their key
+    Pseudonym(pseudonym::Args),
     /// Read who did what, and what was refused to whom
     Audit(audit::Args),
     /// Look at plugins and run them in the sandbox without a broker; upgrade, try and retire those of a running one
@@ -120,6 +123,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Subscription(args) => subscription::run(args).await,
         Command::Quarantine(args) => quarantine::run(args).await,
         Command::Hold(args) => hold::run(args).await,
+        Command::Pseudonym(args) => pseudonym::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
         Command::Log(args) => log::run(args).await,

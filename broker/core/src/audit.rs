@@ -129,6 +129,10 @@ actions! {
     Drained = "drained";
     /// A stage that decides let records pass: by which policy, and how many at once, is in the reason.
     Permitted = "permitted";
+    /// A holder of a key was given what a pseudonym stood for: which key and which pseudonym, and what for, is in the reason.
+    Revealed = "revealed";
+    /// What pseudonyms stood for was destroyed: of which ones, and why, is in the reason.
+    Forgotten = "forgotten";
 }
 
 impl fmt::Display for Action {

@@ -1,6 +1,7 @@
 //! What a log takes. An [`Entry`] has no public constructor: it is made of a [`Sealed`](crate::record::Sealed) record, of a
 //! [`Quarantined`](crate::quarantine::Quarantined) one, of an audit [`Event`](crate::audit::Event), of an operator's
-//! [`Decision`](crate::control::Decision) or of what plugins keep ([`crate::state`]), and nothing else.
+//! [`Decision`](crate::control::Decision), of what plugins keep ([`crate::state`]) or of what a pseudonym stood for
+//! ([`crate::originals`]), and nothing else.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::PrincipalId;
-use crate::name::FlowName;
+use crate::name::{FlowName, KeyName};
 
 /// Names one log of a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub enum LogName {
     Control,
     /// What the observing stages of a flow keep: see [`crate::state`].
     State(FlowName),
+    /// What the pseudonyms under a key stood for: see [`crate::originals`].
+    Originals(KeyName),
 }
 
 impl fmt::Display for LogName {
@@ -33,6 +36,7 @@ impl fmt::Display for LogName {
             Self::Audit => f.write_str("audit"),
             Self::Control => f.write_str("control"),
             Self::State(flow) => write!(f, "state.{flow}"),
+            Self::Originals(key) => write!(f, "originals.{key}"),
         }
     }
 }

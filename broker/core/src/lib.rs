@@ -11,7 +11,7 @@
 //!    [`canary`]: trying a plugin on a share of the records.
 //! 6. [`audit`]: what is written down about decisions; [`control`]: operators' decisions that outlive the process;
 //!    [`retention`]: what may be deleted, and when.
-//! 7. [`cose`]: end-to-end encryption to named recipients.
+//! 7. [`cose`]: end-to-end encryption to named recipients; [`originals`]: what pseudonyms stood for, sealed to those who may ask.
 //! 8. [`wire`], [`session`] and [`delivery`]: the frames of the wire protocol, its state machines, and what the broker knows
 //!    of a subscription while it is read.
 //! 9. [`limits`]: a named bound for everything that could grow.
@@ -29,6 +29,7 @@ pub mod identity;
 pub mod jose;
 pub mod limits;
 pub mod name;
+pub mod originals;
 pub mod policy;
 pub mod producers;
 pub mod quarantine;
@@ -42,6 +43,6 @@ pub use digest::Digest;
 pub use entry::{Entry, LogName};
 pub use identity::{Principal, PrincipalId};
 pub use name::{
-    FlowName, Label, ReasonCode, RoleName, StageName, StakeholderName, SubscriptionName, ZoneName,
+    FlowName, KeyName, Label, ReasonCode, RoleName, StageName, StakeholderName, SubscriptionName, ZoneName,
 };
 pub use record::{Attribute, Body, Head, Offset, Timestamp};

@@ -88,5 +88,15 @@ pub const HOLDS_MAX: usize = 16_384;
 pub const PAUSES_MAX: usize = 4096;
 /// Trials of plugins that are remembered because they were rolled back.
 pub const ROLLBACKS_MAX: usize = 4096;
+/// Octets of an original that is kept for a pseudonym.
+pub const ORIGINAL_OCTETS_MAX: usize = 1024;
+/// Octets of the domain of one.
+pub const ORIGINAL_DOMAIN_OCTETS_MAX: usize = 128;
+/// Holders of a key whose originals are kept.
+pub const HOLDERS_MAX: usize = 8;
+/// Pseudonyms that an operator asks for at once.
+pub const ASKED_MAX: usize = 64;
+/// Originals that one pseudonym as it is written may stand for: more are not told.
+pub const MEANT_MAX: usize = 4;
 /// Keys that one pass of compaction remembers.
 pub const COMPACTION_KEYS_MAX: usize = 262_144;

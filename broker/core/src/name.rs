@@ -99,6 +99,8 @@ names! {
     ZoneName, "zone";
     /// What a principal does, such as `radiologist`.
     RoleName, "role";
+    /// A key of the host that stages may be granted.
+    KeyName, "key";
     /// What a record may reveal, such as `phi` or `payment`.
     Label, "label";
     /// Why a reader gave a record up, such as `unknown-patient`. It is written down: a code, not a sentence about the record.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hilum_core::cose::Sealer;
+use hilum_core::originals::{Original, Pseudonym};
 use hilum_core::record::BlobRef;
 use wasmtime::ResourceLimiter;
 
@@ -38,6 +39,8 @@ pub(crate) struct Call {
     pub(crate) state: BTreeMap<String, Overlay>,
     /// How much of it there is, and how much of that the call has set; none before the call changes any.
     pub(crate) state_usage: Option<Counted>,
+    /// What pseudonyms that it was given stand for, by key, where that is kept; none for a call after which nothing is kept.
+    pub(crate) originals: Option<BTreeMap<String, Vec<(Pseudonym, Original)>>>,
     /// Large bodies that were finished.
     pub(crate) made: Vec<BlobRef>,
     /// Key agreements with groups of recipients, by their names: a batch needs one for each, and the next batch new ones.
@@ -51,7 +54,8 @@ pub(crate) struct Call {
 impl Call {
     /// A call that makes or configures an instance.
     pub(crate) fn start(limits: &Limits) -> Self {
-        Self::new(limits, Allowance::new(Limit::StartTime, limits.start_time), 0)
+        let originals = None;
+        Self { originals, ..Self::new(limits, Allowance::new(Limit::StartTime, limits.start_time), 0) }
     }
 
     /// A call on bodies of this many octets.
@@ -72,6 +76,7 @@ impl Call {
             emitted: Vec::new(),
             state: BTreeMap::new(),
             state_usage: None,
+            originals: Some(BTreeMap::new()),
             made: Vec::new(),
             sealers: Vec::new(),
             panic: None,

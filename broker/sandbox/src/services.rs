@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hilum_core::chain::FailsOn;
 use hilum_core::cose::{PrivateKey, RecipientKey};
+use hilum_core::originals::{Original, Pseudonym};
 use hilum_core::record::{BlobRef, Timestamp};
 use hilum_core::{FlowName, PrincipalId, StageName};
 
@@ -134,6 +135,18 @@ pub trait Services: Send + Sync {
     fn secret(&self, name: &str) -> Result<Option<Arc<[u8]>>, ServiceError>;
     /// A private key to open with, by the name in its grant.
     fn private_key(&self, name: &str) -> Result<Option<Arc<PrivateKey>>, ServiceError>;
+
+    /// Whether what pseudonyms of a domain under this key stand for is kept.
+    fn keeps_originals(&self, key: &str, domain: &str) -> bool {
+        let _ = (key, domain);
+        false
+    }
+    /// Keeps what pseudonyms under a key stand for, durably. Called after a call that ended well, before anything of it goes on: where
+    /// it fails, the call has failed. Those that are kept already cost nothing.
+    fn keep_originals(&self, key: &str, originals: Vec<(Pseudonym, Original)>) -> Result<(), ServiceError> {
+        let _ = originals;
+        Err(ServiceError(format!("nothing is kept for key `{key}` here")))
+    }
 
     /// Keyed state of a stage.
     fn state_get(

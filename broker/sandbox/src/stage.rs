@@ -326,13 +326,19 @@ impl Stage {
         self.idle.lock().clear();
     }
 
+    /// Keeps what the call has brought about: first what has to be known of pseudonyms before they go on.
     fn commit(&self, instance: &mut Instance) -> Result<(), Fault> {
+        let services = &self.place.services;
+        for (key, originals) in instance.host_mut().call.originals.take().into_iter().flatten() {
+            let kept = services.keep_originals(&key, originals);
+            kept.map_err(|error| Fault::host(error.to_string()))?;
+        }
         let state = std::mem::take(&mut instance.host_mut().call.state);
         if state.is_empty() {
             return Ok(());
         }
         let changes = state.into_iter().map(|(key, overlay)| overlay.into_change(key)).collect();
-        let committed = self.place.services.state_commit(&self.place.flow, &self.place.stage, changes);
+        let committed = services.state_commit(&self.place.flow, &self.place.stage, changes);
         committed.map_err(|error| Fault::host(error.to_string()))
     }
 

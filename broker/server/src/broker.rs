@@ -12,6 +12,7 @@ use crate::chains::Slots;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::memory::Memory;
+use crate::originals::Originals;
 use crate::quarantine::Quarantines;
 use crate::retention::Ledgers;
 use crate::state::States;
@@ -44,6 +45,8 @@ pub struct Shared {
     pub ledgers: Ledgers,
     /// What the observing stages of each flow keep.
     pub states: States,
+    /// What pseudonyms stood for, for keys of which that is kept.
+    pub(crate) originals: Originals,
     /// Audit events of those who cannot wait.
     pub(crate) aside: Aside,
     /// Told when audit events were written.

@@ -5,6 +5,7 @@
 //!    `stage` reads the plugins' part of it, `config_files` the files that this names.
 //! 3. `emission` looks at what plugins emit from flow to flow, `audit` at the flow that gets the audit.
 //!    `observation` looks at what stages read of each other.
+//!    `originals` looks whether those who may come back to a patient may see one.
 //! 4. [`check_labels`] follows every label to every stakeholder. It needs to ask plugins what they remove.
 //!
 //! Every problem names file, line, column and key, and says what to do; keys that are not read are problems.
@@ -20,6 +21,7 @@ mod memory;
 mod model;
 mod observation;
 mod operators;
+mod originals;
 mod outline;
 mod problem;
 mod purpose;
@@ -43,6 +45,7 @@ pub use model::{
     CanaryConfig, FlowConfig, Hospital, HostGrant, KeyFile, KeyKind, Limits, Place, PluginFile, StageConfig,
     Stakeholder, SubscriptionConfig,
 };
+pub use originals::KeepOriginals;
 pub use outline::{Change, Outline};
 pub use problem::{Problem, Problems};
 pub use subscription::{DeadLetter, DeliveryConfig, Start};
@@ -92,6 +95,7 @@ fn load_into(directory: &Directory, sink: &Sink) -> Option<Hospital> {
     audit::check(&main, &emissions, sink);
     subscription::check(&main, sink);
     memory::check(&main, sink);
+    originals::check(&main, sink);
     Some(main)
 }
 

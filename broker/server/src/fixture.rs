@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::control::Control;
 use crate::ingest::Item;
 use crate::memory::Memory;
+use crate::originals::Originals;
 use crate::quarantine::Quarantines;
 use crate::retention::Ledgers;
 use crate::services::{ChainServices, Host};
@@ -101,6 +102,7 @@ pub(crate) fn shared(store: &memory::Store) -> Arc<Shared> {
         quarantine: Quarantines::new(u64::MAX),
         ledgers: Ledgers::default(),
         states: States::default(),
+        originals: Originals::default(),
         aside: Aside::default(),
         audited: Notify::new(),
         traffic: Traffic::default(),

@@ -7,7 +7,7 @@
 //!    [`memory`]: how much may be under way in all of them together.
 //! 4. [`endpoint`] and [`quic`]: connections and their streams, which feed the former and are fed by the latter.
 //! 5. [`package`], [`chains`] and `services`: plugins from the configuration, and what they may ask of the broker; [`state`]: what
-//!    those that observe keep.
+//!    those that observe keep; `originals`: what pseudonyms stood for.
 //! 6. `reload`: another configuration while the broker runs.
 //! 7. [`telemetry`]: logs, traces, metrics; `feed` and `traffic`: audit events and statistics as records of a flow.
 
@@ -28,6 +28,7 @@ pub mod holds;
 pub mod ingest;
 pub mod lifecycle;
 pub mod memory;
+mod originals;
 pub mod package;
 mod permits;
 pub mod provision;

@@ -29,6 +29,7 @@ use crate::feed::Feed;
 use crate::flows::{Flow, Flows, Rules, Seat};
 use crate::ingest::{Lane, LaneTasks, RecoverBlobsError, RecoverError, recover_blobs};
 use crate::memory::Memory;
+use crate::originals::Originals;
 use crate::provision::{CredentialError, read_certificates, read_private_key, read_roots, read_secret};
 use crate::quarantine::{QuarantineError, Quarantines};
 use crate::quic;
@@ -180,7 +181,7 @@ impl Broker {
         let Parts { hospital, identity, store, clock, chain_slots, sandbox, listen } = parts;
         let OpenStore { log, blobs, meta, close } = store;
         let shared = Arc::new(share(&hospital, (log, blobs, meta), clock, chain_slots).await?);
-        let host = Arc::new(Host::new(shared.clone(), &hospital)?);
+        let host = host_of(&shared, &hospital).await?;
         let lots = reload::lots_for(&hospital, &shared).await?;
         // Plugins are compiled and configured: that blocks.
         let has_plugins = hospital.stages().next().is_some();
@@ -278,6 +279,17 @@ impl Broker {
     }
 }
 
+/// What all chains share, with what is kept of what pseudonyms stand for. Where that cannot be read now it is tried again when it is
+/// needed, and stages that need it fail until then.
+async fn host_of(shared: &Arc<Shared>, hospital: &Hospital) -> Result<Arc<Host>, CredentialError> {
+    for (key, _) in hospital.kept_keys() {
+        if let Err(error) = shared.originals.of(&key).load(shared).await {
+            tracing::error!(%key, %error, "what pseudonyms stand for is not known");
+        }
+    }
+    Ok(Arc::new(Host::new(shared.clone(), hospital)?))
+}
+
 async fn finished(what: &str, task: JoinHandle<()>) {
     if let Err(error) = task.await {
         tracing::error!(what, %error, "a task ended abnormally");
@@ -322,6 +334,7 @@ async fn share(
         quarantine,
         ledgers: Ledgers::default(),
         states: States::default(),
+        originals: Originals::default(),
         aside: Aside::default(),
         audited: Notify::new(),
         traffic: Traffic::default(),

@@ -191,7 +191,8 @@ pub(crate) fn describe_files(hospital: &mut Hospital, catalog: &Catalog) {
         HostGrant::Recipient { identities, .. } => Some(identities),
         _ => None,
     });
-    for identity in recipients.flatten() {
+    let holders = hospital.kept_keys().flat_map(|(_, originals)| &originals.holders);
+    for identity in recipients.flatten().chain(holders) {
         let certificate = hospital.directory.identity(identity).certificate;
         set_mark(&mut outline, format!("identities.{identity}.certificate"), &certificate);
     }
@@ -233,7 +234,12 @@ fn is_touched(
         depends.extend(stage.plugins().map(|plugin| format!("plugins.{plugin}")));
         for grant in &stage.grants {
             match grant {
-                HostGrant::Key(key) => depends.push(format!("keys.{key}")),
+                HostGrant::Key(key) => {
+                    depends.push(format!("keys.{key}"));
+                    let originals = after.keys.get(key).and_then(|key| key.originals.as_ref());
+                    let holders = originals.iter().flat_map(|originals| &originals.holders);
+                    depends.extend(holders.map(|identity| format!("identities.{identity}")));
+                }
                 HostGrant::Recipient { identities, .. } => {
                     depends.extend(identities.iter().map(|identity| format!("identities.{identity}")));
                 }

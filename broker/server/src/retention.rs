@@ -5,7 +5,7 @@
 //! next look finds the entries and does it again, so nothing is left over. Nothing goes that is held by an operator, that a
 //! subscription has not settled (unless the flow says otherwise), whose body is being read, or whose body the quarantine names.
 //!
-//! Retention of the audit log and of quarantines is by age only.
+//! Retention of the audit log, of quarantines and of what pseudonyms stand for is by age only.
 
 mod compact;
 mod ledger;
@@ -60,6 +60,9 @@ impl Policies {
             policies.insert(LogName::Flow(name.clone()), flow.retention);
             policies.insert(LogName::Quarantine(name.clone()), by_age(hospital.quarantine_max_age));
         }
+        for (key, originals) in hospital.kept_keys() {
+            policies.insert(LogName::Originals(key), by_age(originals.max_age));
+        }
         *self.0.write() = policies;
     }
 
@@ -69,7 +72,7 @@ impl Policies {
 }
 
 impl Retention {
-    /// Starts a task for each flow, and one for the audit log.
+    /// Starts a task for each flow, and one for the audit log and what is kept for keys.
     #[must_use]
     pub fn start(shared: &Arc<Shared>, hospital: &Hospital, flows: &Flows) -> Self {
         let (stopping, stop) = watch::channel(false);
@@ -85,7 +88,10 @@ impl Retention {
             let keepers = vec![own, keeper(LogName::Quarantine(name.clone()))];
             tasks.push(tokio::spawn(run(keepers, policies.clone(), stop.clone())));
         }
-        tasks.push(tokio::spawn(run(vec![keeper(LogName::Audit)], policies.clone(), stop)));
+        // Also of keys of which nothing is kept: a reload may change that.
+        let keys = hospital.keys.keys().filter_map(|name| name.parse().ok()).map(LogName::Originals);
+        let others = std::iter::once(LogName::Audit).chain(keys).map(keeper).collect();
+        tasks.push(tokio::spawn(run(others, policies.clone(), stop)));
         Self { tasks, stopping, policies }
     }
 
@@ -178,11 +184,11 @@ impl Keeper {
         Self { outlets, ledger, is_counted: false, ..Self::new(shared, LogName::Flow(flow), policy) }
     }
 
-    /// The flow concerned; none for the audit log.
+    /// The flow concerned; none for the audit log and for what is kept for a key.
     fn flow(&self) -> Option<&FlowName> {
         match &self.log {
             LogName::Flow(flow) | LogName::Quarantine(flow) | LogName::State(flow) => Some(flow),
-            LogName::Audit | LogName::Control => None,
+            LogName::Audit | LogName::Control | LogName::Originals(_) => None,
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_lc_rs::rand;
 use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
+use hilum_core::originals::{Original, Pseudonym};
 use hilum_core::record::{BlobRef, Timestamp};
 use hilum_core::{FlowName, LogName, PrincipalId, StageName, SubscriptionName};
 use hilum_sandbox::limits::METRIC_NAMES_MAX;
@@ -26,6 +27,7 @@ use crate::broker::Shared;
 use crate::chains::watch::Watch;
 use crate::clock::Clock;
 use crate::config::{Hospital, HostGrant};
+use crate::originals::{Keep, Room};
 use crate::provision::{CredentialError, read_certificates, read_secret};
 use crate::state::FlowState;
 use crate::telemetry;
@@ -39,6 +41,7 @@ pub(crate) struct Host {
     runtime: tokio::runtime::Handle,
     secrets: BTreeMap<String, Arc<[u8]>>,
     recipients: BTreeMap<String, Vec<Recipient>>,
+    keeps: BTreeMap<String, (Keep, Vec<Recipient>)>,
 }
 
 impl Host {
@@ -57,7 +60,18 @@ impl Host {
             }
             recipients.insert(name.clone(), keys);
         }
-        Ok(Self { shared, runtime: tokio::runtime::Handle::current(), secrets, recipients })
+        let mut keeps = BTreeMap::new();
+        for (name, originals) in hospital.kept_keys() {
+            let mut holders = Vec::new();
+            for identity in &originals.holders {
+                holders.extend(recipient(hospital, identity, shared.now())?);
+            }
+            let room = Room { count: originals.count_max, octets: originals.octets_max };
+            let table = shared.originals.of(&name);
+            let keep = Keep { table, domains: originals.domains.clone(), room };
+            keeps.insert(name.to_string(), (keep, holders));
+        }
+        Ok(Self { shared, runtime: tokio::runtime::Handle::current(), secrets, recipients, keeps })
     }
 
     /// What every part of the broker shares.
@@ -78,7 +92,13 @@ impl Host {
     /// Without secrets and recipients.
     pub(crate) fn bare(shared: Arc<Shared>) -> Self {
         let runtime = tokio::runtime::Handle::current();
-        Self { shared, runtime, secrets: BTreeMap::new(), recipients: BTreeMap::new() }
+        Self {
+            shared,
+            runtime,
+            secrets: BTreeMap::new(),
+            recipients: BTreeMap::new(),
+            keeps: BTreeMap::new(),
+        }
     }
 }
 
@@ -245,6 +265,19 @@ impl Services for ChainServices {
     fn private_key(&self, _name: &str) -> Result<Option<Arc<PrivateKey>>, ServiceError> {
         // A hospital's configuration has no private keys for plugins: what is sealed is opened by its recipient.
         Ok(None)
+    }
+
+    fn keeps_originals(&self, key: &str, domain: &str) -> bool {
+        self.host.keeps.get(key).is_some_and(|(keep, _)| keep.wants(domain))
+    }
+
+    /// Waits for the disk where there is something new.
+    fn keep_originals(&self, key: &str, originals: Vec<(Pseudonym, Original)>) -> Result<(), ServiceError> {
+        let nothing = || ServiceError(format!("nothing is kept for key `{key}`"));
+        let (keep, holders) = self.host.keeps.get(key).ok_or_else(nothing)?;
+        let now = self.shared().now();
+        let valid = || holders.iter().filter_map(|holder| holder.key_at(now).cloned()).collect();
+        self.host.runtime.block_on(keep.keep(self.shared(), valid, originals)).map_err(service)
     }
 
     fn state_get(

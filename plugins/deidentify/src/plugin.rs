@@ -5,6 +5,7 @@ use crate::{
     BurnedInAnnotation, Config, Pseudonyms, RecognizableFaces, Refusal, RetainedIdentifiers, SCHEMA, fhir,
     hl7, pseudonym, telemetry, x12,
 };
+use hilum_plugin::keys::KeyError;
 use hilum_plugin::{
     Body, BodyError, BodyReader, BodyWriter, ConfigError, Context, Description, Draft, Message, Outcome,
     Transform, keys,
@@ -161,17 +162,20 @@ struct HostKeys<'a>(&'a str);
 impl Pseudonyms for HostKeys<'_> {
     fn pseudonyms(&self, domain: &str, values: &[&[u8]]) -> Result<Vec<[u8; 32]>, Refusal> {
         let values: Vec<Vec<u8>> = values.iter().map(|value| value.to_vec()).collect();
-        keys::pseudonyms(self.0, domain, &values).map_err(|_| self.refused())
+        keys::pseudonyms(self.0, domain, &values).map_err(|error| self.refused(error))
     }
 
     fn date_shift(&self, domain: &str, value: &[u8], days_max: u32) -> Result<i32, Refusal> {
-        keys::date_shift(self.0, domain, value, days_max).map_err(|_| self.refused())
+        keys::date_shift(self.0, domain, value, days_max).map_err(|error| self.refused(error))
     }
 }
 
 impl HostKeys<'_> {
-    fn refused(&self) -> Refusal {
-        Refusal::new("no-key", format!("grant the stage `keys:{}`, a secret key", self.0))
+    fn refused(&self, error: KeyError) -> Refusal {
+        match error {
+            KeyError::Other(reason) => Refusal::new("no-pseudonym", reason),
+            _ => Refusal::new("no-key", format!("grant the stage `keys:{}`, a secret key", self.0)),
+        }
     }
 }
 

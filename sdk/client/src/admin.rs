@@ -12,14 +12,15 @@ use hilum_core::policy::Right;
 use hilum_core::session::{AdminClient, Violation};
 use hilum_core::wire::CloseCode;
 use hilum_core::wire::admin::{
-    AddHold, AskStanding, AuditPage, BreakerPage, BreakerStatus, Disclosed, FlowPage, FlowStatus, HoldPage,
-    HoldStatus, ListBreakers, ListFlows, ListHolds, ListQuarantine, ListStages, ListStates,
-    ListSubscriptions, OpenAdmin, Preview, PreviewReload, QuarantineId, QuarantinePage, ReadAudit, ReadBody,
-    ReadValues, Released, Reload, RemoveHold, SeekSubscription, SeekTo, Short, ShowQuarantined, Shown,
-    StagePage, StageStatus, Standing, StatePage, StateStatus, StateValue, SubscriptionId, SubscriptionPage,
-    SubscriptionStatus, ToBroker, ToClient,
+    AddHold, AskOriginals, AskStanding, AuditPage, BreakerPage, BreakerStatus, Disclosed, FlowPage,
+    FlowStatus, Forget, ForgetOriginals, HoldPage, HoldStatus, ListBreakers, ListFlows, ListHolds,
+    ListOriginals, ListQuarantine, ListStages, ListStates, ListSubscriptions, OpenAdmin, OriginalsPage,
+    OriginalsStatus, Preview, PreviewReload, QuarantineId, QuarantinePage, ReadAudit, ReadBody, ReadValues,
+    Released, Reload, RemoveHold, Revealed, RevealedPage, SeekSubscription, SeekTo, Short, ShowQuarantined,
+    Shown, StagePage, StageStatus, Standing, StatePage, StateStatus, StateValue, SubscriptionId,
+    SubscriptionPage, SubscriptionStatus, ToBroker, ToClient,
 };
-use hilum_core::{Digest, FlowName, Offset, StageName, SubscriptionName};
+use hilum_core::{Digest, FlowName, KeyName, Offset, StageName, SubscriptionName};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::connection::Client;
@@ -370,6 +371,42 @@ impl Admin {
         asks!(self, "read what a plugin keeps", question, ToClient::Values(page) => page.values)
     }
 
+    /// Keys of which it is kept what pseudonyms stand for, and how much, all of them.
+    pub async fn originals(&mut self) -> Result<Vec<OriginalsStatus>, AdminError> {
+        let (mut all, mut after): (Vec<OriginalsStatus>, _) = (Vec::new(), None);
+        loop {
+            let question = ToBroker::Originals(ListOriginals { after });
+            let page: OriginalsPage =
+                asks!(self, "list what is kept for keys", question, ToClient::Originals(page) => page)?;
+            all.extend(page.keys);
+            after = all.last().map(|status| status.key.clone());
+            if !page.more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// What pseudonyms stood for, sealed to the holders of their key, of whom we have to be one: [`hilum_core::originals::open`] opens
+    /// it. Up to [`hilum_core::limits::ASKED_MAX`], each as it stands in a record. Needs the right `pseudonyms` and a note.
+    pub async fn reveal(
+        &mut self,
+        key: &KeyName,
+        pseudonyms: &[String],
+    ) -> Result<Vec<Revealed>, AdminError> {
+        let question = ToBroker::Reveal(AskOriginals { key: key.clone(), pseudonyms: shorts(pseudonyms) });
+        let page: RevealedPage =
+            asks!(self, "reveal what pseudonyms stood for", question, ToClient::Revealed(page) => page)?;
+        Ok(page.revealed)
+    }
+
+    /// Destroys what is kept of what pseudonyms stood for; all that is kept for the key where none are named. Gives how much that was.
+    /// Needs the right `pseudonyms` and a note.
+    pub async fn forget(&mut self, key: &KeyName, pseudonyms: Option<&[String]>) -> Result<u64, AdminError> {
+        let what = pseudonyms.map_or(Forget::All, |pseudonyms| Forget::These(shorts(pseudonyms)));
+        let question = ToBroker::Forget(ForgetOriginals { key: key.clone(), what });
+        asks!(self, "forget what pseudonyms stood for", question, ToClient::Forgotten(count) => count)
+    }
+
     async fn ask(&mut self, question: ToBroker) -> Result<ToClient, StreamError> {
         self.machine.ask(question).map_err(|_| StreamError::Finished)?;
         match self.stream.next_event(&mut self.machine).await? {
@@ -385,6 +422,10 @@ impl Drop for Admin {
         self.machine.finish();
         self.stream.abandon(CloseCode::Done);
     }
+}
+
+fn shorts(texts: &[String]) -> Vec<Short> {
+    texts.iter().map(|text| Short::new(text)).collect()
 }
 
 fn subscription_id(flow: &FlowName, subscription: &SubscriptionName) -> SubscriptionId {

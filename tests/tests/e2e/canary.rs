@@ -12,7 +12,7 @@ use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription};
 use crate::support::{CREDIT, body, name, next, says, subscribe};
 
 /// As a name and as a number, so that no field is too choosy for it.
-const CANARIES: [&str; 2] = ["ZEBEDIAHCANARY", "7731900442"];
+pub(crate) const CANARIES: [&str; 2] = ["ZEBEDIAHCANARY", "7731900442"];
 
 /// Everything at its most talkative, but for the compiler of the plugins, which writes a hundred thousand lines.
 const LOG: &str = "debug,cranelift_codegen=info,wasmtime_internal_cranelift=info";
@@ -121,7 +121,7 @@ fn planted(content_type: &str, body: String) -> Record {
 }
 
 /// An admission (HL7v2, ADT^A01).
-fn message() -> String {
+pub(crate) fn message() -> String {
     let [patient, number] = CANARIES;
     [
         "MSH|^~\\&|RIS|CLINIC|HILUM|CLINIC|20260901083000||ADT^A01^ADT_A01|1|P|2.5.1".to_owned(),
@@ -134,7 +134,7 @@ fn message() -> String {
 }
 
 #[track_caller]
-fn assert_clean(what: &str, files: &[(PathBuf, Vec<u8>)]) {
+pub(crate) fn assert_clean(what: &str, files: &[(PathBuf, Vec<u8>)]) {
     if let Some((path, position)) = found(files) {
         panic!("{what}: a planted identifier is in {} at octet {position}", path.display());
     }
@@ -152,7 +152,7 @@ fn found(files: &[(PathBuf, Vec<u8>)]) -> Option<(PathBuf, usize)> {
 }
 
 /// All files below a folder.
-fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();

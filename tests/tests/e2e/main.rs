@@ -24,6 +24,7 @@ mod plugins;
 mod power;
 mod pressure;
 mod protocol;
+mod pseudonyms;
 mod retention;
 mod round_trip;
 mod sealed;

@@ -31,12 +31,21 @@ pub enum Right {
     Holds,
     /// Let the broker take its configuration anew: plugins, policy, everything.
     Configure,
+    /// Ask what pseudonyms stood for, as a holder of their key; and destroy what is kept of that.
+    Pseudonyms,
 }
 
 impl Right {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Inspect, Self::Quarantine, Self::Bodies, Self::Subscriptions, Self::Holds, Self::Configure];
+    pub const ALL: [Self; 7] = [
+        Self::Inspect,
+        Self::Quarantine,
+        Self::Bodies,
+        Self::Subscriptions,
+        Self::Holds,
+        Self::Configure,
+        Self::Pseudonyms,
+    ];
 
     /// As the configuration writes it.
     #[must_use]
@@ -48,12 +57,13 @@ impl Right {
             Self::Subscriptions => "subscriptions",
             Self::Holds => "holds",
             Self::Configure => "configure",
+            Self::Pseudonyms => "pseudonyms",
         }
     }
 
     /// Whether it lets one see something, rather than change it.
     fn shows(self) -> bool {
-        matches!(self, Self::Inspect | Self::Bodies)
+        matches!(self, Self::Inspect | Self::Bodies | Self::Pseudonyms)
     }
 }
 
@@ -66,7 +76,7 @@ impl fmt::Display for Right {
 /// A word that is no right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no right of this name; rights are `inspect`, `quarantine`, `bodies`, `subscriptions`, `holds` and `configure`"
+    "there is no right of this name; rights are `inspect`, `quarantine`, `bodies`, `subscriptions`, `holds`, `configure` and `pseudonyms`"
 )]
 pub struct RightError;
 
@@ -173,7 +183,7 @@ impl Policy {
         let (from, to) =
             if right.shows() { (&rules.zone, &principal.zone) } else { (&principal.zone, &rules.zone) };
         self.check_conduit(from, to).map_err(|_| out_of_reach())?;
-        if right != Right::Bodies {
+        if !matches!(right, Right::Bodies | Right::Pseudonyms) {
             return Ok(());
         }
         let cleared = self.clearances.get(&principal.stakeholder);

@@ -3,6 +3,8 @@
 //! Lists come in pages: whoever wants the rest asks again from where the page says. What may identify a patient is in
 //! [`Disclosed`], in [`BodyPart`] and in [`StateValue`], which come only where they were asked for and policy allows it.
 
+mod originals;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,11 @@ use crate::limits::ADMIN_PAGE_ITEMS_MAX;
 use crate::name::{FlowName, Label, StageName, StakeholderName, SubscriptionName};
 use crate::policy::Right;
 use crate::record::{Head, Offset, Timestamp};
+
+pub use originals::{
+    AskOriginals, Forget, ForgetOriginals, ListOriginals, OriginalsPage, OriginalsStatus, Revealed,
+    RevealedPage,
+};
 
 /// Opens an admin stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +77,12 @@ pub enum ToBroker {
     Breakers(ListBreakers),
     /// Which configuration the broker runs, and whether anything still ends as the one before had it. Needs `configure`.
     Standing(AskStanding),
+    /// Keys whose originals are kept. Needs `inspect`.
+    Originals(ListOriginals),
+    /// What pseudonyms stood for, sealed. Needs `pseudonyms`, a note, and to be a holder of the key.
+    Reveal(AskOriginals),
+    /// Destroy what is kept of that. Needs `pseudonyms` and a note.
+    Forget(ForgetOriginals),
 }
 
 /// Asks for flows.
@@ -327,6 +340,12 @@ pub enum ToClient {
     Breakers(BreakerPage),
     /// What the broker runs.
     Standing(Standing),
+    /// Keys whose originals are kept.
+    Originals(OriginalsPage),
+    /// What pseudonyms stood for, sealed.
+    Revealed(RevealedPage),
+    /// So many originals are destroyed.
+    Forgotten(u64),
 }
 
 /// What the operator may do.

@@ -4,6 +4,7 @@ use aws_lc_rs::hmac;
 use bytes::Bytes;
 use hilum_core::cose::{self, OpenError, PLAIN_OCTETS_MAX, RecipientKey, SealError, Sealer};
 use hilum_core::jose::JweSealer;
+use hilum_core::originals::{Original, Pseudonym};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
@@ -128,7 +129,10 @@ impl keys::Host for Host {
     ) -> Result<Result<Vec<Vec<u8>>, KeyError>> {
         let octets = octets_of_values(&values, PSEUDONYM_OCTETS);
         self.call.enter(key.len() + domain.len() + octets)?;
-        self.keyed(&key, &values, |secret, value| pseudonym(secret, &domain, value).as_ref().to_vec())
+        let made =
+            self.keyed(&key, &values, |secret, value| pseudonym(secret, &domain, value).as_ref().to_vec())?;
+        let Ok(made) = made else { return Ok(made) };
+        Ok(self.note_originals(&key, &domain, &values, &made)?.map(|()| made))
     }
 
     fn mac(&mut self, key: String, values: Vec<Vec<u8>>) -> Result<Result<Vec<Vec<u8>>, KeyError>> {
@@ -224,6 +228,36 @@ impl Host {
             made.extend(some.iter().map(|value| make(&secret, value)));
         }
         Ok(Ok(made))
+    }
+
+    /// Remembers what pseudonyms stand for, where that is kept: it is before anything of the call goes on.
+    fn note_originals(
+        &mut self,
+        key: &str,
+        domain: &str,
+        values: &[Vec<u8>],
+        made: &[Vec<u8>],
+    ) -> Result<Result<(), KeyError>> {
+        if !self.place.services.keeps_originals(key, domain) {
+            return Ok(Ok(()));
+        }
+        self.call.charge(values.len() * (size_of::<(Pseudonym, Original)>() + domain.len()))?;
+        let Some(originals) = &mut self.call.originals else {
+            let what = format!(
+                "what pseudonyms under key `{key}` stand for is kept with records, and there is none"
+            );
+            return Ok(Err(KeyError::Other(what)));
+        };
+        let noted = originals.entry(key.to_owned()).or_default();
+        for (value, made) in values.iter().zip(made) {
+            let original = match Original::new(domain, value) {
+                Ok(original) => original,
+                Err(error) => return Ok(Err(KeyError::Other(error.to_string()))),
+            };
+            let pseudonym = made.as_slice().try_into().expect("HMAC-SHA-256 has 32 octets");
+            noted.push((Pseudonym(pseudonym), original));
+        }
+        Ok(Ok(()))
     }
 
     /// Hands a sealed body to the plugin, if there is time left.

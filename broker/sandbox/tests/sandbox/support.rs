@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use aws_lc_rs::agreement::{self, ECDH_P256};
 use bytes::Bytes;
 use hilum_core::cose::{PrivateKey, RecipientKey};
+use hilum_core::originals::{Original, Pseudonym};
 use hilum_core::record::{BlobId, BlobRef, Measured, Timestamp};
 use hilum_core::{Attribute, Body, Digest, FlowName, Head, Label, Principal, PrincipalId, StageName};
 use hilum_plugin_build::Guests;
@@ -163,8 +164,12 @@ pub(crate) struct Memory {
     /// Milliseconds since the beginning.
     pub(crate) later_ms: std::sync::atomic::AtomicU64,
     pub(crate) traces: Recorder,
-    /// Whether blobs cannot be read or written.
+    /// Whether blobs cannot be read or written, nor originals kept.
     pub(crate) broken: std::sync::atomic::AtomicBool,
+    /// Whether originals are kept.
+    pub(crate) keeps: bool,
+    /// What pseudonyms stand for.
+    pub(crate) originals: Mutex<Vec<(Pseudonym, Original)>>,
 }
 
 impl Memory {
@@ -253,6 +258,16 @@ impl Services for Memory {
 
     fn private_key(&self, _: &str) -> Result<Option<Arc<PrivateKey>>, ServiceError> {
         Ok(None)
+    }
+
+    fn keeps_originals(&self, key: &str, domain: &str) -> bool {
+        self.keeps && key == "research" && domain == "test"
+    }
+
+    fn keep_originals(&self, _: &str, originals: Vec<(Pseudonym, Original)>) -> Result<(), ServiceError> {
+        self.check()?;
+        self.originals.lock().unwrap().extend(originals);
+        Ok(())
     }
 
     fn state_get(&self, _: &FlowName, _: &StageName, key: &str) -> Result<Option<Versioned>, StateError> {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use hilum_core::chain::{StageOutcome, output_digest};
+use hilum_core::originals::{Original, Pseudonym};
 use hilum_core::{Body, Digest};
-use hilum_sandbox::{Failure, Grants, Limits, StageSpec};
+use hilum_sandbox::{Failure, FailureKind, Grants, Limits, StageSpec};
 use serde_json::json;
 
 use crate::support::{Memory, bad, behaving, chain, inline, load, record, stage, text};
@@ -74,6 +75,22 @@ fn so_many_values_are_sealed_at_once_and_no_more() {
     assert_eq!(inline(&run(SEALED_VALUES_MAX).unwrap().run.outputs[0].body), b"4096");
     let refused = run(SEALED_VALUES_MAX + 1).unwrap_err();
     assert_eq!(refused.reason(), "at most 4096 values are sealed a call");
+}
+
+#[test]
+fn what_a_pseudonym_stands_for_is_kept_or_the_record_does_not_go_on() {
+    let services = Arc::new(Memory { keeps: true, ..Memory::default() });
+    let chain = load(vec![behaving("keys")], &services).unwrap();
+    let run = |chain: &hilum_sandbox::Chain| chain.run(vec![text("abc")]).records.remove(0);
+    let ran = run(&chain).unwrap().run;
+    let pseudonym = Pseudonym(inline(&ran.outputs[0].body)[..32].try_into().unwrap());
+    let original = Original::new("test", b"value").unwrap();
+    assert_eq!(*services.originals.lock().unwrap(), [(pseudonym, original)]);
+
+    services.broken.store(true, std::sync::atomic::Ordering::Relaxed);
+    let Failure::Failed { kind, reason, .. } = run(&chain).unwrap_err() else { panic!("not a failure") };
+    assert_eq!((kind, reason.as_str()), (FailureKind::Host, "the disk is gone"));
+    assert_eq!(services.originals.lock().unwrap().len(), 1);
 }
 
 #[test]

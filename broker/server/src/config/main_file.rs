@@ -12,7 +12,7 @@ use super::model::{Hospital, KeyFile, KeyKind, Limits, PluginFile, Stakeholder};
 use super::outline::Outline;
 use super::reader::{At, PlainName, Sink, Table, known};
 use super::trust::{self, Trust};
-use super::{audit, memory, operators};
+use super::{audit, memory, operators, originals};
 
 /// Connections that a hospital may allow at a time.
 const CONNECTIONS_MAX: u64 = 1 << 20;
@@ -44,7 +44,7 @@ pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
     let trust = table.table_if("trust").map(|table| trust::read(table, directory, &zones));
     let trust = trust.unwrap_or_else(|| Trust::of_the_hospital(directory));
     let keys = table.named("keys").into_iter();
-    let keys = keys.map(|(name, key)| read_key(name, key, directory)).collect();
+    let keys = keys.map(|(name, key)| read_key(name, key, directory, &identities)).collect();
     Hospital {
         directory: directory.clone(),
         name,
@@ -224,9 +224,15 @@ fn read_plugin(name: At<PlainName>, mut table: Table<'_>, directory: &Directory)
     (name.value.0, PluginFile { path, sha256 })
 }
 
-fn read_key(name: At<PlainName>, mut table: Table<'_>, directory: &Directory) -> (String, KeyFile) {
+fn read_key(
+    name: At<PlainName>,
+    mut table: Table<'_>,
+    directory: &Directory,
+    identities: &BTreeMap<String, Arc<Principal>>,
+) -> (String, KeyFile) {
     let kind = table.text("kind", "what the key is for: \"secret\"");
     let file = table.text("file", "where the key is, e.g. \"keys/research\"");
+    let originals = table.table_if("originals").and_then(|table| originals::read(table, identities));
     let sink = table.sink();
     table.finish();
     if let Some(kind) = kind.filter(|kind| kind.value != "secret") {
@@ -238,7 +244,7 @@ fn read_key(name: At<PlainName>, mut table: Table<'_>, directory: &Directory) ->
         let what = "this is the key-encryption key, which no stage may use";
         sink.report(file.problem(what, "name another file; `hilum init` makes it"));
     }
-    (name.value.0, KeyFile { kind: KeyKind::Secret, path })
+    (name.value.0, KeyFile { kind: KeyKind::Secret, path, originals })
 }
 
 /// A path that stays within the hospital directory, so that the directory can be moved and copied as a whole.

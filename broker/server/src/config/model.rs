@@ -14,8 +14,8 @@ use hilum_core::canary;
 use hilum_core::policy::{FlowRules, Grant, OperatorGrant, Policy};
 use hilum_core::retention::Policy as Retention;
 use hilum_core::{
-    Digest, FlowName, Label, Principal, PrincipalId, RoleName, StageName, StakeholderName, SubscriptionName,
-    ZoneName, limits,
+    Digest, FlowName, KeyName, Label, Principal, PrincipalId, RoleName, StageName, StakeholderName,
+    SubscriptionName, ZoneName, limits,
 };
 use hilum_sandbox::Limits as StageLimits;
 use hilum_store::Durability;
@@ -23,6 +23,7 @@ use hilum_store::Durability;
 use super::audit::AuditFlow;
 use super::config_files::ConfigFile;
 use super::directory::Directory;
+use super::originals::KeepOriginals;
 use super::outline::Outline;
 use super::subscription::DeliveryConfig;
 use super::trust::Trust;
@@ -120,6 +121,8 @@ pub struct KeyFile {
     pub kind: KeyKind,
     /// Its file: 32 octets in hexadecimal.
     pub path: PathBuf,
+    /// What is kept of what pseudonyms under it stand for; nothing, where there is none.
+    pub originals: Option<KeepOriginals>,
 }
 
 /// What a named key is for.
@@ -284,6 +287,19 @@ impl Hospital {
         self.flows.values().flat_map(|flow| flow.stages().map(move |stage| (flow, stage)))
     }
 
+    /// The keys of which it is kept what pseudonyms stand for.
+    pub fn kept_keys(&self) -> impl Iterator<Item = (KeyName, &KeepOriginals)> {
+        self.keys.iter().filter_map(|(name, key)| Some((name.parse().ok()?, key.originals.as_ref()?)))
+    }
+
+    /// The flows with a stage that may use a key.
+    pub fn flows_with_key(&self, key: &KeyName) -> impl Iterator<Item = &FlowName> {
+        let uses = |stage: &StageConfig| {
+            stage.grants.iter().any(|grant| matches!(grant, HostGrant::Key(name) if name == key.as_str()))
+        };
+        self.flows.values().filter(move |flow| flow.stages().any(uses)).map(|flow| &flow.name)
+    }
+
     /// All subscriptions of all flows.
     pub fn subscriptions(&self) -> impl Iterator<Item = (&FlowConfig, &SubscriptionConfig)> {
         self.flows
@@ -291,11 +307,22 @@ impl Hospital {
             .flat_map(|flow| flow.subscriptions.iter().map(move |subscription| (flow, subscription)))
     }
 
+    /// The rules that people and machines are held to: all but those about what plugins publish.
+    pub(super) fn policy_without_plugins(&self) -> Policy {
+        let clearances = self.stakeholders.iter().map(|(name, party)| (name.clone(), party.cleared.clone()));
+        Policy {
+            flows: self.flows.values().map(|flow| (flow.name.clone(), flow.rules())).collect(),
+            conduits: self.conduits.clone(),
+            clearances: clearances.collect(),
+            operators: self.operators.clone(),
+        }
+    }
+
     /// The rules that publishers and readers are held to.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        let mut flows: BTreeMap<_, _> =
-            self.flows.values().map(|flow| (flow.name.clone(), flow.rules())).collect();
+        let mut policy = self.policy_without_plugins();
+        let flows = &mut policy.flows;
         for (from, stage) in self.stages() {
             for target in stage.emits() {
                 let rules: &mut FlowRules =
@@ -316,13 +343,7 @@ impl Hospital {
             let rules = flows.get_mut(&audit.flow).expect("the audit's flow is checked in `load`");
             rules.publishers.push(AuditFlow::grant());
         }
-        let clearances = self.stakeholders.iter().map(|(name, party)| (name.clone(), party.cleared.clone()));
-        Policy {
-            flows,
-            conduits: self.conduits.clone(),
-            clearances: clearances.collect(),
-            operators: self.operators.clone(),
-        }
+        policy
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn max_age(table: &mut Table<'_>) -> Option<Duration> {
 
 /// Why a limit is none.
 #[derive(Debug, thiserror::Error)]
-enum LimitError {
+pub(super) enum LimitError {
     #[error(transparent)]
     Unit(#[from] UnitError),
     #[error("this would keep nothing: leave the key out to keep everything")]
@@ -42,6 +42,6 @@ fn age(text: &str) -> Result<Duration, LimitError> {
     Some(units::duration(text)?).filter(|age| !age.is_zero()).ok_or(LimitError::Nothing)
 }
 
-fn size(text: &str) -> Result<u64, LimitError> {
+pub(super) fn size(text: &str) -> Result<u64, LimitError> {
     Some(units::octets(text)?).filter(|octets| *octets > 0).ok_or(LimitError::Nothing)
 }

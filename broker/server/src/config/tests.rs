@@ -12,6 +12,7 @@ mod audit;
 mod canary;
 mod config_files;
 mod memory;
+mod originals;
 mod paths;
 mod retention;
 mod trust;

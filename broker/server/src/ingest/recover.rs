@@ -171,7 +171,7 @@ async fn named_blobs(
                 LogName::Flow(flow) => Stored::decode(flow.clone(), entry.offset, &entry.octets)
                     .map(|stored| stored.envelope().body.clone()),
                 LogName::Quarantine(_) => Quarantined::decode(&entry.octets).map(|record| record.body),
-                LogName::Audit | LogName::Control | LogName::State(_) => continue,
+                LogName::Audit | LogName::Control | LogName::State(_) | LogName::Originals(_) => continue,
             };
             let body = body.map_err(|error| RecoverBlobsError::Entry(log.clone(), entry.offset, error))?;
             if let Body::Blob(blob) = body {

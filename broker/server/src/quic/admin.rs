@@ -9,6 +9,7 @@ mod breakers;
 mod flows;
 mod holds;
 mod life;
+mod originals;
 mod quarantine;
 mod state;
 
@@ -100,6 +101,9 @@ impl Operator<'_> {
             ToBroker::Values(read) => ToClient::Values(self.values(read).await?),
             ToBroker::Breakers(list) => ToClient::Breakers(self.breakers(list).await?),
             ToBroker::Standing(ask) => ToClient::Standing(self.standing(ask).await?),
+            ToBroker::Originals(list) => ToClient::Originals(self.originals(list).await?),
+            ToBroker::Reveal(ask) => ToClient::Revealed(self.reveal(ask).await?),
+            ToBroker::Forget(forget) => ToClient::Forgotten(self.forget(forget).await?),
         })
     }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use hilum_core::audit::{Action, Event};
 use hilum_core::control::FlowHolds;
 use hilum_core::entry::EntryError;
+use hilum_core::originals::Kept;
 use hilum_core::quarantine::Quarantined;
 use hilum_core::record::{BlobId, Body, Stored};
 use hilum_core::retention::{Demand, Fact, Plan, Rules, Span};
@@ -301,6 +302,11 @@ impl Keeper {
         for (blob, _) in blobs {
             self.shared.blobs.delete(blob).await?;
         }
+        if let LogName::Originals(key) = &self.log {
+            // Before they are gone: what is made again from here on is kept again.
+            let offsets: BTreeSet<Offset> = gone.iter().map(|entry| entry.fact.offset).collect();
+            self.shared.originals.of(key).lose(|offset| offsets.contains(&offset));
+        }
         match whole {
             Some(before) => self.shared.log.trim(&self.log, before).await?,
             None => {
@@ -367,6 +373,7 @@ pub(super) fn known(log: &LogName, entry: &LogEntry) -> Result<Known, PassError>
         LogName::Audit | LogName::Control => {
             (Event::decode(&entry.octets).map_err(failed)?.time, None, None, 0)
         }
+        LogName::Originals(_) => (Kept::decode(&entry.octets).map_err(failed)?.time, None, None, 0),
         // What plugins keep has its own bounds, and no rule of retention is for it: it never becomes old.
         LogName::State(_) => (Timestamp(u64::MAX), None, None, 0),
     };

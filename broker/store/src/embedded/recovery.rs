@@ -58,7 +58,8 @@ pub(super) fn open_logs(
     Ok(logs)
 }
 
-/// The log whose name reads so: `audit`, `control`, `flow.NAME`, `quarantine.NAME`, `state.NAME`.
+/// The log whose name reads so: `audit`, `control`, `flow.NAME`, `quarantine.NAME`, `state.NAME`,
+/// `originals.KEY`.
 #[must_use]
 pub fn log_name(text: &str) -> Option<LogName> {
     let flow = |text: &str| text.parse().ok();
@@ -68,6 +69,7 @@ pub fn log_name(text: &str) -> Option<LogName> {
         Some(("flow", name)) => flow(name).map(LogName::Flow),
         Some(("quarantine", name)) => flow(name).map(LogName::Quarantine),
         Some(("state", name)) => flow(name).map(LogName::State),
+        Some(("originals", name)) => name.parse().ok().map(LogName::Originals),
         _ => None,
     }
 }

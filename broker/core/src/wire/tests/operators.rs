@@ -7,7 +7,8 @@ use crate::canary::{Millionths, StagePlace};
 use crate::chain::{FailsOn, World};
 use crate::control::HoldId;
 use crate::digest::Digest;
-use crate::name::FlowName;
+use crate::name::{FlowName, KeyName};
+use crate::originals::Pseudonym;
 use crate::policy::Right;
 use crate::record::{Offset, Timestamp};
 use crate::wire::admin::*;
@@ -15,7 +16,7 @@ use crate::wire::{Open, Refusal, RefusalCode};
 
 /// One of each frame, with its name.
 pub(super) fn examples() -> Vec<(&'static str, Bytes)> {
-    [requests(), answers(), kept(), left_alone()].concat()
+    [requests(), answers(), kept(), left_alone(), pseudonyms()].concat()
 }
 
 fn imaging() -> FlowName {
@@ -236,6 +237,38 @@ fn kept() -> Vec<(&'static str, Bytes)> {
         example("admin-state-page", ToClient::States(StatePage { stages: vec![status], more: false })),
         example("admin-value-page", ToClient::Values(ValuePage { values: vec![value] })),
         example("admin-runs", ToClient::Standing(standing)),
+    ]
+}
+
+/// Both ways, about what pseudonyms stood for.
+fn pseudonyms() -> Vec<(&'static str, Bytes)> {
+    let key: KeyName = "research".parse().unwrap();
+    let asked = || vec![Short::new("0C4E5F7A1B2D3E4F")];
+    let status = OriginalsStatus {
+        key: key.clone(),
+        count: 300,
+        count_max: 1_000_000,
+        octets: 96_000,
+        octets_max: 1 << 30,
+        fault: None,
+    };
+    let mut pseudonym = [0x77; 32];
+    pseudonym[..8].copy_from_slice(&[0x0c, 0x4e, 0x5f, 0x7a, 0x1b, 0x2d, 0x3e, 0x4f]);
+    let sealed = Bytes::from_static(&[0xd8, 0x60, 0x84]);
+    let revealed = Revealed { asked: 0, pseudonym: Pseudonym(pseudonym), sealed };
+    let reveal = AskOriginals { key: key.clone(), pseudonyms: asked() };
+    let forget = |what| ToBroker::Forget(ForgetOriginals { key: key.clone(), what });
+    vec![
+        example("admin-originals", ToBroker::Originals(ListOriginals { after: None })),
+        example("admin-reveal", ToBroker::Reveal(reveal)),
+        example("admin-forget", forget(Forget::These(asked()))),
+        example("admin-forget-all", forget(Forget::All)),
+        example(
+            "admin-original-page",
+            ToClient::Originals(OriginalsPage { keys: vec![status], more: false }),
+        ),
+        example("admin-revealed", ToClient::Revealed(RevealedPage { revealed: vec![revealed] })),
+        example("admin-forgotten", ToClient::Forgotten(1)),
     ]
 }
 
