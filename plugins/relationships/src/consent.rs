@@ -132,9 +132,9 @@ fn whole(resource: &Value, coder: &mut Coder) -> Result<Option<Provision>, KeyEr
             let mut root = provision(root, coder, 0, &mut left)?;
             // A root that says neither narrows what the policy says; one that does is an exception to it.
             if root.permits.is_none() {
-                root.permits = base
+                root.permits = base;
             } else {
-                outer.permits = base
+                outer.permits = base;
             }
             outer.except.push(root);
         }

@@ -276,18 +276,17 @@ fn a_consent_is_in_force_until_it_is_withdrawn() {
 #[test]
 fn what_of_a_consent_is_not_understood_is_unclear() {
     let plugin = &mut plugin();
-    let root = |change: fn(&mut Value)| move |of: &mut Value| change(&mut of["provision"]);
-    let changes: [Box<dyn FnOnce(&mut Value)>; 8] = [
-        Box::new(root(|of| of["data"] = json!([{"meaning": "instance"}]))),
-        Box::new(root(|of| of["type"] = "maybe".into())),
-        Box::new(root(|of| of["period"] = json!({"start": "yesterday"}))),
-        Box::new(root(|of| of["purpose"] = json!([{"code": "FUN"}]))),
-        Box::new(root(|of| of["actor"] = json!([{"role": {}}]))),
-        Box::new(root(|of| of["action"] = json!([{"coding": [{"code": "dance"}]}]))),
-        Box::new(root(|of| of["class"] = json!([{"code": "Thing"}]))),
-        Box::new(root(|of| of["modifierExtension"] = json!([]))),
+    let root: [fn(&mut Value); 8] = [
+        |of| of["provision"]["data"] = json!([{"meaning": "instance"}]),
+        |of| of["provision"]["type"] = "maybe".into(),
+        |of| of["provision"]["period"] = json!({"start": "yesterday"}),
+        |of| of["provision"]["purpose"] = json!([{"code": "FUN"}]),
+        |of| of["provision"]["actor"] = json!([{"role": {}}]),
+        |of| of["provision"]["action"] = json!([{"coding": [{"code": "dance"}]}]),
+        |of| of["provision"]["class"] = json!([{"code": "Thing"}]),
+        |of| of["provision"]["modifierExtension"] = json!([]),
     ];
-    for change in changes {
+    for change in root {
         told(plugin, FHIR, &consent(change), START);
         let says = says().unwrap();
         assert!(says.except[0].is_unclear, "{says:?}");
