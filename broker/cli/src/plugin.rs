@@ -190,7 +190,9 @@ mod tests {
         let failure = error.downcast_ref::<Failure>().unwrap();
         assert!(failure.what.starts_with("no/such/plugin.wasm cannot be read"), "{}", failure.what);
         assert!(
-            failure.help.contains("access, analytics, claims, deidentify, encrypt, relationships, rooms, security"),
+            failure
+                .help
+                .contains("access, analytics, claims, deidentify, encrypt, relationships, rooms, security"),
             "{}",
             failure.help
         );
