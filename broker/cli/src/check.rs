@@ -161,7 +161,7 @@ fn summary(hospital: &Hospital, received: &Received) -> String {
     )];
     for flow in hospital.flows.values() {
         let publishers: Vec<_> = flow.publish.iter().map(|grant| grant.stakeholder.as_str()).collect();
-        let publishers = if publishers.is_empty() { "plugins".to_owned() } else { publishers.join(", ") };
+        let publishers = if publishers.is_empty() { made_by(hospital, flow) } else { publishers.join(", ") };
         lines.push(format!(
             "\n{} in zone {}, from {publishers}{}",
             flow.name,
@@ -188,6 +188,12 @@ fn summary(hospital: &Hospital, received: &Received) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// Who fills a flow that nobody may publish to.
+fn made_by(hospital: &Hospital, flow: &FlowConfig) -> String {
+    let is_fed = hospital.audit_flow.as_ref().is_some_and(|audit| audit.flow == flow.name);
+    if is_fed { "the broker".to_owned() } else { "plugins".to_owned() }
 }
 
 fn through(stages: &[StageConfig]) -> String {

@@ -123,8 +123,8 @@ fn default_config(plugin: &Plugin) -> Value {
                 {"sensor": "vibration", "above": 2.5}
             ]
         }),
-        "relationships" => json!({"identifiers": {"authorities": {"local": []}, "unnamed": "local"}}),
         "claims" => json!({"part": "performed", "notices_flow": "procedures", "key": "claims"}),
+        "relationships" => json!({"identifiers": {"authorities": {"local": []}, "unnamed": "local"}}),
         "encrypt" => json!({"recipients": ["ephemeral"]}),
         "rooms" => json!({
             "part": "room",
