@@ -166,6 +166,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     finish(&mut check)?;
     check_differences(&places, &python, accept)?;
     check_pixels(&places, &python)?;
+    score(&places)?;
     check_sealed(&places, &python)?;
     crate::languages::run(&places.base)
 }
@@ -191,6 +192,16 @@ fn check_pixels(places: &Places, python: &str) -> anyhow::Result<()> {
     check.args(["tests/interop/pixels.py", "--hilum", &binary("hilum")]);
     check.args(["--files", &places.base.join("files").join("dicom").display().to_string()]);
     finish(check.env("PYTHONPATH", places.at("python")).env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+/// Identifiers planted into the DICOM files, and what is left of them.
+fn score(places: &Places) -> anyhow::Result<()> {
+    let (planted, files) = (places.base.join("planted"), places.base.join("files").join("dicom"));
+    remove(&planted)?;
+    let arguments = ["plugin", "score", "deidentify", "--require", "99.9"];
+    let mut score = Command::new(binary("hilum"));
+    score.args(arguments).arg("--planted").arg(&planted).arg("--from").arg(&files);
+    finish(&mut score)
 }
 
 /// Bodies that are encrypted end to end, from Hilum to other libraries and back.

@@ -330,6 +330,65 @@ mod tests {
         assert!(said.contains("help: ") && said.contains("unsigned = \"allow\""), "{said}");
     }
 
+    /// The digests that problems name, of component and configuration.
+    fn demanded(said: &str) -> Vec<(String, String)> {
+        let digest = |text: &str| text.split([' ', ';', '\n']).next().unwrap().to_owned();
+        let each = said.split("no report scores component ").skip(1);
+        each.map(|text| (digest(text), digest(text.split("under configuration ").nth(1).unwrap()))).collect()
+    }
+
+    fn report(component: &str, configuration: &str, passed: u64) -> String {
+        let count = |passed| json!({"tried": 10_000, "passed": passed});
+        json!({
+            "form": hilum_server::score::FORM, "plugin": "deidentify", "version": "1", "component": component,
+            "configuration": configuration, "table": {"edition": "PS3.15 2026c", "sha256": "00"}, "made": "2026-01-01T00:00:00Z",
+            "seed": 1, "files": {"planted": 1, "refused": {}, "left_out": {}}, "total": count(passed), "removals": count(10_000),
+            "actions": {}, "identifiers": {}, "intervals": count(0), "failures": [],
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn a_plugin_whose_score_is_demanded_runs_only_with_a_report_that_is_good_enough() {
+        let directory = made();
+        let path = "path = \"plugins/deidentify\"";
+        change(&directory, "hilum.toml", path, &format!("{path}\nscore = {{ reports = \"scores\" }}"));
+        let no_folder = said(&directory);
+        assert!(no_folder.contains("the folder of its reports cannot be read"), "{no_folder}");
+        let scores = directory.path().join("scores");
+        fs::create_dir(&scores).unwrap();
+        let none = said(&directory);
+        assert!(
+            none.contains("flows/imaging.toml:") && none.contains("hilum plugin score deidentify"),
+            "{none}"
+        );
+        let wanted = demanded(&none);
+        assert!(!wanted.is_empty(), "{none}");
+
+        let write = |passed: u64, component: Option<&str>| {
+            for (index, (of, configuration)) in wanted.iter().enumerate() {
+                let text = report(component.unwrap_or(of), configuration, passed);
+                fs::write(scores.join(format!("{index}.json")), text).unwrap();
+            }
+        };
+        write(10_000, Some(&"7".repeat(64)));
+        assert_eq!(demanded(&said(&directory)), wanted, "a report of another component says nothing");
+        write(9_989, None);
+        let low = said(&directory);
+        assert!(low.contains("has 99.8900% of all actions and 10000 of 10000 removals"), "{low}");
+        write(9_990, None);
+        assert!(check(directory.path()).unwrap().is_ok());
+
+        change(
+            &directory,
+            "flows/imaging.toml",
+            "config = { key = \"research\" }",
+            "config = { key = \"research\", patient_id = \"empty\" }",
+        );
+        let other = said(&directory);
+        assert!(other.contains("score this component under other configurations"), "{other}");
+    }
+
     #[test]
     fn a_missing_package_is_named() {
         let directory = made();

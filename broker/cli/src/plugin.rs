@@ -25,6 +25,7 @@ mod project;
 mod record;
 mod replay;
 mod run;
+mod score;
 mod sdk;
 mod setup;
 mod slice;
@@ -62,6 +63,8 @@ enum Command {
     Replay(replay::Args),
     /// Measure how long a plugin takes for a record
     Bench(bench::Args),
+    /// Score a plugin on files with planted identifiers
+    Score(score::Args),
     /// Run one plugin on one body: standard input to standard output
     Run(run::Args),
     /// Show what a plugin is, what it imports and how it is configured
@@ -106,6 +109,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Record(args) => record::run(&args).await,
         Command::Replay(args) => replay::run(&args).await,
         Command::Bench(args) => blocking(move || bench::run(&args)).await,
+        Command::Score(args) => blocking(move || score::run(&args)).await,
         Command::Run(args) => blocking(move || run::run(&args)).await,
         Command::Inspect(args) => blocking(move || inspect::run(&args)).await,
         Command::Status(args) => life::status(&args).await,

@@ -33,6 +33,7 @@ use crate::config::{
 };
 use crate::package::ReadError;
 use crate::provision::read_secret;
+use crate::score::Demand;
 use crate::services::{ChainServices, Host, NoServices};
 use admission::Admission;
 pub use admission::{Admitted, TrustError, policy, read_public_key};
@@ -162,6 +163,8 @@ pub struct Catalog {
     sandbox: Sandbox,
     plugins: BTreeMap<String, Arc<Plugin>>,
     admitted: BTreeMap<String, Admitted>,
+    /// What reports have to say of a plugin, by its name.
+    demands: BTreeMap<String, Demand>,
 }
 
 impl Catalog {
@@ -182,7 +185,9 @@ impl Catalog {
         now: Timestamp,
     ) -> Result<Self, ChainsError> {
         let sandbox = sandbox.map_or_else(|| own_sandbox(hospital), Ok)?;
-        let mut catalog = Self { sandbox, plugins: BTreeMap::new(), admitted: BTreeMap::new() };
+        let demand = |(name, file): (&String, &PluginFile)| Some((name.clone(), file.score.clone()?));
+        let demands = hospital.plugins.iter().filter_map(demand).collect();
+        let mut catalog = Self { sandbox, plugins: BTreeMap::new(), admitted: BTreeMap::new(), demands };
         if hospital.stages().next().is_none() {
             return Ok(catalog); // so that a hospital without plugins needs no keys for them
         }
@@ -289,6 +294,16 @@ impl Catalog {
             let help = format!("`hilum plugin inspect {}` shows what the plugin takes", stage.plugin);
             StageProblem { key: key.into(), what: error.to_string(), help }
         })?;
+        if let (Some(demand), [planned]) = (self.demands.get(&stage.plugin), chain.plan().stages()) {
+            demand.is_met(planned.component, planned.configuration).map_err(|unmet| StageProblem {
+                key: "plugin".into(),
+                what: format!("plugin `{}` may not run here: {unmet}", stage.plugin),
+                help: format!(
+                    "score it under this stage's configuration with `hilum plugin score {} --dir DIR --stage FLOW/CHAIN/{}`, and put the report into {}",
+                    planned.plugin, stage.stage, demand.reports.display()
+                ),
+            })?;
+        }
         let removes = chain.plan().stages().iter().flat_map(|stage| stage.removes.clone()).collect();
         Ok((self.plugins[&stage.plugin].world(), removes))
     }

@@ -7,7 +7,7 @@
 //!    [`memory`]: how much may be under way in all of them together.
 //! 4. [`endpoint`] and [`quic`]: connections and their streams, which feed the former and are fed by the latter.
 //! 5. [`package`], [`chains`] and `services`: plugins from the configuration, and what they may ask of the broker; [`state`]: what
-//!    those that observe keep; `originals`: what pseudonyms stood for.
+//!    those that observe keep; `originals`: what pseudonyms stood for; [`score`]: what reports a plugin needs before it may run.
 //! 6. `reload`: another configuration while the broker runs.
 //! 7. [`telemetry`]: logs, traces, metrics; `feed` and `traffic`: audit events and statistics as records of a flow.
 
@@ -36,6 +36,7 @@ pub mod quarantine;
 pub mod quic;
 mod reload;
 pub mod retention;
+pub mod score;
 mod services;
 pub mod state;
 pub mod telemetry;

@@ -175,6 +175,37 @@ fn completions_are_printed_for_every_shell() {
 }
 
 #[test]
+fn a_plugin_is_scored_on_what_is_built_in_and_the_report_has_no_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let (planted, file) = (folder.path().join("planted"), folder.path().join("report.json"));
+    let (planted, file) = (planted.to_str().unwrap(), file.to_str().unwrap());
+    let score = |plugin: &str, more: &[&str]| {
+        let start = ["plugin", "score", plugin, "--planted", planted];
+        hilum(start.into_iter().chain(more.iter().copied()))
+    };
+    let scored = score("deidentify", &["--report", file, "--require", "99.9"]);
+    assert_eq!(code(&scored), 0, "{}", said(&scored));
+    let text = String::from_utf8(scored.stdout).unwrap();
+    says(&text, &["by action of MIDI-B", "patid_consistent", "health plan numbers", "reached: all removals"]);
+    let report = std::fs::read_to_string(file).unwrap();
+    assert!(!report.contains("ZQ") && report.contains("hilum-score-1"), "{report}");
+
+    // A second time it is what was planted the first time; a file that was changed is none of it.
+    let again = score("deidentify", &["--json"]);
+    assert_eq!(code(&again), 0, "{}", said(&again));
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    let first: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(again["actions"], first["actions"]);
+    says(
+        &said(&score("deidentify", &["--seed", "9"])),
+        &["is there already, planted with seed 1", "--planted"],
+    );
+    let other = score("encrypt", &[]);
+    assert_eq!(code(&other), 1);
+    says(&said(&other), &["there is no score for `encrypt`"]);
+}
+
+#[test]
 fn a_plugin_runs_on_one_body_without_a_broker() {
     let message =
         b"MSH|^~\\&|RIS|C|H|C|20260901083000||ADT^A01^ADT_A01|1|P|2.5.1\rPID|1||77^^^C^MR||DOE^ANN\r";

@@ -15,7 +15,7 @@ use super::trial::outcome::Kind;
 use super::trial::records::Record;
 use crate::output::{Exit, print, print_json};
 
-mod stage;
+pub(super) mod stage;
 
 use stage::{StageName, Stages};
 

@@ -106,7 +106,7 @@ impl Setup {
     }
 }
 
-fn read_config(file: &PathBuf) -> anyhow::Result<Value> {
+pub(super) fn read_config(file: &PathBuf) -> anyhow::Result<Value> {
     let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))
 }
@@ -138,7 +138,7 @@ fn default_config(plugin: &Plugin) -> Value {
 
 /// Everything: keys, recipients and flows are granted by name, and the names that a plugin will ask for are in its
 /// configuration or are defaults in its schema.
-fn all_grants(plugin: &Plugin, config: &Value) -> Grants {
+pub(super) fn all_grants(plugin: &Plugin, config: &Value) -> Grants {
     let mut names = BTreeSet::from(["default"]);
     texts(config, &mut names);
     texts(&plugin.description().config_schema, &mut names);

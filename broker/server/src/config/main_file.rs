@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use hilum_core::canary::Millionths;
 use hilum_core::{Label, Principal, PrincipalId, StakeholderName, ZoneName, limits};
 
 use super::directory::Directory;
@@ -13,9 +14,12 @@ use super::outline::Outline;
 use super::reader::{At, PlainName, Sink, Table, known};
 use super::trust::{self, Trust};
 use super::{audit, memory, operators, originals};
+use crate::score::Demand;
 
 /// Connections that a hospital may allow at a time.
 const CONNECTIONS_MAX: u64 = 1 << 20;
+/// The part of a score's actions that have to go well, where nothing else is said: 99.9 %.
+const REQUIRE_DEFAULT: Millionths = Millionths(999_000);
 
 /// Reads the file. The flows are still to come.
 pub(super) fn read(table: &mut Table<'_>, directory: &Directory) -> Hospital {
@@ -217,11 +221,21 @@ fn read_principal(
 fn read_plugin(name: At<PlainName>, mut table: Table<'_>, directory: &Directory) -> (String, PluginFile) {
     let path = table.text("path", "the plugin's package, e.g. \"plugins/deidentify\"");
     let sha256 = table.text_if("sha256");
+    let score = table.table_if("score").and_then(|score| read_demand(score, directory));
     let sink = table.sink();
     table.finish();
     let sha256 = sha256.and_then(|text| trust::read_digest(&text, sink));
     let path = path.map(|path| inside(&path, directory, sink)).unwrap_or_default();
-    (name.value.0, PluginFile { path, sha256 })
+    (name.value.0, PluginFile { path, sha256, score })
+}
+
+fn read_demand(mut table: Table<'_>, directory: &Directory) -> Option<Demand> {
+    let reports =
+        table.text("reports", "the folder with the reports of `hilum plugin score`, e.g. \"scores\"");
+    let require = table.part_if("require").map_or(REQUIRE_DEFAULT, |part| part.value);
+    let sink = table.sink();
+    table.finish();
+    Some(Demand { reports: inside(&reports?, directory, sink), require })
 }
 
 fn read_key(

@@ -27,6 +27,7 @@ use super::originals::KeepOriginals;
 use super::outline::Outline;
 use super::subscription::DeliveryConfig;
 use super::trust::Trust;
+use crate::score::Demand;
 
 /// A hospital: one directory, one trust domain, one broker.
 #[derive(Debug, Clone)]
@@ -104,6 +105,8 @@ pub struct PluginFile {
     pub path: PathBuf,
     /// What the component or the package's manifest must digest to, where the hospital pins it.
     pub sha256: Option<Digest>,
+    /// What a report of `hilum plugin score` has to say of it before it may run, where the hospital demands one.
+    pub score: Option<Demand>,
 }
 
 impl PluginFile {

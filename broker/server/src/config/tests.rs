@@ -15,6 +15,7 @@ mod memory;
 mod originals;
 mod paths;
 mod retention;
+mod score;
 mod trust;
 
 /// A hospital in which everything is right.

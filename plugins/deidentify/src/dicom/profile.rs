@@ -411,7 +411,8 @@ fn by_action(action: Action, tag: Tag, vr: Vr, at: Place) -> Fate {
     let (dummy, empty, remove) =
         (Fate::Put(Otherwise::Dummy, vr), Fate::Put(Otherwise::Empty, vr), Fate::Put(Otherwise::Remove, vr));
     let dummy = match (tag, vr) {
-        (REFERENCED_PERFORMED_PROCEDURE_STEPS, _) => Fate::Descend(at.cleaning),
+        // The references stay, as a dummy; texts beside them, which somebody could have written anything in, do not.
+        (REFERENCED_PERFORMED_PROCEDURE_STEPS, _) => Fate::Descend(at.cleaning.max(Cleaning::Texts)),
         (_, Vr::UI) => Fate::Uids,
         _ => dummy,
     };

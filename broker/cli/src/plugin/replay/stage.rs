@@ -19,7 +19,7 @@ use crate::output::Failure;
 
 /// A stage of a flow, as the command line names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StageName {
+pub(in super::super) struct StageName {
     /// The subscription whose egress chain it is in; none for the ingress chain.
     subscription: Option<SubscriptionName>,
     stage: String,
@@ -67,16 +67,8 @@ impl Stages {
         let flow = hospital.flows.get(flow).with_context(|| format!("there is no flow `{flow}`"))?;
         let of = stage.subscription.as_ref().map(|name| subscription(flow, name)).transpose()?;
         let chain = of.map_or(flow.ingress.as_slice(), |of| of.egress.as_slice());
-        let names = || chain.iter().map(|stage| stage.stage.as_str()).collect::<Vec<_>>().join(", ");
-        let place = chain.iter().position(|found| found.stage.as_str() == stage.stage);
-        let place = place.with_context(|| {
-            format!("there is no stage `{}` in that chain, there are: {}", stage.stage, names())
-        })?;
-        let memory_octets = chain.iter().map(|stage| limits(stage).memory_octets).max().unwrap_or_default();
-        let default = Settings::default();
-        let memory_octets = memory_octets.max(default.memory_octets);
-        let sandbox =
-            Sandbox::new(Settings { instances: 16, memory_octets, hash_seed: Some((1, 2)), ..default })?;
+        let place = place(chain, stage)?;
+        let sandbox = sandbox(chain, 16)?;
         if let Some(through) = through {
             ensure_unchanged(hospital, &sandbox, subscription(flow, through)?)?;
         }
@@ -128,6 +120,37 @@ impl Stages {
         }
         Ok((!records.is_empty()).then_some(records))
     }
+}
+
+/// One stage of a hospital's flow: where it runs, what it runs, and how that is set.
+pub(in super::super) fn one(
+    hospital: &Hospital,
+    flow: &FlowName,
+    stage: &StageName,
+) -> anyhow::Result<(Sandbox, Arc<Plugin>, Setting)> {
+    let flow = hospital.flows.get(flow).with_context(|| format!("there is no flow `{flow}`"))?;
+    let of = stage.subscription.as_ref().map(|name| subscription(flow, name)).transpose()?;
+    let chain = of.map_or(flow.ingress.as_slice(), |of| of.egress.as_slice());
+    let found = &chain[place(chain, stage)?];
+    let sandbox = sandbox(std::slice::from_ref(found), 4)?;
+    let plugin = plugin(hospital, &sandbox, found)?;
+    Ok((sandbox, plugin, setting(&context(hospital, flow, of), found)))
+}
+
+/// Where in its chain a stage is.
+fn place(chain: &[StageConfig], stage: &StageName) -> anyhow::Result<usize> {
+    let names = || chain.iter().map(|stage| stage.stage.as_str()).collect::<Vec<_>>().join(", ");
+    let place = chain.iter().position(|found| found.stage.as_str() == stage.stage);
+    place
+        .with_context(|| format!("there is no stage `{}` in that chain, there are: {}", stage.stage, names()))
+}
+
+/// With room for the memory that each of these stages may have.
+fn sandbox(chain: &[StageConfig], instances: u32) -> anyhow::Result<Sandbox> {
+    let default = Settings::default();
+    let memory_octets = chain.iter().map(|stage| limits(stage).memory_octets).max().unwrap_or_default();
+    let memory_octets = memory_octets.max(default.memory_octets);
+    Ok(Sandbox::new(Settings { instances, memory_octets, hash_seed: Some((1, 2)), ..default })?)
 }
 
 fn subscription<'a>(flow: &'a FlowConfig, name: &SubscriptionName) -> anyhow::Result<&'a SubscriptionConfig> {

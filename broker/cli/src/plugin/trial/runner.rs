@@ -9,7 +9,7 @@ use hilum_core::chain::StageOutcome;
 use hilum_core::cose;
 use hilum_core::limits::{BLOB_CHUNK_OCTETS, INLINE_BODY_OCTETS_MAX};
 use hilum_core::record::{Measured, Output};
-use hilum_core::{Body, FlowName, Head, StageName};
+use hilum_core::{Body, Digest, FlowName, Head, StageName};
 use hilum_sandbox::{
     BatchRun, Chain, ChainContext, Emission, Failure, Grant, Grants, Input, Limits, Plugin, Ran, Sandbox,
     Services, StageSpec,
@@ -73,6 +73,13 @@ impl Runner {
         let stage = runner.stage()?;
         runner.shared = runner.setting.in_order.then_some(stage);
         Ok(runner)
+    }
+
+    /// The digest of the configuration, as plans and receipts have it.
+    pub(crate) fn configuration(&self) -> anyhow::Result<Digest> {
+        self.on_stage(|_, chain| {
+            Ok(chain.plan().stages().first().context("there is one stage")?.configuration)
+        })
     }
 
     /// What becomes of a record.

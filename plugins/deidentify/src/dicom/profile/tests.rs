@@ -41,7 +41,7 @@ fn every_row_of_the_table_decides() {
         let expected = match columns[3] {
             _ if tag == PATIENT_ID => Fate::PatientId,
             "X/Z/U*" => Fate::Descend(Cleaning::None),
-            _ if tag == REFERENCED_PERFORMED_PROCEDURE_STEPS => Fate::Descend(Cleaning::None),
+            _ if tag == REFERENCED_PERFORMED_PROCEDURE_STEPS => Fate::Descend(Cleaning::Texts),
             "X" => Fate::Put(REMOVE, vr),
             "Z" if ORDER_NUMBERS.contains(&tag) => Fate::Order(vr),
             "Z" | "X/Z" => Fate::Put(EMPTY, vr),

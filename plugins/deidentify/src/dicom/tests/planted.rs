@@ -96,8 +96,10 @@ fn column(option: ProfileOption) -> &'static str {
     }
 }
 
+/// Referenced Performed Procedure Step Sequence.
+const STEPS: u32 = 0x0008_1111;
 /// Sequences whose items are rewritten whatever the options: what is planted in them has a row of its own.
-const REWRITTEN: [u32; 3] = [0x0008_1111, 0x0008_1140, 0x0008_2112];
+const REWRITTEN: [u32; 3] = [STEPS, 0x0008_1140, 0x0008_2112];
 /// A number of a row that is none of the table's: private, unknown to the dictionary, a curve, an overlay.
 const OTHERS: usize = 9000;
 
@@ -141,8 +143,12 @@ fn plant(encoding: Encoding, ends: Ends, depth: usize, sop_class: &str) -> Eleme
         let planted = identifier(depth, i, &row.vr);
         elements = match row.vr.as_str() {
             "SQ" if REWRITTEN.contains(&row.tag) => {
-                let item = Elements::new(encoding).text(0x0010_0010, "PN", &planted);
-                elements.sequence(row.tag, &[item], ends)
+                let mut item = Elements::new(encoding);
+                if row.tag == STEPS {
+                    // Its references stay as a dummy, so no text may stay beside them.
+                    item = item.text(0x0008_0104, "LO", &planted);
+                }
+                elements.sequence(row.tag, &[item.text(0x0010_0010, "PN", &planted)], ends)
             }
             "SQ" => {
                 let item = Elements::new(encoding).text(0x0008_0104, "LO", &planted);
@@ -172,7 +178,8 @@ fn retained(options: &[ProfileOption]) -> BTreeSet<usize> {
     let stays = |row: &Row| {
         let is_kept = !row.keep.is_disjoint(&chosen) && row.clean.is_disjoint(&chosen);
         // No age is planted, so none is kept.
-        is_kept && row.vr != "AS" && !REWRITTEN.contains(&row.tag)
+        // Beside references to procedure steps a text is planted, which goes on with them where an option keeps them.
+        is_kept && row.vr != "AS" && (row.tag == STEPS || !REWRITTEN.contains(&row.tag))
     };
     // What no table and no dictionary says the value representation of may stay where the object states it.
     let rows = rows();

@@ -121,6 +121,17 @@ fn nobody_planted_in_an_answer_survives_and_the_answer_does() {
 }
 
 #[test]
+fn a_medical_record_number_after_a_provider_is_still_the_patients() {
+    let member = patient(&TestKeys(1), b"4711").unwrap();
+    for party in ["NM1*82*1*ROE*ANN****XX*1999996666", "NM1*TT*2*CROSSOVER PAYER*****PI*77"] {
+        let who = "NM1*QC*1*DOE*JANE****MI*4711";
+        let payment = ["ST*835*1", "CLP*A*1*2*3", who, party, "REF*EA*4711", "SE*0*1"];
+        let cleaned = clean(&interchange(&payment, "~"));
+        assert!(cleaned.contains(&format!("REF*EA*{member}~")), "{cleaned}");
+    }
+}
+
+#[test]
 fn a_claim_is_found_again_in_what_answers_it() {
     let account = short(&TestKeys(1), ACCOUNT, b"SENTINEL").unwrap();
     let member = patient(&TestKeys(1), b"4711").unwrap();
