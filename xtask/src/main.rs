@@ -9,6 +9,7 @@ mod fuzz;
 mod interop;
 mod languages;
 mod peers;
+mod python;
 mod registry;
 mod sim;
 mod step;

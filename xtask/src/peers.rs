@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::interop::{ensure_program, python};
+use crate::interop::ensure_program;
+use crate::python::{install, python};
 use crate::step::{cargo, finish, root, target_directory};
 
 /// Packages of PyPI, installed together: three engines, and what they import.
@@ -155,17 +156,7 @@ impl Bench {
             return Ok(());
         }
         crate::interop::remove(&self.packages)?;
-        let mut install = Command::new(&self.python);
-        install.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--target",
-        ]);
-        finish(install.arg(&self.packages).args(PACKAGES).env("PIP_ROOT_USER_ACTION", "ignore"))?;
+        install(&self.python, &self.packages, &PACKAGES)?;
         fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
     }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::interop::python;
+use crate::python::{install, python};
 use crate::step::{finish, program, target_directory};
 
 /// The version of highdicom (PyPI, MIT) whose copy of PS3.3, PS3.4 and PS3.16 is read.
@@ -24,19 +24,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let packages = target_directory().join("tables").join(HIGHDICOM);
     fs::create_dir_all(&packages).with_context(|| format!("cannot make {}", packages.display()))?;
     let python = python()?;
-    let mut install = Command::new(&python);
-    install.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--upgrade",
-    ]);
-    install.arg("--target").arg(&packages);
-    install.args([format!("highdicom=={HIGHDICOM}"), format!("pydicom=={PYDICOM}")]);
-    finish(install.env("PIP_ROOT_USER_ACTION", "ignore"))?;
+    install(&python, &packages, &[format!("highdicom=={HIGHDICOM}"), format!("pydicom=={PYDICOM}")])?;
     let mut generate = Command::new(&python);
     generate.args(["plugins/deidentify/data/generate.py", HIGHDICOM]);
     finish(generate.env("PYTHONPATH", &packages).env("PYTHONDONTWRITEBYTECODE", "1"))?;

@@ -95,7 +95,7 @@ async fn a_holder_of_the_key_comes_back_to_the_patient_and_nobody_else_does() {
     refused("steward", &reveal.replace("research", "other"), &["of which you are a holder"]);
     refused("steward", &reveal.replace(&pseudonym, "DOE^JANE"), &["not how a pseudonym is written"]);
     let mut silent = connect(&hospital, &broker, "steward").await.admin(" ").await.unwrap();
-    let no_reason = silent.reveal(&name("research"), &[pseudonym.clone()]).await.unwrap_err();
+    let no_reason = silent.reveal(&name("research"), std::slice::from_ref(&pseudonym)).await.unwrap_err();
     says(&no_reason.to_string(), &["a reason is needed"]);
     let unknown = operate(&hospital, &broker, "steward", &reveal.replace(&pseudonym, "0123456789ABCDEF"));
     assert_eq!(unknown.status.code(), Some(1));
@@ -115,7 +115,7 @@ async fn a_holder_of_the_key_comes_back_to_the_patient_and_nobody_else_does() {
     // The same patient again, and a broker that was killed.
     let before = kept(&hospital, &broker);
     publish(&hospital, &broker, message()).await;
-    assert_eq!(patients(&hospital, &broker, 1).await, [pseudonym.clone()]);
+    assert_eq!(patients(&hospital, &broker, 1).await, std::slice::from_ref(&pseudonym));
     assert_eq!(kept(&hospital, &broker), before);
     broker.kill();
     let broker = Broker::start(hospital.path());

@@ -495,7 +495,7 @@ fn grants_only_what_there_is() {
         "\"metric\"",
         expect![[r#"
         error: flows/device.toml:12:11: `ingress[0].grants[0]`: there is nothing to grant called `metric`
-        help: grants are `log`, `metrics`, `trace`, `time`, `random`, `state`, `keys:KEY`, `recipient:PRINCIPAL_OR_STAKEHOLDER` and `emit:FLOW`"#]],
+        help: grants are `log`, `metrics`, `trace`, `time`, `random`, `state`, `keys:KEY`, `recipient:PRINCIPAL_OR_STAKEHOLDER`, `emit:FLOW` and `observed:FLOW/STAGE`"#]],
     );
     check_device(
         "\"metrics\"",
@@ -599,7 +599,7 @@ fn tells_everything_at_once() {
             error: hilum.toml:5:1: `broker.listn`: there is no such key
             help: did you mean `listen`?
             error: flows/device.toml:12:11: `ingress[0].grants[0]`: there is nothing to grant called `metric`
-            help: grants are `log`, `metrics`, `trace`, `time`, `random`, `state`, `keys:KEY`, `recipient:PRINCIPAL_OR_STAKEHOLDER` and `emit:FLOW`
+            help: grants are `log`, `metrics`, `trace`, `time`, `random`, `state`, `keys:KEY`, `recipient:PRINCIPAL_OR_STAKEHOLDER`, `emit:FLOW` and `observed:FLOW/STAGE`
             error: flows/imaging.toml:3:8: `zone`: there is no zone `clinicle`
             help: did you mean `clinical`?"#]],
     );

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dicom_core::Tag;
 use dicom_core::header::{HasLength as _, Header as _};
 use dicom_core::value::{PrimitiveValue, Value};
+use dicom_core::{Tag, VR};
 use dicom_object::mem::InMemElement;
 use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions};
 use hilum_core::Digest;
@@ -49,6 +49,11 @@ pub(super) fn read(octets: &[u8]) -> Option<Read> {
 pub(super) fn open(octets: &[u8]) -> Option<DefaultDicomObject> {
     octets.get(128..132).filter(|magic| magic == b"DICM")?;
     OpenFileOptions::new().from_reader(octets).ok()
+}
+
+/// Whether its SOP class is stated as a unique identifier. As an element of unknown kind (PS3.5 section 6.2.2) it would be lost on writing.
+pub(super) fn has_class(object: &DefaultDicomObject) -> bool {
+    object.get(Tag(0x0008, 0x0016)).is_some_and(|class| class.vr() == VR::UI)
 }
 
 impl Read {

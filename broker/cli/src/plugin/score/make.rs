@@ -267,6 +267,9 @@ impl<'m> Maker<'m> {
             };
         }
         let Some(object) = dicom::open(&octets) else { return Ok(Some("cannot be read by dicom-rs".into())) };
+        if !dicom::has_class(&object) {
+            return Ok(Some("without a SOP class that dicom-rs reads".into()));
+        }
         let whose = built_in::patient_of(&object).map_or(own, |number| format!("real {number}"));
         let patient = self.patient(&whose);
         let Some(planted) = self.planter.plant(&object, &patient, &mut self.values) else {

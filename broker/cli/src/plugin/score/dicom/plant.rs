@@ -350,9 +350,12 @@ impl Planting<'_> {
     fn write(&mut self, object: InMemDicomObject, syntax: &str, class: &str) -> Option<Vec<u8>> {
         let instance = object.get(Tag(0x0008, 0x0018)).and_then(text_of)?;
         let [title, before] = [(); 2].map(|()| self.values.token());
-        let mut of_meta = Mark::new("(0002,0003)", Kind::Uid, instance.clone(), 'R');
-        of_meta.attribute = Some(("(0002,0003)".into(), "UI".into()));
-        self.marks.push(of_meta);
+        // What DICOM itself registers, a palette for one, stays what it is.
+        if !instance.starts_with(OF_DICOM) {
+            let mut of_meta = Mark::new("(0002,0003)", Kind::Uid, instance.clone(), 'R');
+            of_meta.attribute = Some(("(0002,0003)".into(), "UI".into()));
+            self.marks.push(of_meta);
+        }
         self.marks.push(Mark::new("(0002,0016)", Kind::Unknown, title.clone(), 'O'));
         self.marks.push(Mark::new("preamble", Kind::Unknown, before.clone(), 'R'));
         let meta = FileMetaTableBuilder::new()
