@@ -37,7 +37,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   tables             make the tables of plugins/deidentify/data anew that are made of packages
   ci                 test, formatting, clippy, interop; stops at the first failure
   bench ARGS         build with optimisation and run `hilum bench ARGS`
-  bench deidentify [--files N] [--rounds N] [--json]
+  bench deidentify [--files N] [--rounds N] [--dir FOLDER] [--json]
                      the same files through plugin deidentify and through engines that others wrote, in turn";
 
 fn main() -> ExitCode {

@@ -25,7 +25,9 @@ const BATCH: &str = "16";
 /// The slow ones get one file of so many.
 const SLOW_SHARE: usize = 10;
 
-const USAGE: &str = "usage: cargo xtask bench deidentify [--files N] [--rounds N] [--json]";
+const USAGE: &str = "usage: cargo xtask bench deidentify [--files N] [--rounds N] [--dir FOLDER] [--json]";
+/// Where files are in memory, if the system has that: a disk would be all that is measured.
+const MEMORY: &str = "/dev/shm";
 
 /// What is measured, and how many times faster than it the plugin is to be. Below 1, how many times slower it may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,19 +71,26 @@ impl Engine {
 struct Arguments {
     files: usize,
     rounds: usize,
+    /// Where the files go.
+    dir: PathBuf,
     json: bool,
 }
 
 impl Arguments {
     fn read(given: &[String]) -> anyhow::Result<Self> {
-        let mut read = Self { files: 2000, rounds: 3, json: false };
+        let dir = Some(PathBuf::from(MEMORY)).filter(|dir| dir.is_dir()).unwrap_or_else(std::env::temp_dir);
+        let mut read = Self { files: 2000, rounds: 3, dir, json: false };
         let mut given = given.iter();
         while let Some(argument) = given.next() {
-            let mut number = || given.next().and_then(|number| number.parse().ok()).context(USAGE);
+            if argument == "--json" {
+                read.json = true;
+                continue;
+            }
+            let value = given.next().context(USAGE)?;
             match argument.as_str() {
-                "--files" => read.files = number()?,
-                "--rounds" => read.rounds = number()?,
-                "--json" => read.json = true,
+                "--files" => read.files = value.parse().context(USAGE)?,
+                "--rounds" => read.rounds = value.parse().context(USAGE)?,
+                "--dir" => read.dir = value.into(),
                 _ => bail!(USAGE),
             }
         }
@@ -92,11 +101,13 @@ impl Arguments {
 
 /// Installs, builds, makes the files and measures.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let Arguments { files, rounds, json } = Arguments::read(arguments)?;
+    let Arguments { files, rounds, dir, json } = Arguments::read(arguments)?;
     let base = target_directory().join("peers");
     fs::create_dir_all(&base).with_context(|| format!("cannot make {}", base.display()))?;
     ensure_program("Orthanc", "orthanc")?;
-    let bench = Bench { python: python()?, packages: base.join("python"), files: base.join("files"), base };
+    let work = Work(dir.join(format!("hilum-bench-{}", std::process::id())));
+    fs::create_dir_all(&work.0).with_context(|| format!("cannot make {}", work.0.display()))?;
+    let bench = Bench { python: python()?, packages: base.join("python"), base, work };
     bench.install()?;
     cargo(&["build", "--release", "--package", "hilum", "--bin", "hilum"])?;
     cargo(&["build", "--release", "--package", "hilum-deidentify", "--example", "native"])?;
@@ -145,7 +156,18 @@ struct Bench {
     base: PathBuf,
     python: String,
     packages: PathBuf,
-    files: PathBuf,
+    work: Work,
+}
+
+/// The folder of files, which goes with it.
+struct Work(PathBuf);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{} is still there: {error}", self.0.display());
+        }
+    }
 }
 
 impl Bench {
@@ -163,12 +185,12 @@ impl Bench {
     fn script(&self) -> Command {
         let mut script = Command::new(&self.python);
         script.arg("tests/peers/deidentify.py").env("PYTHONPATH", &self.packages);
-        script.env("PYTHONDONTWRITEBYTECODE", "1").env("TMPDIR", &self.base);
+        script.env("PYTHONDONTWRITEBYTECODE", "1").env("TMPDIR", &self.work.0);
         script
     }
 
     fn prepare(&self, name: &str, count: usize) -> anyhow::Result<()> {
-        let to = self.files.join(name);
+        let to = self.work.0.join(name);
         crate::interop::remove(&to)?;
         let mut script = self.script();
         script.arg("prepare").arg(self.packages.join(SOURCE)).arg(count.to_string()).arg(to);
@@ -177,10 +199,10 @@ impl Bench {
 
     /// Files a second of an engine, which writes them all.
     fn rate(&self, engine: Engine) -> anyhow::Result<f64> {
-        let to = self.base.join("made");
+        let to = self.work.0.join("made");
         crate::interop::remove(&to)?;
         let built = target_directory().join("release");
-        let all = self.files.join("all");
+        let all = self.work.0.join("all");
         match engine {
             Engine::Sandbox => {
                 let mut hilum = Command::new(built.join("hilum"));
@@ -205,7 +227,7 @@ impl Bench {
                 self.whole(&to, &all).map(|()| rate)
             }
             Engine::Peer { name, workers, is_slow } => {
-                let from = if is_slow { self.files.join("some") } else { all };
+                let from = if is_slow { self.work.0.join("some") } else { all };
                 let rate = printed(self.script().args(["run", name]).args([&from, &to]).arg(workers))?;
                 let rate = rate.trim().parse()?;
                 self.whole(&to, &from).map(|()| rate)
