@@ -13,6 +13,8 @@ use crate::limits::{Exceeded, Limit, Limits, millis};
 use crate::run::Emission;
 use crate::services::ServiceError;
 
+/// A call that moves so much of a large body in one tick of the clock gets on.
+const GETS_ON_OCTETS: u64 = 64 << 10;
 /// Whoever waits for the store for longer than this is excused: the disk stalls, not the plugin.
 const STALL: Duration = Duration::from_millis(100);
 
@@ -25,6 +27,8 @@ pub(crate) trait HostCalls {
 /// What is counted and kept during one call. A call that fails takes all of it along.
 pub(crate) struct Call {
     time: Allowance,
+    /// Octets of large bodies that were read or written since [`Call::got_on`] asked.
+    moved: u64,
     host_calls: Counter,
     host_octets: Counter,
     written: Counter,
@@ -66,6 +70,7 @@ impl Call {
     fn new(limits: &Limits, time: Allowance, octets: u64) -> Self {
         Self {
             time,
+            moved: 0,
             host_calls: Counter::new(Limit::HostCalls, limits.host_calls_for(octets)),
             host_octets: Counter::new(Limit::HostOctets, limits.host_octets_for(octets)),
             written: Counter::new(Limit::Written, limits.written_for(octets)),
@@ -98,6 +103,7 @@ impl Call {
     /// Counts octets that are about to be written to a large body.
     pub(crate) fn write(&mut self, octets: u64) -> Result<(), Exceeded> {
         let counted = self.written.add(octets);
+        self.moved = self.moved.saturating_add(octets);
         counted.inspect_err(|over| self.cut(over.limit, over.max))
     }
 
@@ -119,6 +125,12 @@ impl Call {
     /// This much of a large body was read.
     pub(crate) fn advance(&mut self, limits: &Limits, octets: u64) {
         self.time.add(limits.time_for(octets), Instant::now());
+        self.moved += octets;
+    }
+
+    /// Whether it has got on with a large body since it was asked last. Then it has been in the kernel too, for the octets.
+    pub(crate) fn got_on(&mut self) -> bool {
+        std::mem::take(&mut self.moved) >= GETS_ON_OCTETS
     }
 
     /// Does what may wait for the store, whose stalls are not held against the plugin.

@@ -159,17 +159,21 @@ impl Sandbox {
         self.hash_seed
     }
 
-    /// Lets calls in a store go on until `check` says otherwise, which it is asked at each tick of the clock.
+    /// Lets calls in a store go on until `check` says otherwise, which it is asked at each tick of the clock, and whether the call gets on:
+    /// one that does not lets others go first.
     pub(crate) fn interrupt<T: 'static>(
         &self,
         store: &mut Store<T>,
-        check: impl Fn(&T) -> wasmtime::Result<()> + Send + Sync + 'static,
+        check: impl Fn(&mut T) -> wasmtime::Result<bool> + Send + Sync + 'static,
     ) {
         let clock = self.clock.clone();
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |store| {
-            check(store.data())?;
-            turns::give_way(&clock.long_calls);
+        store.epoch_deadline_callback(move |mut store| {
+            if check(store.data_mut())? {
+                turns::begin_anew();
+            } else {
+                turns::give_way(&clock.long_calls);
+            }
             Ok(UpdateDeadline::Continue(1))
         });
     }

@@ -58,7 +58,10 @@ impl Instance {
         store.limiter(|host| &mut host.bounds);
         store.set_hostcall_fuel(place.limits.output_octets);
         // The deadline moves while a call gets on with a large body.
-        sandbox.interrupt(&mut store, |host| host.call.left().map(|_| ()).map_err(Into::into));
+        sandbox.interrupt(&mut store, |host| {
+            host.call.left()?;
+            Ok(host.call.got_on())
+        });
         let _turn = Turn::begin();
         let instantiated = with_room(place.limits.stack_octets, || pre.instantiate(&mut store));
         let instance = instantiated.map_err(|error| fault(&error, store.data()))?;

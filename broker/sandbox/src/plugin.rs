@@ -332,7 +332,7 @@ fn describe(sandbox: &Sandbox, component: &Component) -> Result<(Description, Sc
         store.set_hostcall_fuel(DESCRIPTION_OCTETS_MAX);
         let began = Instant::now();
         sandbox.interrupt(&mut store, move |_| match began.elapsed() < DESCRIBE_TIME {
-            true => Ok(()),
+            true => Ok(false),
             false => Err(Trap::Interrupt.into()),
         });
         let _turn = Turn::begin();

@@ -4,6 +4,7 @@
 //! at its own tick only, every 4 ms at 250 Hz, however urgent a thread is that woke up meanwhile; and a record passes from thread to thread some
 //! times on its way. So a call that takes longer than a tick of the sandbox's clock offers its processor at each further tick, and asks
 //! for long turns that come late, which is what the scheduler wants for it: no less of the processor in all, but behind whoever asks for little.
+//! A call that gets on with a large body is spared: it enters the kernel for its octets, and would come late for each.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -82,9 +83,14 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let State::Long(Some(before)) = TURN.replace(State::Short) {
-            slices::set(&before);
-        }
+        begin_anew();
+    }
+}
+
+/// The call on this thread is as good as a new one.
+pub(super) fn begin_anew() {
+    if let State::Long(Some(before)) = TURN.replace(State::Short) {
+        slices::set(&before);
     }
 }
 
