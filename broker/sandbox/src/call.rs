@@ -102,9 +102,9 @@ impl Call {
 
     /// Counts octets that are about to be written to a large body.
     pub(crate) fn write(&mut self, octets: u64) -> Result<(), Exceeded> {
-        let counted = self.written.add(octets);
+        self.written.add(octets).inspect_err(|over| self.cut(over.limit, over.max))?;
         self.moved = self.moved.saturating_add(octets);
-        counted.inspect_err(|over| self.cut(over.limit, over.max))
+        Ok(())
     }
 
     /// Notes that something was over a limit and was dropped, or that the plugin was told so.
@@ -125,7 +125,7 @@ impl Call {
     /// This much of a large body was read.
     pub(crate) fn advance(&mut self, limits: &Limits, octets: u64) {
         self.time.add(limits.time_for(octets), Instant::now());
-        self.moved += octets;
+        self.moved = self.moved.saturating_add(octets);
     }
 
     /// Whether it has got on with a large body since it was asked last. Then it has been in the kernel too, for the octets.
@@ -271,6 +271,21 @@ mod tests {
         time.add(limits.time_for(500 * MEBIBYTE), began);
         assert_eq!(time.left(began), Ok(limits.time));
         assert_eq!(time.left(began + limits.time).unwrap_err().limit, Limit::Time);
+    }
+
+    #[test]
+    fn a_call_gets_on_by_what_it_moved_and_not_by_what_it_was_refused() {
+        let limits = Limits { written_octets: MEBIBYTE, ..Limits::default() };
+        let mut call = Call::on(&limits, 0);
+        assert!(!call.got_on());
+        call.write(MEBIBYTE).unwrap();
+        assert!(call.got_on() && !call.got_on());
+        call.write(MEBIBYTE).unwrap_err();
+        assert!(!call.got_on(), "nothing was written");
+        call.advance(&limits, GETS_ON_OCTETS - 1);
+        assert!(!call.got_on());
+        call.advance(&limits, GETS_ON_OCTETS);
+        assert!(call.got_on());
     }
 
     #[test]
