@@ -34,7 +34,7 @@ mod state;
 mod test;
 mod trial;
 
-pub(crate) use host::Host;
+pub(crate) use host::{Host, command_line};
 
 /// What `hilum plugin` is given.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use hilum_core::limits::BATCH_RECORDS_MAX;
 use hilum_core::record::Measured;
-use hilum_core::{Attribute, Body, Head, Principal, PrincipalId};
+use hilum_core::{Attribute, Body, Head};
 use hilum_sandbox::bare::Bare;
 use hilum_sandbox::{
     Cache, Chain, ChainContext, Grants, Input, Limits, Plugin, Sandbox, Services, Settings, StageSpec,
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::bundled;
 use crate::output::print_json;
-use crate::plugin::Host;
+use crate::plugin::{Host, command_line};
 
 /// How long each side works before the other one has its turn.
 const TURN: Duration = Duration::from_millis(10);
@@ -271,12 +271,7 @@ fn input(body: Measured) -> anyhow::Result<Input> {
         labels: vec!["phi".parse()?],
         trace: None,
     };
-    let source = Principal {
-        id: PrincipalId::new("spiffe://local/command-line")?,
-        stakeholder: "local".parse()?,
-        zone: "local".parse()?,
-        roles: Vec::new(),
-    };
+    let source = command_line()?;
     Ok(Input { head, source: Arc::new(source), offset: None, body })
 }
 

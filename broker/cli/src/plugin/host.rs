@@ -16,7 +16,7 @@ use hilum_core::cose::{PrivateKey, RecipientKey};
 use hilum_core::digest::Hasher;
 use hilum_core::limits::BLOB_CHUNK_OCTETS;
 use hilum_core::record::{BlobId, BlobRef, Timestamp};
-use hilum_core::{Body, Digest, FlowName, PrincipalId, StageName};
+use hilum_core::{Body, Digest, FlowName, Principal, PrincipalId, StageName};
 use hilum_sandbox::{
     BlobSink, Limit, ServiceError, Services, Span, SpanStart, StageEvent, StageOf, StateChange, StateError,
     StateUsage, Versioned,
@@ -129,6 +129,16 @@ impl Host {
     fn path(&self, id: BlobId) -> PathBuf {
         self.blobs.path().join(id.to_string())
     }
+}
+
+/// Whose records are that nobody published: they come from the command line.
+pub(crate) fn command_line() -> anyhow::Result<Principal> {
+    Ok(Principal {
+        id: PrincipalId::new("spiffe://local/command-line")?,
+        stakeholder: "local".parse()?,
+        zone: "local".parse()?,
+        roles: Vec::new(),
+    })
 }
 
 /// Octets that follow from a name, for one use of it.

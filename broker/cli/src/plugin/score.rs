@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use hilum_core::canary::Millionths;
-use hilum_core::{Attribute, FlowName, Head, Principal, PrincipalId};
+use hilum_core::{Attribute, FlowName, Head};
 use hilum_sandbox::{ChainContext, Grants, Limits, Plugin, Sandbox};
 use hilum_server::config;
 use hilum_server::score::Report;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::host::command_line;
 use super::replay::stage::{self, StageName};
 use super::setup::{all_grants, read_config};
 use super::trial::outcome::{Kind, Outcome};
@@ -249,12 +250,7 @@ impl Scoring {
             labels: Vec::new(),
             trace: None,
         };
-        let source = Principal {
-            id: PrincipalId::new("spiffe://local/command-line")?,
-            stakeholder: "local".parse()?,
-            zone: "local".parse()?,
-            roles: Vec::new(),
-        };
+        let source = command_line()?;
         let body = octets.to_vec().into();
         self.runner.run(&Record { name: String::new(), head, source, offset: None, body, expected: None })
     }

@@ -10,11 +10,11 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use hilum_core::limits::{BLOB_CHUNK_OCTETS, BLOB_OCTETS_MAX, INLINE_BODY_OCTETS_MAX};
 use hilum_core::record::Measured;
-use hilum_core::{Attribute, Body, FlowName, Head, Principal, PrincipalId, StageName};
+use hilum_core::{Attribute, Body, FlowName, Head, PrincipalId, StageName};
 use hilum_sandbox::{Chain, ChainContext, Grant, Grants, Input, Limits, Plugin, Services, StageSpec};
 use serde_json::{Value, json};
 
-use super::host::Host;
+use super::host::{Host, command_line};
 use super::load;
 use crate::output::Failure;
 
@@ -95,12 +95,7 @@ impl Setup {
             labels: Vec::new(),
             trace: None,
         };
-        let source = Principal {
-            id: PrincipalId::new("spiffe://local/command-line")?,
-            stakeholder: "local".parse()?,
-            zone: "local".parse()?,
-            roles: Vec::new(),
-        };
+        let source = command_line()?;
         let body = read_body(host, &source.id, from).context("standard input")?;
         Ok(Input { head, source: Arc::new(source), offset: None, body: Measured::new(body) })
     }
