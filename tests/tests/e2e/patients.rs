@@ -95,6 +95,12 @@ impl Ward {
         comes(&mut self.doctors, image, doctors).await;
         comes(&mut self.research, image, research).await;
     }
+
+    /// Leaves when the broker has counted what was acked here: nothing of it comes again.
+    async fn leave(self) {
+        self.doctors.close().await.unwrap();
+        self.research.close().await.unwrap();
+    }
 }
 
 /// What should not come and comes late is found where the next image is expected.
@@ -122,7 +128,7 @@ async fn a_doctor_reads_the_images_of_those_who_are_in_the_hospital_and_research
     ward.admission(&other, "ADT^A01^ADT_A01").await;
     ward.consent(&other, "active").await;
     ward.image(&images[0], (false, false)).await;
-    drop(ward);
+    ward.leave().await;
     assert!(broker.stop().0);
 
     // Each time the broker dies of what it acked a moment ago.
@@ -134,7 +140,7 @@ async fn a_doctor_reads_the_images_of_those_who_are_in_the_hospital_and_research
     ward.image(&images[1], (true, false)).await;
     ward.consent(&case, "active").await;
     ward.image(&images[2], (true, true)).await;
-    drop(ward);
+    ward.leave().await;
     assert!(broker.stop().0);
     let broker = start();
     Ward::open(&hospital, &broker).await.consent(&case, "inactive").await;
@@ -143,6 +149,7 @@ async fn a_doctor_reads_the_images_of_those_who_are_in_the_hospital_and_research
     let mut ward = Ward::open(&hospital, &broker).await;
     ward.image(&images[3], (true, false)).await;
     ward.admission(&case, "ADT^A03^ADT_A03").await;
+    ward.leave().await;
     broker.kill();
     let broker = start();
     let mut ward = Ward::open(&hospital, &broker).await;
