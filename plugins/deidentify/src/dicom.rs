@@ -45,10 +45,14 @@ use rewrite::Rewriter;
 ///
 /// # Errors
 /// Everything that cannot be parsed or may not leave is refused.
-pub fn deidentify(input: &[u8], profile: &Profile, keys: &dyn Pseudonyms) -> Result<Vec<u8>, Refusal> {
-    let mut pipe = MemoryPipe::new(input);
-    rewrite(&mut pipe, profile, keys)?;
-    Ok(pipe.into_output())
+pub fn deidentify(
+    input: impl Into<Vec<u8>>,
+    profile: &Profile,
+    keys: &dyn Pseudonyms,
+) -> Result<Vec<u8>, Refusal> {
+    let mut output = MemoryPipe::new(&[]);
+    rewrite_stream(Stream::after(input.into(), &mut output), profile, keys)?;
+    Ok(output.into_output())
 }
 
 /// De-identifies one DICOM Part 10 object of any size in constant memory. After an error the output is worthless.
@@ -56,7 +60,10 @@ pub fn deidentify(input: &[u8], profile: &Profile, keys: &dyn Pseudonyms) -> Res
 /// # Errors
 /// Everything that cannot be parsed or may not leave is refused.
 pub fn rewrite(pipe: &mut dyn Pipe, profile: &Profile, keys: &dyn Pseudonyms) -> Result<(), Refusal> {
-    let mut stream = Stream::new(pipe);
+    rewrite_stream(Stream::new(pipe), profile, keys)
+}
+
+fn rewrite_stream(mut stream: Stream<'_>, profile: &Profile, keys: &dyn Pseudonyms) -> Result<(), Refusal> {
     let (syntax, sop_class) = meta::read(&mut stream)?;
     if syntax.deflated {
         stream.inflate();

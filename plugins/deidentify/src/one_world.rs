@@ -96,7 +96,7 @@ fn in_dicom(keys: &TestKeys) -> (Story, String) {
             .text(0x0018_1012, "DA", date)
             .text(0x0020_000D, "UI", STUDY);
         let profile = Profile::new(&config()).unwrap();
-        let cleaned = dicom::deidentify(&object.part_10(EXPLICIT), &profile, keys).unwrap();
+        let cleaned = dicom::deidentify(object.part_10(EXPLICIT), &profile, keys).unwrap();
         let read = dicom_object::from_reader(cleaned.as_slice()).unwrap();
         let text = |tag: u32| {
             let tag =

@@ -116,7 +116,7 @@ fn year(time_ms: u64) -> u16 {
 
 fn image(body: Body, profile: &Profile, keys: &HostKeys<'_>) -> Result<Body, Refusal> {
     match body {
-        Body::Inline(octets) => body_of(dicom::deidentify(&octets, profile, keys)?),
+        Body::Inline(octets) => body_of(dicom::deidentify(octets, profile, keys)?),
         Body::Large(reader) => {
             let mut pipe = HostPipe { reader, writer: BodyWriter::new() };
             dicom::rewrite(&mut pipe, profile, keys)?;
@@ -247,7 +247,7 @@ mod tests {
         let inline = testing::octets(inline.body);
         assert_eq!(inline, testing::octets(large.body));
         let profile = Profile::new(&Config::default()).unwrap();
-        assert_eq!(inline, dicom::deidentify(&image, &profile, &HostKeys("research")).unwrap());
+        assert_eq!(inline, dicom::deidentify(image, &profile, &HostKeys("research")).unwrap());
     }
 
     #[test]

@@ -122,6 +122,10 @@ impl<'s, 'p> Rewriter<'s, 'p> {
         while !self.stream.at_end()? {
             let header = read_header(self.stream, scope.encoding)?;
             check_place(&header, &mut within.last)?;
+            if self.is_private_and_goes(header.tag) {
+                skip_value(self.stream, &header, scope.encoding, scope.extent, scope.depth)?;
+                continue;
+            }
             self.open_up_to(header.tag, syntax)?;
             self.add_up_to(header.tag, scope.encoding)?;
             self.note(&header, &scope)?;
@@ -160,7 +164,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
                 break;
             }
             check_place(&header, &mut within.last)?;
-            if !stays {
+            if !stays || self.is_private_and_goes(header.tag) {
                 skip_value(self.stream, &header, scope.encoding, scope.extent, scope.depth)?;
                 continue;
             }
@@ -243,6 +247,11 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             _ => {}
         }
         Ok(skip_value(self.stream, header, encoding, scope.extent, scope.depth)?)
+    }
+
+    /// Whether nothing has to be known of a data element to leave it out: in many images most are like that.
+    fn is_private_and_goes(&self, tag: Tag) -> bool {
+        tag.group() % 2 == 1 && self.profile.safe_privates.is_none()
     }
 
     /// Decides about a private data element. That one says whose a block is comes before the block.

@@ -23,6 +23,14 @@ pub trait Pipe {
     /// When the output is full or interrupted.
     fn write(&mut self, octets: &[u8]) -> Result<(), Error>;
 
+    /// Appends the last octets to the output, which may be all that there are.
+    ///
+    /// # Errors
+    /// As [`Pipe::write`].
+    fn write_last(&mut self, octets: Vec<u8>) -> Result<(), Error> {
+        self.write(&octets)
+    }
+
     /// Moves up to `n` octets from the input to the output; how many, fewer only at the end.
     ///
     /// # Errors
@@ -44,13 +52,19 @@ pub struct MemoryPipe<'a> {
 impl<'a> MemoryPipe<'a> {
     /// A pipe that reads `input` and has written nothing.
     pub fn new(input: &'a [u8]) -> Self {
-        let output = Vec::with_capacity(input.len() + 1024);
-        MemoryPipe { input, output, output_max: input.len().saturating_add(GROWTH_OCTETS_MAX) }
+        MemoryPipe { input, output: Vec::new(), output_max: input.len().saturating_add(GROWTH_OCTETS_MAX) }
     }
 
     /// What was written.
     pub fn into_output(self) -> Vec<u8> {
         self.output
+    }
+
+    fn check_room(&self, octets: usize) -> Result<(), Error> {
+        if octets > self.output_max - self.output.len() {
+            return Err(Error::new("too-large", "the object inflates to more than may be held in memory"));
+        }
+        Ok(())
     }
 
     fn advance(&mut self, n: u64) -> &'a [u8] {
@@ -73,10 +87,17 @@ impl Pipe for MemoryPipe<'_> {
     }
 
     fn write(&mut self, octets: &[u8]) -> Result<(), Error> {
-        if octets.len() > self.output_max - self.output.len() {
-            return Err(Error::new("too-large", "the object inflates to more than may be held in memory"));
-        }
+        self.check_room(octets.len())?;
         self.output.extend_from_slice(octets);
+        Ok(())
+    }
+
+    fn write_last(&mut self, octets: Vec<u8>) -> Result<(), Error> {
+        if !self.output.is_empty() {
+            return self.write(&octets);
+        }
+        self.check_room(octets.len())?;
+        self.output = octets;
         Ok(())
     }
 

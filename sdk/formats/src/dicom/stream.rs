@@ -10,8 +10,8 @@ use super::pipe::Pipe;
 
 /// How much is read at a time.
 const READ_OCTETS: usize = 64 << 10;
-/// How much waits before it is written.
-const WRITE_OCTETS: usize = 64 << 10;
+/// How much waits before it is written: all of what a plugin may hold inline.
+const WRITE_OCTETS: usize = 256 << 10;
 /// From this size on, octets that are not in the window yet go from end to end without coming here.
 const FORWARD_OCTETS_MIN: u64 = 16 << 10;
 /// The largest value that is looked at.
@@ -42,14 +42,19 @@ pub struct Stream<'a> {
 impl<'a> Stream<'a> {
     /// A stream at the beginning of a pipe.
     pub fn new(pipe: &'a mut dyn Pipe) -> Self {
+        Stream::after(Vec::new(), pipe)
+    }
+
+    /// A stream of octets that were read already, all of them perhaps, and then of what a pipe has.
+    pub fn after(begun: Vec<u8>, pipe: &'a mut dyn Pipe) -> Self {
         Stream {
             pipe,
             inflater: None,
-            window: Vec::new(),
             start: 0,
             offset: 0,
             read_octets: READ_OCTETS,
-            unwritten: Vec::new(),
+            unwritten: Vec::with_capacity(begun.len().min(WRITE_OCTETS)),
+            window: begun,
             held: None,
         }
     }
@@ -160,7 +165,7 @@ impl<'a> Stream<'a> {
     /// What was held back, to be written after what belongs before it.
     pub fn release(&mut self) -> Vec<u8> {
         self.held = None;
-        std::mem::take(&mut self.unwritten)
+        self.unwritten.split_off(0)
     }
 
     /// Lets nothing out that is written from here on, and lets at most `octets` of it wait, until [`Stream::let_go`] or
@@ -206,8 +211,8 @@ impl<'a> Stream<'a> {
     }
 
     /// Writes what waits.
-    pub fn finish(mut self) -> Result<(), Error> {
-        self.flush()
+    pub fn finish(self) -> Result<(), Error> {
+        if self.unwritten.is_empty() { Ok(()) } else { self.pipe.write_last(self.unwritten) }
     }
 
     /// The error that the input ends here.
@@ -295,5 +300,51 @@ impl<'a> Stream<'a> {
             self.unwritten.clear();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MemoryPipe;
+    use super::*;
+
+    #[test]
+    fn what_was_read_already_comes_before_what_the_pipe_has() {
+        let mut pipe = MemoryPipe::new(b"cdef");
+        let mut stream = Stream::after(b"ab".to_vec(), &mut pipe);
+        assert_eq!(stream.take::<3>().unwrap(), *b"abc");
+        stream.copy(2).unwrap();
+        assert_eq!((stream.offset(), stream.at_end().unwrap()), (5, false));
+        stream.skip(1).unwrap();
+        assert!(stream.at_end().unwrap());
+        stream.finish().unwrap();
+        assert_eq!(pipe.into_output(), b"de");
+    }
+
+    #[test]
+    fn what_is_written_at_once_and_what_in_pieces_come_out_alike() {
+        for octets in [0, 1, WRITE_OCTETS - 1, WRITE_OCTETS, 3 * WRITE_OCTETS + 7] {
+            let input: Vec<u8> = (0..251).cycle().take(octets).collect();
+            let mut pipe = MemoryPipe::new(&[]);
+            let mut stream = Stream::after(input.clone(), &mut pipe);
+            stream.write(b"begin").unwrap();
+            stream.copy(octets as u64).unwrap();
+            stream.finish().unwrap();
+            assert!(pipe.into_output() == [b"begin", input.as_slice()].concat(), "{octets}");
+        }
+    }
+
+    #[test]
+    fn what_was_held_comes_after_what_belongs_before_it() {
+        let mut pipe = MemoryPipe::new(&[]);
+        let mut stream = Stream::after(vec![0; 1000], &mut pipe);
+        stream.hold(100);
+        stream.write(b"held").unwrap();
+        let held = stream.release();
+        assert!(stream.unwritten.capacity() >= 1000, "there is room for all without moving it");
+        stream.write(b"first ").unwrap();
+        stream.write(&held).unwrap();
+        stream.finish().unwrap();
+        assert_eq!(pipe.into_output(), b"first held");
     }
 }

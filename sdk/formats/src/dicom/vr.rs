@@ -13,13 +13,13 @@ macro_rules! value_representations {
             pub const ALL: &[Vr] = &[$(Vr::$vr),*];
 
             /// The value representation of two letters.
-            pub fn from_letters(letters: [u8; 2]) -> Option<Vr> {
-                $(if letters == *stringify!($vr).as_bytes() { return Some(Vr::$vr); })*
-                None
+            pub fn from_letters([first, second]: [u8; 2]) -> Option<Vr> {
+                let place = |letter: u8| usize::from(letter.wrapping_sub(b'A'));
+                *BY_LETTERS.get(place(first))?.get(place(second))?
             }
 
             /// Its two letters.
-            pub fn letters(self) -> &'static [u8] {
+            pub const fn letters(self) -> &'static [u8] {
                 match self { $(Vr::$vr => stringify!($vr).as_bytes()),* }
             }
         }
@@ -27,6 +27,19 @@ macro_rules! value_representations {
 }
 
 value_representations!(AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV);
+
+/// Each under its two letters: it is asked for with every data element.
+const BY_LETTERS: [[Option<Vr>; 26]; 26] = {
+    let mut table = [[None; 26]; 26];
+    let mut at = 0;
+    while at < Vr::ALL.len() {
+        if let [first, second] = Vr::ALL[at].letters() {
+            table[(*first - b'A') as usize][(*second - b'A') as usize] = Some(Vr::ALL[at]);
+        }
+        at += 1;
+    }
+    table
+};
 
 /// What kind of value a representation holds: the dictionary and the object may differ within a kind, not across kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
