@@ -1,6 +1,7 @@
 //! Turns the tables of DICOM in `data/` into sorted static arrays, so that an instance has nothing to build when it starts: the
-//! profile's table (PS3.15 Table E.1-1) merged with the data dictionary (PS3.6), the types of attributes by IOD (PS3.3), the safe
-//! private attributes (PS3.15 Table E.3.10-1), registered unique identifiers and the words of body parts. And the elements of FHIR.
+//! profile's table (PS3.15 Table E.1-1) merged with the data dictionary (PS3.6), the types of attributes by IOD (PS3.3), the concepts of content
+//! items (PS3.15 Table E.3.4-1), the safe private attributes (Table E.3.10-1), registered unique identifiers and the words of body parts. And the
+//! elements of FHIR.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,9 +11,13 @@ use std::{env, fs, path::Path};
 #[allow(dead_code, reason = "the plugin uses what is left")]
 mod table;
 
+#[path = "src/dicom/content/rows.rs"]
+mod content;
+
 use table::{Action, Row, exact_tag};
 
 const PROFILE: &str = "data/ps3.15-2026c-table-e.1-1.tsv";
+const CONTENT: &str = "data/ps3.15-2026a-table-e.3.4-1.tsv";
 const SAFE_PRIVATE: &str = "data/ps3.15-2026d-table-e.3.10-1.tsv";
 const DICTIONARY: &str = "data/ps3.6-data-elements.tsv";
 const REGISTERED_UIDS: &str = "data/ps3.6-uids.txt";
@@ -27,7 +32,9 @@ fn main() {
     for input in [
         "build.rs",
         "src/dicom/table.rs",
+        "src/dicom/content/rows.rs",
         PROFILE,
+        CONTENT,
         SAFE_PRIVATE,
         DICTIONARY,
         REGISTERED_UIDS,
@@ -43,6 +50,7 @@ fn main() {
     let table = table::parse(&read(PROFILE)).unwrap_or_else(|error| panic!("{PROFILE}: {error}"));
     write("attributes.rs", &attributes(&table));
     write("types.rs", &types(&table.rows));
+    write("content.rs", &contents());
     write("safe_private.rs", &safe_private());
     write("fhir.rs", &fhir());
     let mut words: Vec<String> = read(WORDS).lines().map(str::to_owned).collect();
@@ -151,6 +159,22 @@ fn types(rows: &[Row]) -> String {
 
 fn is_plain(action: Action) -> bool {
     matches!(action, Action::X | Action::Z | Action::D | Action::U)
+}
+
+/// The concepts of content items, in the order of their codes.
+fn contents() -> String {
+    let table = content::parse(&read(CONTENT)).unwrap_or_else(|error| panic!("{CONTENT}: {error}"));
+    let edition = &table.edition;
+    let mut made =
+        format!("const EDITION: &str = {edition:?};\nstatic ROWS: [ContentRow; {}] = [\n", table.rows.len());
+    for content::ContentRow { scheme, code, value_type, basic, keep, clean } in &table.rows {
+        let (scheme, code) = (format!("Cow::Borrowed({scheme:?})"), format!("Cow::Borrowed({code:?})"));
+        let _ = writeln!(
+            made,
+            "    ContentRow {{ scheme: {scheme}, code: {code}, value_type: {value_type:?}, basic: Action::{basic:?}, keep: {keep}, clean: {clean} }},"
+        );
+    }
+    made + "];\n"
 }
 
 fn safe_private() -> String {

@@ -45,6 +45,9 @@ pub struct Config {
     pub private_sop_classes: PrivateSopClasses,
     /// The text of another edition of PS3.15 Table E.1-1, in the columns of `data/ps3.15-2026c-table-e.1-1.tsv`.
     pub table: Option<String>,
+    /// The text of another edition of PS3.15 Table E.3.4-1, in the columns of `data/ps3.15-2026a-table-e.3.4-1.tsv`, for option
+    /// `clean-structured-content`.
+    pub content_table: Option<String>,
     /// What happens to the dates of messages, claims and resources.
     pub message_dates: MessageDates,
     /// What happens to postal codes.
@@ -215,6 +218,7 @@ impl Default for Config {
             unknown_attributes: UnknownAttributes::default(),
             private_sop_classes: PrivateSopClasses::default(),
             table: None,
+            content_table: None,
             message_dates: MessageDates::default(),
             postal_codes: PostalCodes::default(),
             patient_system: None,
@@ -249,7 +253,7 @@ mod tests {
             "options":["retain-uids"],"retained_identifiers":"accepted","date_shift_days_max":30,
             "vocabulary":["STIR"],"safe_private":[{"creator":"ACME","tag":"(0029,xx10)","vr":"DS"}],
             "message_dates":"shift","postal_codes":"three-digits","patient_system":"urn:oid:1.2","code_systems":["urn:oid:1.3"],"telemetry":{"serial":"pseudonym"},
-            "other_text":"keep","unknown_attributes":"quarantine","private_sop_classes":"unknown","table":"# PS3.15 2027a"}"##;
+            "other_text":"keep","unknown_attributes":"quarantine","private_sop_classes":"unknown","table":"# PS3.15 2027a","content_table":"# PS3.15 2027b"}"##;
         let config: Config = serde_json::from_str(json).unwrap();
         assert_eq!(config.attributes, ["modality"]);
         assert_eq!(config.key, "k2");
@@ -274,6 +278,7 @@ mod tests {
         assert_eq!(config.unknown_attributes, UnknownAttributes::Quarantine);
         assert_eq!(config.private_sop_classes, PrivateSopClasses::Unknown);
         assert_eq!(config.table.as_deref(), Some("# PS3.15 2027a"));
+        assert_eq!(config.content_table.as_deref(), Some("# PS3.15 2027b"));
         assert!(serde_json::from_str::<Config>(r#"{"patientid":"empty"}"#).is_err());
 
         // No order: whether JSON keeps that of its members depends on who else is compiled along.

@@ -103,7 +103,7 @@ static GRAPHIC_ANNOTATION: [Made; 2] =
 /// The one item of a dummy sequence.
 pub(super) fn item_of(tag: Tag) -> Option<&'static [Made]> {
     Some(match tag.0 {
-        0x0008_0082 | 0x0040_1101 => &CODE,
+        0x0008_0082 | 0x0040_1101 | 0x0040_A168 => &CODE,
         0x0008_1072 => &PERSON,
         0x0034_0001 => &FLOW,
         0x0040_A073 => &OBSERVER,

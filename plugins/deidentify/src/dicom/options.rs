@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::table::OPTION_COLUMNS;
+use super::table;
 
 /// An option, in the order of CID 7050.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -95,7 +95,7 @@ impl ProfileOption {
             RetainSafePrivate => "retain_safe_private",
             RetainInstitutionIdentity => "retain_institution_id",
         };
-        OPTION_COLUMNS.iter().position(|column| *column == name).map_or(0, |bit| 1 << bit)
+        table::column(name)
     }
 
     /// Whether it says something about pixels, and so nothing about an object that has none.
@@ -214,6 +214,6 @@ mod tests {
             assert_eq!(serde_json::from_str::<ProfileOption>(&name).unwrap(), option);
             assert_eq!(option.column() == 0, option <= CleanRecognizableVisualFeatures, "{option}");
         }
-        assert_eq!(Options::of(ProfileOption::ALL).columns(), (1 << OPTION_COLUMNS.len()) - 1);
+        assert_eq!(Options::of(ProfileOption::ALL).columns(), (1 << table::OPTION_COLUMNS.len()) - 1);
     }
 }

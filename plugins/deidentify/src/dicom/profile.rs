@@ -17,6 +17,7 @@ use std::borrow::Cow;
 use hilum_formats::dicom::{Kind, Tag, Vr};
 use hilum_plugin::ConfigError;
 
+use super::content::Contents;
 use super::options::{Options, ProfileOption};
 use super::pixels::PixelRules;
 use super::safe_private::SafePrivates;
@@ -58,7 +59,7 @@ pub(super) const CODE_VALUE: Tag = Tag(0x0008_0100);
 pub(super) const CODING_SCHEME: Tag = Tag(0x0008_0102);
 const CODING_SCHEME_VERSION: Tag = Tag(0x0008_0103);
 pub(super) const CODE_MEANING: Tag = Tag(0x0008_0104);
-const LONG_CODE_VALUE: Tag = Tag(0x0008_0119);
+pub(super) const LONG_CODE_VALUE: Tag = Tag(0x0008_0119);
 pub(super) const URN_CODE_VALUE: Tag = Tag(0x0008_0120);
 const REFERENCED_PERFORMED_PROCEDURE_STEPS: Tag = Tag(0x0008_1111);
 pub(super) const PATIENT_ID: Tag = Tag(0x0010_0020);
@@ -158,6 +159,7 @@ pub struct Profile {
     pub(super) private_sop_classes: PrivateSopClasses,
     pub(super) date_shift_days_max: u32,
     pub(super) words: Words,
+    pub(super) contents: Contents,
     /// None unless private attributes may stay.
     pub(super) safe_privates: Option<SafePrivates>,
     edition: Cow<'static, str>,
@@ -197,6 +199,8 @@ impl Profile {
         let pixel_rules = PixelRules::new(config.pixel_rules.as_deref());
         let pixel_rules = pixel_rules.map_err(|error| ConfigError::new("/pixel_rules", error.to_string()))?;
         let columns = options.columns();
+        let contents = Contents::new(config.content_table.as_deref(), columns);
+        let contents = contents.map_err(|error| ConfigError::new("/content_table", error.to_string()))?;
         Ok(Profile {
             options,
             patient_id: config.patient_id,
@@ -209,6 +213,7 @@ impl Profile {
             private_sop_classes: config.private_sop_classes,
             date_shift_days_max: config.date_shift_days_max,
             words: Words::new(&config.vocabulary),
+            contents,
             safe_privates: options.has(ProfileOption::RetainSafePrivate).then_some(safe_privates),
             edition,
             treatments: rows.iter().map(|row| Treatment::of(row, columns)).collect(),
@@ -216,11 +221,16 @@ impl Profile {
         })
     }
 
-    /// What is written to De-identification Method (0012,0063): two values of at most 64 characters.
+    /// What is written to De-identification Method (0012,0063): values of at most 64 characters, one of them for each table.
     pub(super) fn method(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         let edition = &self.edition;
-        format!("Hilum deidentify {version}\\PS3.15 {edition} Basic Application Confidentiality Profile")
+        let method =
+            format!("Hilum deidentify {version}\\PS3.15 {edition} Basic Application Confidentiality Profile");
+        if !self.options.has(ProfileOption::CleanStructuredContent) {
+            return method;
+        }
+        format!("{method}\\PS3.15 {} Table E.3.4-1", self.contents.edition())
     }
 
     /// Decides about a data element that is not private, by its tag, the value representation that the object states for it, if
@@ -309,7 +319,7 @@ impl Profile {
 /// What a schema cannot express.
 fn check(config: &Config, options: Options) -> Result<(), ConfigError> {
     use ProfileOption::{
-        CleanPixelData, CleanRecognizableVisualFeatures, RetainLongitudinalFullDates,
+        CleanPixelData, CleanRecognizableVisualFeatures, CleanStructuredContent, RetainLongitudinalFullDates,
         RetainLongitudinalModifiedDates, RetainSafePrivate,
     };
     if options.has(RetainLongitudinalFullDates) && options.has(RetainLongitudinalModifiedDates) {
@@ -334,6 +344,11 @@ fn check(config: &Config, options: Options) -> Result<(), ConfigError> {
     if !options.has(CleanPixelData) && config.pixel_rules.is_some() {
         let what = format!("these count only with option `{CleanPixelData}`: choose it, or leave them out");
         return Err(ConfigError::new("/pixel_rules", what));
+    }
+    if !options.has(CleanStructuredContent) && config.content_table.is_some() {
+        let what =
+            format!("this counts only with option `{CleanStructuredContent}`: choose it, or leave it out");
+        return Err(ConfigError::new("/content_table", what));
     }
     if !options.has(RetainSafePrivate) && !config.safe_private.is_empty() {
         let what = format!("these stay only with option `{RetainSafePrivate}`: choose it, or leave them out");

@@ -10,7 +10,7 @@ use hilum_formats::dicom::{
 };
 
 use super::characters::Characters;
-use super::content::Verdict;
+use super::content::{self, Verdict};
 use super::dummy;
 use super::opening::Opening;
 use super::options::ProfileOption;
@@ -39,8 +39,8 @@ pub(super) struct Rewriter<'s, 'p> {
     iod: Option<Iod>,
     /// How many of [`ADDED`] were written.
     added: usize,
-    /// What the concept that was read last says of its content item.
-    pub(super) verdict: Verdict,
+    /// What is being looked for in content items.
+    pub(super) reading: content::Reading,
     /// What the object says of its pixels.
     pub(super) facts: Facts,
     /// The unique identifier of the transfer syntax.
@@ -78,6 +78,7 @@ pub(super) struct Within {
     last: Option<Tag>,
     blocks: Blocks,
     pub(super) code: CodeParts,
+    content: content::Item,
 }
 
 impl<'s, 'p> Rewriter<'s, 'p> {
@@ -98,7 +99,7 @@ impl<'s, 'p> Rewriter<'s, 'p> {
             opening,
             iod,
             added: 0,
-            verdict: Verdict::Keep,
+            reading: content::Reading::default(),
             facts: Facts::default(),
             syntax: syntax.written_as(),
             codes: None,
@@ -168,34 +169,32 @@ impl<'s, 'p> Rewriter<'s, 'p> {
                 skip_value(self.stream, &header, scope.encoding, scope.extent, scope.depth)?;
                 continue;
             }
-            if header.tag == CONCEPT_NAME {
-                self.verdict = Verdict::Keep;
-            }
             self.note(&header, &scope)?;
+            if scope.cleaning != Cleaning::Content {
+                self.element(&header, &mut scope, &mut within)?;
+                continue;
+            }
+            let before = self.begin_content(&header, &mut within.content)?;
             self.element(&header, &mut scope, &mut within)?;
+            self.end_content(header.tag, before, &mut within.content);
             if header.tag == CONCEPT_NAME
+                && within.content.verdict != Verdict::Age
                 && let Some(held) = held.take()
             {
-                stays = self.settle(held)?;
+                stays = self.settle(held, within.content.verdict != Verdict::Remove)?;
             }
         }
         if stays {
             self.end_code(&mut within, scope.encoding)?;
         }
         if let Some(held) = held {
-            self.stream.let_go(held)?;
+            stays = self.settle(held, within.content.verdict != Verdict::Age || within.content.is_young())?;
         }
         Ok(stays)
     }
 
-    /// Lets go of the beginning of a content item, or drops it, as its concept says; whether it stays.
-    fn settle(&mut self, held: Held) -> Result<bool, Refusal> {
-        let characteristics = self.profile.options.has(ProfileOption::RetainPatientCharacteristics);
-        let stays = match self.verdict {
-            Verdict::Keep => true,
-            Verdict::Characteristic => characteristics,
-            Verdict::Remove => false,
-        };
+    /// Lets go of what is held of a content item, or drops it if it does not stay; whether it does.
+    fn settle(&mut self, held: Held, stays: bool) -> Result<bool, Refusal> {
         if stays {
             self.stream.let_go(held)?;
         } else {
@@ -213,6 +212,10 @@ impl<'s, 'p> Rewriter<'s, 'p> {
         let fate = match header.tag.group() % 2 {
             1 => self.private(header, scope, within)?,
             _ => self.profile.fate(header.tag, header.vr, at),
+        };
+        let fate = match scope.cleaning {
+            Cleaning::Content => within.content.fate(header.tag, fate),
+            Cleaning::None | Cleaning::Texts => fate,
         };
         let encoding = scope.encoding;
         match (fate, header.defined_length()) {

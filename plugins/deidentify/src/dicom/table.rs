@@ -131,7 +131,8 @@ pub(crate) fn parse(text: &str) -> Result<Table, TableError> {
     Ok(Table { edition, rows: rows.into_iter().map(|(row, _)| row).collect() })
 }
 
-fn edition(line: &str) -> Result<String, TableError> {
+/// The edition that the first line of a table names.
+pub(crate) fn edition(line: &str) -> Result<String, TableError> {
     let is_edition = |edition: &&str| {
         let (year, letter) = edition.split_at_checked(4).unwrap_or_default();
         edition.len() <= EDITION_CHARS_MAX
@@ -207,7 +208,14 @@ impl Columns {
     }
 }
 
-fn error(line: usize, column: usize, what: String) -> TableError {
+/// The bit of the column of an option; none for what is no column.
+#[must_use]
+pub(crate) fn column(name: &str) -> u16 {
+    OPTION_COLUMNS.iter().position(|column| *column == name).map_or(0, |bit| 1 << bit)
+}
+
+/// What is wrong at a line and a column.
+pub(crate) fn error(line: usize, column: usize, what: String) -> TableError {
     TableError { line, column, what }
 }
 

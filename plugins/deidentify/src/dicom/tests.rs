@@ -1,6 +1,7 @@
 //! Tests of whole objects, built here octet by octet and read back with another DICOM library.
 
 mod characters;
+mod contents;
 mod hostile;
 mod objects;
 mod options;

@@ -23,6 +23,7 @@ const REMOVED_SCHEME: &[u8] = b"99HILUM";
 #[derive(Default)]
 pub(super) struct CodeParts {
     value: Option<(Vr, Vec<u8>)>,
+    scheme: Vec<u8>,
     is_public: bool,
 }
 
@@ -227,13 +228,15 @@ impl Rewriter<'_, '_> {
             }
             profile::CODING_SCHEME => {
                 code.is_public = content::is_public(trim(&value));
-                let of_code = code.value.as_ref().map_or(&[][..], |(_, of_code)| trim(of_code));
-                self.verdict = content::judge(trim(&value), of_code);
+                code.scheme = trim(&value).to_vec();
                 let is_public = code.is_public;
+                let of_code = code.value.as_ref().map_or(&[][..], |(_, of_code)| trim(of_code));
+                self.look_at_code(trim(&value), of_code);
                 self.write_code_value(within, encoding)?;
                 let scheme = if is_public { &value } else { REMOVED_SCHEME };
                 return Ok(write_element(self.stream, encoding, header.tag, vr, scheme)?);
             }
+            profile::LONG_CODE_VALUE => self.look_at_code(&code.scheme, trim(&value)),
             _ => {}
         }
         if code.is_public && header.tag != profile::URN_CODE_VALUE {
