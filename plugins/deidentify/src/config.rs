@@ -18,7 +18,7 @@ pub struct Config {
     pub key: String,
     /// What a patient's identifier becomes.
     pub patient_id: PatientId,
-    /// What happens to an image that says of itself that identifying text is burned into its pixels.
+    /// What happens to an image that says of itself that identifying text is burned into its pixels, or is of a kind that often has some.
     pub burned_in_annotation: BurnedInAnnotation,
     /// What happens to an image in which somebody could be recognised.
     pub recognizable_faces: RecognizableFaces,
@@ -164,9 +164,11 @@ pub enum PatientId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BurnedInAnnotation {
-    /// The record is refused.
+    /// The record is refused, and so is one of a kind that often has text in its pixels, such as ultrasound, unless it says `NO`.
     #[default]
     Refuse,
+    /// The record is refused. What an image does not say of itself is not doubted: for devices that write nothing, as the hospital knows.
+    RefuseStated,
     /// The pixels go on as they are: for flows whose images are cleaned elsewhere.
     Pass,
 }

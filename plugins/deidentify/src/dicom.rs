@@ -4,7 +4,7 @@
 //! and nothing reaches the output that [`profile`] did not decide about. In reading order:
 //!
 //! - `rewrite` walks data elements and asks `profile` for the fate of each; `values` and `opening` write what it decides.
-//! - `profile` is the table of `table` under the `options` of a stage; `types` says what an object needs to stay valid.
+//! - `profile` is the table of `table` under the `options` of a stage, and what is `beyond` it; `types` says what an object needs to stay valid.
 //! - `pixels` covers text in images, or refuses them.
 //! - `words`, `dates`, `content`, `safe_private` and `characters` are what single options need to know.
 //! - `dummy` makes values that say nothing; `meta` writes the file meta information anew.
@@ -13,6 +13,7 @@
 //! What it cannot parse it refuses, with the byte offset. An object that ends between two data elements of its top level
 //! is a valid shorter object; one that ends anywhere else is refused as truncated.
 
+mod beyond;
 mod characters;
 mod content;
 mod dates;

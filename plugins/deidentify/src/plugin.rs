@@ -20,6 +20,11 @@ const CONTENT_TYPES: [(&str, Format); 6] = [
     ("application/fhir+json", Format::Fhir),
     ("application/vnd.hilum.telemetry+json", Format::Telemetry),
 ];
+/// Parameters of content types that stay, with their values: of text (RFC 6657 section 3) and of FHIR (R4 section 3.1.0.1.9).
+const PARAMETERS: [(&str, &[&str]); 2] = [
+    ("charset", &["utf-8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252"]),
+    ("fhirVersion", &["4.0"]),
+];
 /// Octets of a message or a claim, both of which are held in memory; an image is not.
 const TEXT_OCTETS_MAX: usize = 16 << 20;
 /// Octets of a body that a draft may hold inline.
@@ -96,7 +101,21 @@ fn deidentify(Deidentify { config, profile }: &Deidentify, message: Message) -> 
     let key = head.key.map(|key| pseudonym::record_key(keys, key.as_bytes())).transpose()?;
     let attributes =
         head.attributes.into_iter().filter(|attribute| config.attributes.contains(&attribute.name)).collect();
-    Ok(Draft { key, content_type: head.content_type, attributes, body })
+    Ok(Draft { key, content_type: media_type(&head.content_type), attributes, body })
+}
+
+/// The content type with those of its parameters that say how to read a body: others could say anything.
+fn media_type(content_type: &str) -> String {
+    let mut parts = content_type.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let says_how = |parameter: &&str| {
+        let (name, value) = parameter.split_once('=').unwrap_or_default();
+        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        PARAMETERS.iter().any(|(known, values)| {
+            known.eq_ignore_ascii_case(name) && values.iter().any(|known| known.eq_ignore_ascii_case(value))
+        })
+    };
+    parts.filter(says_how).fold(name, |all, parameter| format!("{all}; {parameter}"))
 }
 
 fn format(content_type: &str) -> Result<Format, Refusal> {
@@ -296,6 +315,21 @@ mod tests {
         let draft = replaced(run(config, message()));
         assert_eq!(draft.attributes, [Attribute::new("modality", "MR")]);
         assert_eq!(draft.key.unwrap(), key, "records of one key stay together");
+    }
+
+    #[test]
+    fn a_content_type_says_how_to_read_a_body_and_nothing_else() {
+        for (given, left) in [
+            ("application/dicom", "application/dicom"),
+            ("Application/DICOM; patient=DOE-JANE-123-45-6789", "application/dicom"),
+            ("application/fhir+json;fhirVersion=4.0 ; x", "application/fhir+json; fhirVersion=4.0"),
+            ("application/hl7-v2; charset=\"UTF-8\"", "application/hl7-v2; charset=\"UTF-8\""),
+            ("application/hl7-v2; charset=DOE", "application/hl7-v2"),
+        ] {
+            assert_eq!(media_type(given), left);
+        }
+        let message = testing::message("application/dicom; patient=DOE", dicom::tests::image_of(10));
+        assert_eq!(replaced(run(Config::default(), message)).content_type, "application/dicom");
     }
 
     #[test]

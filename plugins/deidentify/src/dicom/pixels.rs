@@ -4,7 +4,7 @@
 //! - `rules` says by the signature of a device where text is; `faces` whether somebody could be recognised.
 //! - `layout` finds the bits of a rectangle; `native` covers them as the pixels stream by.
 //! - `look` chooses frames, `picture` makes them grey, and `text` doubts that there is no text in them.
-//! - `fragments` holds what is encapsulated frame by frame, `rle` and `jpeg_lossless` decode and encode a frame.
+//! - `fragments` holds what is encapsulated frame by frame, `rle` and `jpeg_lossless` decode and encode a frame, `segments` overwrites its comments.
 //!
 //! What is not known to be clean, and cannot be made clean exactly, is refused.
 
@@ -18,6 +18,7 @@ mod native;
 mod picture;
 mod rle;
 mod rules;
+pub(super) mod segments;
 mod text;
 
 use hilum_formats::dicom::{Encoding, Header, Tag, Vr, trim, write_header};
@@ -25,15 +26,15 @@ use hilum_formats::dicom::{Encoding, Header, Tag, Vr, trim, write_header};
 use super::options::ProfileOption;
 use super::profile;
 use super::rewrite::{Rewriter, Scope};
-use crate::{RecognizableFaces, Refusal, TextDetector};
+use crate::{BurnedInAnnotation, RecognizableFaces, Refusal, TextDetector};
 use faces::Face;
-pub(super) use facts::Facts;
-use facts::Said;
+pub(super) use facts::{Facts, Said};
 use fragments::Frames;
 use layout::{Layout, Mask, Samples};
 use look::Looks;
 pub(super) use rules::PixelRules;
 use rules::{Action, Decision};
+pub(super) use segments::Codestream;
 
 /// Elements of group 7FE0 that hold pixels: of floating point, of double, of integers.
 const PIXELS: [Tag; 3] = [Tag(0x7FE0_0008), Tag(0x7FE0_0009), Tag::PIXEL_DATA];
@@ -152,8 +153,21 @@ impl<'s> Rewriter<'s, '_> {
     /// Passes on pixels as they are.
     fn pass_pixels(&mut self, header: &Header, vr: Vr, scope: &Scope) -> Result<(), Refusal> {
         match header.defined_length() {
-            Some(length) => self.pass_on(header, vr, length, scope.encoding),
+            Some(length) => {
+                self.check_length(header, length, scope)?;
+                self.pass_on(header, vr, length, scope.encoding)
+            }
             None => self.fragments(header, scope.encoding, scope.extent),
+        }
+    }
+
+    /// Refuses pixels of the object itself with more octets than there are pixels for: nobody knows what the rest says.
+    fn check_length(&self, header: &Header, length: u64, scope: &Scope) -> Result<(), Refusal> {
+        match Layout::of(&self.facts) {
+            Ok(layout) if scope.depth == 0 && header.tag == Tag::PIXEL_DATA => {
+                check_octets(header, length, &layout)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -212,12 +226,14 @@ impl<'s> Rewriter<'s, '_> {
                     }
                     looks.map_or(Ok(()), |looks| looks.at_rle(number, &frame))?;
                 }
-                Codec::JpegLossless if mask.is_empty() && looks.is_none() => {}
+                Codec::JpegLossless if mask.is_empty() && looks.is_none() => blank(header, &mut frame)?,
                 Codec::JpegLossless => {
                     let malformed =
                         |jpeg_lossless::Malformed(what)| header.refuse("malformed-jpeg-lossless", what);
                     let mut decoded = jpeg_lossless::Frame::decode(&frame, layout).map_err(malformed)?;
-                    if !mask.is_empty() {
+                    if mask.is_empty() {
+                        blank(header, &mut frame)?;
+                    } else {
                         decoded.cover(layout, mask);
                         frame = decoded.encode();
                     }
@@ -244,6 +260,11 @@ impl<'s> Rewriter<'s, '_> {
         }
     }
 
+    /// How many frames the object has, if it says so in a number.
+    pub(super) fn frames_stated(&self) -> Option<u64> {
+        self.facts.frames
+    }
+
     /// What the transfer syntax of the object is called.
     fn syntax_name(&self) -> &'static str {
         let name = |(uid, name): &(&str, &'static str)| self.syntax.ends_with(uid).then_some(*name);
@@ -259,11 +280,7 @@ impl<'s> Rewriter<'s, '_> {
         mask: &Mask,
         looks: Option<&Looks<'_>>,
     ) -> Result<(), Refusal> {
-        let octets = layout.octets();
-        if octets != Some(length) && octets.map(|octets| octets + octets % 2) != Some(length) {
-            let what = "the pixels are not as many octets as the object says of their frames, rows, columns and bits";
-            return Err(header.refuse("wrong-length", what).into());
-        }
+        check_octets(header, length, layout)?;
         let vr = header.vr.unwrap_or(vr);
         let in_swapped_words = encoding.big_endian && vr == Vr::OW && layout.bits_allocated < 16;
         if in_swapped_words && !native::is_in_words(layout, mask) {
@@ -282,7 +299,7 @@ impl<'s> Rewriter<'s, '_> {
     fn treatment(&self, header: &Header, scope: &Scope) -> Result<Option<&'s Decision>, Refusal> {
         let profile = self.profile;
         if !profile.options.has(ProfileOption::CleanPixelData) {
-            return Ok(None);
+            return self.check_doubt(header, scope).map(|()| None);
         }
         if scope.depth > 0 || !self.facts.has_pixels() {
             let what =
@@ -302,6 +319,26 @@ impl<'s> Rewriter<'s, '_> {
             }
             (Action::Clean, _) | (Action::Believe, Said::No) => Ok(Some(decision)),
             (Action::Believe | Action::Quarantine, _) => Err(uncertain(header)),
+        }
+    }
+
+    /// Refuses pixels that probably have text in them though nothing says so, unless that may go on.
+    fn check_doubt(&self, header: &Header, scope: &Scope) -> Result<(), Refusal> {
+        if self.profile.burned_in_annotation != BurnedInAnnotation::Refuse || self.facts.text == Said::No {
+            return Ok(());
+        }
+        if scope.depth > 0 {
+            let what =
+                "these are pixels within a sequence, of which nothing says whether there is text in them";
+            return Err(header.refuse("burned-in-annotation", what).into());
+        }
+        match self.facts.decision(&self.profile.pixel_rules).action {
+            Action::Clean | Action::Believe | Action::Mask(_) => Ok(()),
+            Action::Quarantine => {
+                let what = "images of this kind often have text in their pixels, and this one does not say `NO` in Burned In \
+                            Annotation (0028,0301): choose option `clean-pixel-data`, with rules for the device";
+                Err(header.refuse("burned-in-annotation", what).into())
+            }
         }
     }
 
@@ -328,6 +365,22 @@ impl<'s> Rewriter<'s, '_> {
             Face::Unknown | Face::None => Ok(()),
         }
     }
+}
+
+/// Overwrites the comments of a frame of JPEG Lossless.
+fn blank(header: &Header, frame: &mut [u8]) -> Result<(), Refusal> {
+    let blanked = Codestream::Jpeg.blank(frame);
+    blanked.map_err(|segments::Malformed(what)| header.refuse("malformed-fragments", what).into())
+}
+
+fn check_octets(header: &Header, length: u64, layout: &Layout) -> Result<(), Refusal> {
+    let octets = layout.octets();
+    if octets != Some(length) && octets.map(|octets| octets + octets % 2) != Some(length) {
+        let what =
+            "the pixels are not as many octets as the object says of their frames, rows, columns and bits";
+        return Err(header.refuse("wrong-length", what).into());
+    }
+    Ok(())
 }
 
 fn uncertain(header: &Header) -> Refusal {

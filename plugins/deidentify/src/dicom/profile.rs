@@ -7,7 +7,7 @@
 //! - Curves (50xx) and overlay planes (60xx) are removed whole, whatever options say: an overlay is pixels, and pixels are not
 //!   cleaned here. Group lengths are removed (retired, and wrong afterwards).
 //! - What has no row is treated by its value representation (PS3.15 E.1.1 note 4): names and free text get dummies, dates get them
-//!   or what the option for dates says.
+//!   or what the option for dates says, unique identifiers are replaced, and octets go that are of no image. `beyond` names some that go too.
 //! - Where the table lets the number of an order be a value that says nothing (`Z`), it is a pseudonym: PS3.15 E.1.1 allows it, and a
 //!   study stays with its report and its claim.
 //! - Where several options name an attribute, what cleans it counts before what keeps it.
@@ -17,6 +17,7 @@ use std::borrow::Cow;
 use hilum_formats::dicom::{Kind, Tag, Vr};
 use hilum_plugin::ConfigError;
 
+use super::beyond;
 use super::content::Contents;
 use super::options::{Options, ProfileOption};
 use super::pixels::PixelRules;
@@ -265,6 +266,8 @@ impl Profile {
     fn without_row(&self, tag: Tag, vr: Vr, at: Place) -> Fate {
         let is_cleaned = at.cleaning > Cleaning::None;
         match vr {
+            _ if beyond::is_removed(tag, vr) => Fate::Put(Otherwise::Remove, vr),
+            _ if beyond::is_own_uid(tag, vr) && !self.options.has(ProfileOption::RetainUids) => Fate::Uids,
             Vr::PN => Fate::Put(Otherwise::Dummy, vr),
             Vr::DA | Vr::DT | Vr::TM => self.date_without_row(vr),
             Vr::SQ => Fate::Descend(at.cleaning),
@@ -275,10 +278,12 @@ impl Profile {
                     Fate::Keep(vr)
                 }
             }
-            Vr::LT | Vr::ST | Vr::UR | Vr::UT if is_cleaned || self.other_text == OtherText::Clean => {
+            Vr::LT | Vr::ST | Vr::UC | Vr::UR | Vr::UT
+                if is_cleaned || self.other_text == OtherText::Clean =>
+            {
                 self.text_without_row(vr)
             }
-            Vr::LO | Vr::SH | Vr::UC if is_cleaned => self.text_without_row(vr),
+            Vr::LO | Vr::SH if is_cleaned => self.text_without_row(vr),
             _ => Fate::Keep(vr),
         }
     }

@@ -6,6 +6,7 @@ use hilum_formats::dicom::{
 };
 
 use super::options::ProfileOption;
+use super::pixels::{Codestream, Said, segments};
 use super::profile::{self, Otherwise};
 use super::rewrite::{Rewriter, Scope, Within};
 use super::{characters, content, dates, dummy};
@@ -15,6 +16,8 @@ use crate::{BurnedInAnnotation, PatientId, Refusal};
 /// How many octets are read at a time between fragments that are too large to be read.
 const FRAGMENT_READ_OCTETS: usize = 64;
 const LARGE_FRAGMENT_OCTETS_MIN: u64 = 64 << 10;
+/// Octets of a value of CS, without blanks around it.
+const CODE_OCTETS_MAX: usize = 16;
 /// What stands for a code that only some know (PS3.3 table 8.8-1).
 const REMOVED: &[u8] = b"REMOVED";
 const REMOVED_SCHEME: &[u8] = b"99HILUM";
@@ -52,6 +55,7 @@ impl Rewriter<'_, '_> {
         scope: &Scope,
     ) -> Result<(), Refusal> {
         let is_age = vr == Vr::AS;
+        let dictionary = vr;
         let vr = header.vr.unwrap_or(vr);
         let encoding = scope.encoding;
         if header.tag == profile::BURNED_IN_ANNOTATION {
@@ -64,7 +68,25 @@ impl Rewriter<'_, '_> {
                 None => self.put(header.tag, vr, Otherwise::Empty, encoding),
             };
         }
+        if matches!(dictionary, Vr::CS | Vr::DS | Vr::IS) && !self.has_form(dictionary, length)? {
+            self.stream.skip(length)?;
+            return self.put(header.tag, vr, Otherwise::Empty, encoding);
+        }
         self.pass_on(header, vr, length, encoding)
+    }
+
+    /// Whether a value is of its value representation, as far as that keeps words and names out of it: numbers are digits, signs and exponents, codes are
+    /// short (PS3.5 section 6.2). Real numbers are often longer than they may be.
+    fn has_form(&mut self, vr: Vr, length: u64) -> Result<bool, Refusal> {
+        if length > VALUE_OCTETS_MAX {
+            return Ok(vr != Vr::CS);
+        }
+        let value = self.stream.peek_value(length)?;
+        let mut values = value.split(|octet| *octet == b'\\').map(trim);
+        Ok(match vr {
+            Vr::CS => values.all(|value| value.len() <= CODE_OCTETS_MAX),
+            _ => values.all(|value| value.iter().all(|octet| b"0123456789+-.eE ".contains(octet))),
+        })
     }
 
     /// Passes on a value of any length, padded to an even one.
@@ -88,15 +110,33 @@ impl Rewriter<'_, '_> {
     /// Refuses an image that says that text is burned into it, unless that may go on or a rule may say where the text is.
     fn check_annotation(&mut self, header: &Header, length: u64, scope: &Scope) -> Result<(), Refusal> {
         let by_rules = scope.depth == 0 && self.profile.options.has(ProfileOption::CleanPixelData);
-        let refuse = self.profile.burned_in_annotation == BurnedInAnnotation::Refuse && !by_rules;
-        if refuse && trim(self.stream.peek_value(length)?).eq_ignore_ascii_case(b"YES") {
+        let refuse = self.profile.burned_in_annotation != BurnedInAnnotation::Pass && !by_rules;
+        if refuse && Said::of(self.stream.peek_value(length)?) == Said::Yes {
             let what = "the image says that text is burned into its pixels";
             return Err(header.refuse("burned-in-annotation", what).into());
         }
         Ok(())
     }
 
-    /// Passes on encapsulated pixel data (PS3.5 A.4), fragment by fragment.
+    /// Whether the first item of encapsulated pixel data is what it has to be: empty, or where each frame begins (PS3.5 A.4). Other octets
+    /// could say anything.
+    fn is_offset_table(&mut self, length: u64, encoding: Encoding) -> Result<bool, Refusal> {
+        if length == 0 {
+            return Ok(true);
+        }
+        let is_whole = length % 4 == 0 && self.frames_stated().is_none_or(|frames| length / 4 == frames);
+        if !is_whole || length > VALUE_OCTETS_MAX {
+            return Ok(is_whole);
+        }
+        let entry = |octets: &[u8]| {
+            let octets = octets.try_into().unwrap_or_default();
+            if encoding.big_endian { u32::from_be_bytes(octets) } else { u32::from_le_bytes(octets) }
+        };
+        let offsets: Vec<u32> = self.stream.peek_value(length)?.chunks_exact(4).map(entry).collect();
+        Ok(offsets.first() == Some(&0) && offsets.is_sorted())
+    }
+
+    /// Passes on encapsulated pixel data (PS3.5 A.4), fragment by fragment, without the comments in its frames.
     pub(super) fn fragments(
         &mut self,
         header: &Header,
@@ -108,20 +148,43 @@ impl Rewriter<'_, '_> {
             return Err(header.refuse("undefined-length", "encapsulated pixel data has to be OB").into());
         }
         write_header(self.stream, encoding, header.tag, Vr::OB, UNDEFINED)?;
-        loop {
+        let codestream = Codestream::of(self.syntax);
+        for number in 0_u64.. {
             let item = read_header(self.stream, encoding)?;
             extent.check(&item, self.stream)?;
-            match (item.tag, item.defined_length()) {
+            let refuse = |what: &str| Err(item.refuse("malformed-fragments", what).into());
+            let length = match (item.tag, item.defined_length()) {
                 (Tag::SEQUENCE_DELIMITATION, Some(0)) => break,
                 // An odd fragment would move all later ones away from where the offset table says they are.
-                (Tag::ITEM, Some(length)) if length % 2 == 0 => {
-                    write_item(self.stream, encoding, Tag::ITEM, item.length)?;
-                    let large = length >= LARGE_FRAGMENT_OCTETS_MIN;
-                    self.stream.read_at_a_time(large.then_some(FRAGMENT_READ_OCTETS));
-                    self.stream.copy(length)?;
-                }
-                _ => return Err(item.refuse("malformed-fragments", "an even fragment was expected").into()),
+                (Tag::ITEM, Some(length)) if length % 2 == 0 => length,
+                _ => return refuse("an even fragment was expected"),
+            };
+            if number == 0 && !self.is_offset_table(length, encoding)? {
+                return refuse("the first item is no offset table with an entry for each frame, in order");
             }
+            write_item(self.stream, encoding, Tag::ITEM, item.length)?;
+            let large = length >= LARGE_FRAGMENT_OCTETS_MIN;
+            self.stream.read_at_a_time(large.then_some(FRAGMENT_READ_OCTETS));
+            let begun = match codestream {
+                Some(codestream) if number > 0 => {
+                    let begins = codestream.begins(self.stream.peek_value(length.min(2))?);
+                    if number == 1 && !begins {
+                        return refuse("the first fragment does not begin as its transfer syntax does");
+                    }
+                    begins.then_some((codestream, length.min(VALUE_OCTETS_MAX)))
+                }
+                _ => None,
+            };
+            let Some((codestream, begun)) = begun else {
+                self.stream.copy(length)?;
+                continue;
+            };
+            let mut head = self.stream.take_value(begun)?;
+            if let Err(segments::Malformed(what)) = codestream.blank(&mut head) {
+                return refuse(what);
+            }
+            self.stream.write(&head)?;
+            self.stream.copy(length - begun)?;
         }
         self.stream.read_at_a_time(None);
         Ok(write_item(self.stream, encoding, Tag::SEQUENCE_DELIMITATION, 0)?)

@@ -39,7 +39,7 @@ pub(in crate::dicom) struct Facts {
 
 /// What an object says of something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Said {
+pub(in crate::dicom) enum Said {
     Yes,
     No,
     #[default]
@@ -138,11 +138,12 @@ impl Facts {
 }
 
 impl Said {
-    fn of(value: &[u8]) -> Said {
+    pub(in crate::dicom) fn of(value: &[u8]) -> Said {
         match trim(value) {
-            said if said.eq_ignore_ascii_case(b"YES") => Said::Yes,
+            b"" => Said::Nothing,
             said if said.eq_ignore_ascii_case(b"NO") => Said::No,
-            _ => Said::Nothing,
+            // `YES` is all that there should be. What somebody wrote instead is no `NO`.
+            _ => Said::Yes,
         }
     }
 }

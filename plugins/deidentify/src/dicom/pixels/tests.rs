@@ -2,7 +2,9 @@
 
 use dicom_object::Tag;
 use hilum_formats::dicom::Encoding;
-use hilum_formats::dicom::build::{self, BIG_ENDIAN, DEFLATED, EXPLICIT, Elements, Ends, IMPLICIT, JPEG};
+use hilum_formats::dicom::build::{
+    self, BIG_ENDIAN, DEFLATED, EXPLICIT, Elements, Ends, IMPLICIT, JPEG, SOP_CLASS,
+};
 
 use super::jpeg_lossless::Frame;
 use super::{Facts, JPEG_LOSSLESS, Layout, RLE_LOSSLESS};
@@ -61,7 +63,7 @@ impl Image {
         };
         let elements = Elements::new(self.encoding)
             .text(0x0008_0008, "CS", "ORIGINAL\\PRIMARY")
-            .text(0x0008_0016, "UI", build::SOP_CLASS)
+            .text(0x0008_0016, "UI", SOP_CLASS)
             .text(0x0008_0018, "UI", build::SOP_INSTANCE)
             .text(0x0008_0060, "CS", self.modality)
             .text(0x0008_0070, "LO", "ACME")
@@ -274,7 +276,8 @@ fn the_rules_decide_and_what_they_leave_open_is_refused() {
         (knee("UNKNOWN", "US", "NO"), Some("pixels-not-cleaned")),
         (knee("UNKNOWN", "MR", "NO"), None),
         (knee("UNKNOWN", "MR", ""), Some("pixels-not-cleaned")),
-        (knee("UNKNOWN", "MR", "PERHAPS"), Some("pixels-not-cleaned")),
+        (knee("UNKNOWN", "MR", "PERHAPS"), Some("burned-in-annotation")),
+        (knee("UNKNOWN", "MR", "YES\\NO"), Some("burned-in-annotation")),
         (knee("UNKNOWN", "MR", "YES"), Some("burned-in-annotation")),
         (knee("ELSEWHERE", "US", "YES"), Some("pixels-not-maskable")),
     ] {
@@ -290,15 +293,56 @@ fn the_rules_decide_and_what_they_leave_open_is_refused() {
 
 #[test]
 fn without_the_option_nothing_is_masked_or_claimed() {
-    let image = Image { said: "", ..GREY };
+    let image = Image { said: "", modality: "MR", ..GREY };
     let pixels = image.noise();
     let output = deidentify_as(&Config::default(), &image.object(&pixels, "OB", EXPLICIT)).unwrap();
     assert_eq!(pixels_of(&output, pixels.len()), pixels);
     assert!(!has(&open(&output), 0x0028, 0x0301));
     let burned = GREY.object(&pixels, "OB", EXPLICIT);
-    assert_eq!(refusal(&Config::default(), &burned), "burned-in-annotation");
     let pass = Config { burned_in_annotation: BurnedInAnnotation::Pass, ..Config::default() };
+    for said in ["YES", "yes", "YES\\NO", "Y", "1", "TRUE"] {
+        let image = Image { said, ..image }.object(&pixels, "OB", EXPLICIT);
+        assert_eq!(refusal(&Config::default(), &image), "burned-in-annotation", "{said}");
+    }
+    // An ultrasound machine that says nothing is doubted, one that says `NO` is not.
+    for (modality, sop_class) in [("US", SOP_CLASS), ("OT", SOP_CLASS), ("MR", "1.2.840.10008.5.1.4.1.1.7")] {
+        let doubted = |said| {
+            let object = Image { said, modality, ..GREY }.object(&pixels, "OB", EXPLICIT);
+            deidentify_as(&Config::default(), &of_class(&object, sop_class)).err().map(|refusal| refusal.code)
+        };
+        assert_eq!(doubted(""), Some("burned-in-annotation"), "{modality} {sop_class}");
+        assert_eq!(doubted("NO"), None, "{modality} {sop_class}");
+    }
+    let doubted = Image { said: "", ..GREY }.object(&pixels, "OB", EXPLICIT);
+    assert!(deidentify_as(&pass, &doubted).is_ok());
+    let stated = Config { burned_in_annotation: BurnedInAnnotation::RefuseStated, ..Config::default() };
+    assert!(deidentify_as(&stated, &doubted).is_ok());
+    assert_eq!(refusal(&stated, &burned), "burned-in-annotation");
     assert_eq!(text(&open(&deidentify_as(&pass, &burned).unwrap()), 0x0028, 0x0301), "YES");
+}
+
+/// The object as one of another SOP class, of as many octets or fewer.
+fn of_class(object: &[u8], sop_class: &str) -> Vec<u8> {
+    let mut object = object.to_vec();
+    let places: Vec<usize> =
+        (0..object.len()).filter(|at| object[*at..].starts_with(SOP_CLASS.as_bytes())).collect();
+    for at in places {
+        let mut uid = sop_class.as_bytes().to_vec();
+        uid.resize(SOP_CLASS.len(), 0);
+        object[at..at + SOP_CLASS.len()].copy_from_slice(&uid);
+    }
+    object
+}
+
+#[test]
+fn pixels_have_no_octets_behind_them_whatever_the_options() {
+    for config in [Config::default(), clean()] {
+        let image = Image { modality: "MR", model: "UNKNOWN", said: "NO", ..GREY };
+        let mut pixels = image.noise();
+        assert!(deidentify_as(&config, &image.object(&pixels, "OB", EXPLICIT)).is_ok());
+        pixels.extend_from_slice(b"PATIENT DOE^JANE");
+        assert_eq!(refusal(&config, &image.object(&pixels, "OB", EXPLICIT)), "wrong-length");
+    }
 }
 
 #[test]
@@ -340,7 +384,7 @@ fn what_cannot_be_masked_exactly_is_refused() {
     let with_pixels = |elements: Elements| elements.value(0x7FE0_0010, "OB", &pixels).part_10(EXPLICIT);
     assert!(deidentify_as(&clean(), &with_pixels(overlay(0))).is_ok());
     assert_eq!(refusal(&clean(), &with_pixels(overlay(15))), "pixels-not-cleaned");
-    let compressed = GREY.elements().fragments(&[&[], &[1; 8]]).part_10(JPEG);
+    let compressed = GREY.elements().fragments(&[&[], b"\xFF\xD8\xFF\xDA\x01\x01\x01\x01"]).part_10(JPEG);
     assert_eq!(refusal(&clean(), &compressed), "pixels-not-maskable");
     let reason = deidentify_as(&clean(), &compressed).unwrap_err().reason;
     assert!(reason.contains("JPEG Baseline"), "{reason}");
@@ -360,7 +404,7 @@ fn deflated_pixels_are_masked_too() {
     let pixels = GREY.noise();
     let data_set = GREY.elements().value(0x7FE0_0010, "OB", &pixels).octets;
     let deflated = miniz_oxide::deflate::compress_to_vec(&data_set, 6);
-    let output = deidentify_as(&clean(), &build::part_10(DEFLATED, build::SOP_CLASS, &deflated)).unwrap();
+    let output = deidentify_as(&clean(), &build::part_10(DEFLATED, SOP_CLASS, &deflated)).unwrap();
     assert_eq!(pixels_of(&output, pixels.len()), GREY.masked(&pixels, banner));
 }
 
@@ -683,7 +727,7 @@ fn secondary_capture_is_looked_at_whatever_its_modality() {
         let mr = Elements::new(LITTLE).text(0x0008_0008, "CS", "ORIGINAL\\PRIMARY").text(
             0x0008_0016,
             "UI",
-            build::SOP_CLASS,
+            SOP_CLASS,
         );
         elements.octets.extend_from_slice(&rest[mr.octets.len()..]);
         build::part_10(EXPLICIT, sop_class, &elements.value(0x7FE0_0010, "OB", &pixels).octets)
@@ -699,7 +743,7 @@ fn secondary_capture_is_looked_at_whatever_its_modality() {
 #[test]
 fn what_cannot_be_looked_at_is_refused_unless_only_what_can_is_to_be() {
     let readable = Config { text_detector: TextDetector::Readable, ..clean() };
-    let compressed = SCREEN.elements().fragments(&[&[], &[1; 8]]).part_10(JPEG);
+    let compressed = SCREEN.elements().fragments(&[&[], b"\xFF\xD8\xFF\xDA\x01\x01\x01\x01"]).part_10(JPEG);
     let large = Image { rows: 4096, columns: 4096, frames: 1, ..SCREEN };
     let large = large.object(&large.noise(), "OB", EXPLICIT);
     let uneven = Image { bits: 1, rows: 3, columns: 3, ..SCREEN };

@@ -57,11 +57,11 @@ fn structure_that_does_not_hold_is_refused() {
     refused(&Elements::new(LITTLE).text(0x0000_1000, "UI", "1.2").part_10(EXPLICIT), "misplaced-tag");
     let odd_and_full = "DOE^JANE".repeat(8192);
     refused(
-        &image().value(0x0018_0015, "CS", &odd_and_full.as_bytes()[1..]).part_10(EXPLICIT),
+        &image().value(0x0018_0030, "LO", &odd_and_full.as_bytes()[1..]).part_10(EXPLICIT),
         "value-too-long",
     );
     let early = vec![0; 70_000];
-    refused(&Elements::new(LITTLE).value(0x0008_0008, "UT", &early).part_10(EXPLICIT), "too-large");
+    refused(&Elements::new(LITTLE).value(0x0008_0010, "UT", &early).part_10(EXPLICIT), "too-large");
     refused(&Elements::new(LITTLE).text(0x0008_0060, "CS", "MR").part_10(EXPLICIT), "incomplete-object");
 }
 

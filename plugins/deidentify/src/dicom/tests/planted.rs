@@ -16,6 +16,28 @@ const TABLE: &str = include_str!("../../../data/ps3.15-2026c-table-e.1-1.tsv");
 const CARRIER: u32 = 0x0040_0260;
 /// A code, which stays: only what is known to describe is cleaned.
 const URN_CODE_VALUE: u32 = 0x0008_0120;
+const LONG_CODE_VALUE: u32 = 0x0008_0119;
+const ENCRYPTED_ATTRIBUTES: u32 = 0x0400_0500;
+/// Unique identifiers that are the same everywhere, and the SOP class, which is planted by itself.
+const NOT_OWN: [u32; 4] = [0x0008_0016, 0x0008_010C, 0x0008_0117, 0x0008_0118];
+/// Octets that are of an image or a waveform.
+const IMAGES: [u32; 7] =
+    [0x0028_2000, 0x0070_0256, 0x5400_0110, 0x5400_0112, 0x5400_100A, 0x5400_1010, 0x7FE0_0010];
+/// Short texts and numbers that the table forgot.
+const FORGOTTEN: [u32; 12] = [
+    0x0010_0033,
+    0x0010_0034,
+    0x0020_1070,
+    0x0040_0255,
+    0x0040_1006,
+    0x0040_1007,
+    0x0040_1060,
+    0x0040_2006,
+    0x0040_2007,
+    0x0044_0011,
+    0x0044_0012,
+    0x0074_100C,
+];
 /// How deeply identifiers are planted: at the top level, and in three sequences within each other.
 const DEPTH: usize = 4;
 
@@ -69,9 +91,16 @@ fn rows() -> Vec<Row> {
             let tag = u32::from_str_radix(&tag.replace(['(', ')', ','], ""), 16).ok()?;
             let is_date = ["DA", "DT", "TM"].contains(&vr);
             let dates = |column| if is_date { BTreeSet::from([column]) } else { BTreeSet::new() };
-            let (keep, clean) = (dates("retain_long_full_dates"), dates("retain_long_modif_dates"));
-            let is_text = ["PN", "LT", "ST", "UR", "UT"].contains(&vr) && tag != URN_CODE_VALUE;
-            let is_other = tag >> 16 >= 8 && rows.iter().all(|row| row.tag != tag) && (is_text || is_date);
+            let (mut keep, clean) = (dates("retain_long_full_dates"), dates("retain_long_modif_dates"));
+            let is_uid = vr == "UI" && !NOT_OWN.contains(&tag);
+            if is_uid {
+                keep.insert("retain_uids");
+            }
+            let is_text = ["PN", "LT", "ST", "UC", "UR", "UT"].contains(&vr)
+                && ![URN_CODE_VALUE, LONG_CODE_VALUE].contains(&tag);
+            let is_opaque = vr == "OB" && !IMAGES.contains(&tag) || tag == ENCRYPTED_ATTRIBUTES;
+            let is_wanted = is_text || is_date || is_uid || is_opaque || FORGOTTEN.contains(&tag);
+            let is_other = tag >> 16 >= 8 && rows.iter().all(|row| row.tag != tag) && is_wanted;
             is_other.then(|| Row { tag, vr: vr.to_owned(), keep, clean })
         })
         .collect();
@@ -177,9 +206,11 @@ fn retained(options: &[ProfileOption]) -> BTreeSet<usize> {
     let chosen: BTreeSet<&str> = options.iter().map(|option| column(*option)).collect();
     let stays = |row: &Row| {
         let is_kept = !row.keep.is_disjoint(&chosen) && row.clean.is_disjoint(&chosen);
-        // No age is planted, so none is kept.
+        // No age and no number is planted, so none is kept.
         // Beside references to procedure steps a text is planted, which goes on with them where an option keeps them.
-        is_kept && row.vr != "AS" && (row.tag == STEPS || !REWRITTEN.contains(&row.tag))
+        is_kept
+            && !["AS", "DS", "IS"].contains(&row.vr.as_str())
+            && (row.tag == STEPS || !REWRITTEN.contains(&row.tag))
     };
     // What no table and no dictionary says the value representation of may stay where the object states it.
     let rows = rows();

@@ -146,15 +146,63 @@ fn a_deflated_object_is_written_inflated() {
 #[test]
 fn pixel_data_is_left_alone_in_fragments_or_not() {
     let large = vec![7; 100_000];
-    let elements = Elements::image(LITTLE).fragments(&[&[], b"\xFF\xD8\xFF\xD9", &large, b"ab"]);
-    let output = deidentify(&elements.part_10(JPEG)).unwrap();
-    let pixel_data = Elements::new(LITTLE).fragments(&[&[], b"\xFF\xD8\xFF\xD9", &large, b"ab"]);
-    assert!(output.ends_with(&pixel_data.octets));
+    let begun = [&b"\xFF\xD8\xFF\xDA"[..], &large].concat();
+    let short: [&[u8]; 4] = [&[], b"\xFF\xD8\xFF\xDA", &large, b"ab"];
+    let long: [&[u8]; 3] = [&[0; 4], &begun, &large];
+    for fragments in [&short[..], &long] {
+        let output = deidentify(&Elements::image(LITTLE).fragments(fragments).part_10(JPEG)).unwrap();
+        assert!(output.ends_with(&Elements::new(LITTLE).fragments(fragments).octets));
+    }
 
     let native = Elements::new(Encoding::EXPLICIT_BIG).value(0x7FE0_0010, "OW", &large);
     let mut elements = Elements::image(Encoding::EXPLICIT_BIG);
     elements.octets.extend_from_slice(&native.octets);
     assert!(deidentify(&elements.part_10(BIG_ENDIAN)).unwrap().ends_with(&native.octets));
+}
+
+#[test]
+fn nothing_but_an_image_is_in_its_fragments() {
+    let comment = b"\xFF\xFE\x00\x0ADOE^JANE";
+    let begin = |after: &[u8]| [b"\xFF\xD8", after, b"\xFF\xDA\x00\x02"].concat();
+    let output =
+        deidentify(&Elements::image(LITTLE).fragments(&[&[], &begin(comment)]).part_10(JPEG)).unwrap();
+    assert!(
+        output
+            .ends_with(&Elements::new(LITTLE).fragments(&[&[], &begin(b"\xFF\xFE\x00\x0A        ")]).octets)
+    );
+    for fragments in [
+        &[b"DOE^JANE", &*begin(&[])][..],
+        &[&[0, 0, 0, 0, 4, 0, 0, 0], &begin(&[])],
+        &[b"DOE", &begin(&[])],
+        &[&[], b"DOE^JANE"],
+        &[&[], b"\xFF\xD8\xFF\xFE\x40\x00DOE^JANE"],
+    ] {
+        let object = Elements::image(LITTLE).fragments(fragments).part_10(JPEG);
+        assert_eq!(deidentify(&object).unwrap_err().code, "malformed-fragments", "{fragments:?}");
+    }
+}
+
+#[test]
+fn numbers_are_numbers_and_codes_are_short() {
+    let kept = |vr: &str, stated: &str, tag: u32, value: &str| {
+        assert!(vr == stated || stated == "LO" || stated == "UN");
+        let output = deidentify(&Elements::image(LITTLE).text(tag, stated, value).part_10(EXPLICIT)).unwrap();
+        contains(&output, value)
+    };
+    for (value, stays) in [
+        ("2.5", true),
+        ("-1.5E+02\\ 3", true),
+        ("0.12345678901234567890", true),
+        ("DOE^JANE", false),
+        ("2.5\\DOE", false),
+    ] {
+        assert_eq!(kept("DS", "DS", 0x0018_0050, value), stays, "{value}");
+        assert_eq!(kept("DS", "LO", 0x0018_0050, value), stays, "{value}");
+    }
+    for (value, stays) in [("ORIGINAL\\PRIMARY", true), ("DOE JANE 123-45-6789", false)] {
+        assert_eq!(kept("CS", "CS", 0x0018_0020, value), stays, "{value}");
+        assert_eq!(kept("CS", "UN", 0x0018_0020, value), stays, "{value}");
+    }
 }
 
 #[test]
