@@ -10,16 +10,14 @@ deviations. With --tune only parts that are for training are looked at.
 
 import argparse
 import csv
-import datetime
 import json
 import math
 import pathlib
-import re
 import statistics
-import subprocess
 
-TELEMETRY = "application/vnd.hilum.telemetry+json"
-START_MS = 1_650_000_000_000
+import failures
+from methods import START_MS, chart, milliseconds, observe, spans, standing, threshold
+
 TEN_MINUTES_MS = 600_000
 # Samples of a window at 97,656 a second; half as many at half the rate. Each begins in the middle of the one before.
 WINDOW_SECONDS = 16384 / 97656
@@ -30,60 +28,6 @@ FAULT_FILES = {
     + [f"{race}RaceFault_vload_{load}" for race in ("Inner", "Outer") for load in range(1, 6)],
     "test": ["OuterRaceFault_3"] + [f"{race}RaceFault_vload_{load}" for race in ("Inner", "Outer") for load in (6, 7)],
 }
-
-
-def observe(hilum, base, config, records):
-    """What the plugin emits about records, in order."""
-    settings = base / "config.json"
-    settings.write_text(json.dumps(config))
-    command = [hilum, "plugin", "run", "analytics", "--config", str(settings), "--content-type", TELEMETRY, "--lines"]
-    lines = base / "records.jsonl"
-    with lines.open("w") as out:
-        for record in records:
-            out.write(json.dumps(record, separators=(",", ":")) + "\n")
-    with lines.open() as source:
-        run = subprocess.run(command, stdin=source, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    lines.unlink()
-    if run.returncode != 0:
-        raise SystemExit(f"hilum plugin run failed: {run.stderr[-2000:]}")
-    found = re.findall(r"^emitted to alerts: \S+, \d+ octets: (.*)$", run.stderr, re.M)
-    return [json.loads(line) for line in found]
-
-
-def milliseconds(text):
-    return round(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
-
-
-def spans(alerts, end_ms):
-    """From when to when an alert stands, for each sensor and cause."""
-    standing, closed = {}, []
-    for alert in alerts:
-        key = (alert["sensor"], alert["cause"])
-        at = milliseconds(alert["time"])
-        if alert["status"] == "cleared":
-            if key in standing:
-                closed.append((standing.pop(key), at, key))
-        else:
-            standing.setdefault(key, at)
-    closed.extend((since, end_ms, key) for key, since in standing.items())
-    return sorted(closed)
-
-
-def threshold(values, learned):
-    """Whether each value is more than three standard deviations from the mean of those learned from."""
-    mean, deviation = statistics.fmean(learned), statistics.stdev(learned)
-    return [abs(value - mean) > 3 * deviation for value in values]
-
-
-def chart(values, learned, weight=0.2, limit=3):
-    """Whether the moving average is beyond the chart's limits, at each value."""
-    mean, deviation = statistics.fmean(learned), statistics.stdev(learned)
-    bound = limit * deviation * math.sqrt(weight / (2 - weight))
-    smoothed, beyond = mean, []
-    for value in values:
-        smoothed += weight * (value - smoothed)
-        beyond.append(abs(smoothed - mean) > bound)
-    return beyond
 
 
 class Files:
@@ -181,21 +125,11 @@ def events(times, values, labels, learned, alerts, unit):
     """Precision, recall and delay by events. An alert stands from one time to another: a method's, while readings are beyond its limits.
     It is true where an event is within that time, and an event is found where an alert is."""
 
-    def standing(beyond):
-        since, closed = None, []
-        for time, is_beyond in [*zip(times, beyond), (times[-1] + 1, False)]:
-            if is_beyond and since is None:
-                since = time
-            elif not is_beyond and since is not None:
-                closed.append((since, time))
-                since = None
-        return closed
-
     part = values[:learned]
     methods = {
         "analytics": [(since, until) for since, until, _ in spans(alerts, times[-1] + 1)],
-        "threshold": standing(threshold(values, part)),
-        "EWMA chart": standing(chart(values, part)),
+        "threshold": standing(times, threshold(values, part)),
+        "EWMA chart": standing(times, chart(values, part)),
     }
     for method, told in methods.items():
         told = [(since, until) for since, until in told if since >= times[learned]]
@@ -248,7 +182,8 @@ def internal_bleeding(hilum, base):
 
 def show(title, rows):
     names = {"method": "method", "precision": "precision", "recall": "recall", "found": "found", "false": "false alarms"}
-    names |= {"delay": "delay, median", "race": "right race named"}
+    names |= {"delay": "delay, median", "race": "right race named", "lead": "lead time, median (range)"}
+    names |= {"error": "expected moment, median error", "within": "within the interval", "width": "its width, median"}
     for number, row in enumerate(rows):
         shown = [name for name in names if name in row]
         if number == 0:
@@ -267,10 +202,12 @@ def main():
     if args.tune:
         for deviations in (4, 6, 8, 10, 15):
             show(f"training files, {deviations} deviations", bearings(args.hilum, args.base, "train", deviations))
+        show("engines for training", failures.tune(args.hilum, args.base))
         return
     show("Bearings, test files", bearings(args.hilum, args.base, "test", DEVIATIONS))
     show("Water flow", water_flow(args.hilum, args.base))
     show("Arterial pressure", internal_bleeding(args.hilum, args.base))
+    show("Engines, for testing", failures.test(args.hilum, args.base))
 
 
 if __name__ == "__main__":

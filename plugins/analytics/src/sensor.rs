@@ -107,7 +107,7 @@ impl Sensor {
         Self { statistic: statistic_octet(watch), ..Self::default() }
     }
 
-    /// Learns from a batch in the order of time. Crossing a threshold is judged at each reading, the forecast at the last.
+    /// Learns from a batch in the order of time. All is judged at each reading, so that it does not matter how they were batched.
     pub(crate) fn follow(&mut self, watch: &Watch, points: &[Point]) -> Followed {
         let mut followed = Followed::default();
         for point in points {
@@ -120,11 +120,10 @@ impl Sensor {
                 let Some(threshold) = watch.threshold(side) else { continue };
                 followed.changes.extend(self.judge_crossing(watch, side, threshold, compared, *point));
             }
-        }
-        if let Some(last) = points.last() {
+            let Some(line) = self.history_line(watch) else { continue };
             for side in Side::ALL {
                 let Some(threshold) = watch.threshold(side) else { continue };
-                followed.changes.extend(self.judge_forecast(watch, side, threshold, *last));
+                followed.changes.extend(self.judge_forecast((watch, &line), side, threshold, *point));
             }
         }
         followed
@@ -254,11 +253,16 @@ impl Sensor {
         })
     }
 
-    fn judge_forecast(&mut self, watch: &Watch, side: Side, threshold: f64, last: Point) -> Option<Change> {
-        let line = self.history_line(watch)?;
-        let leads_there = match side {
-            Side::Below => line.slope < 0.0,
-            Side::Above => line.slope > 0.0,
+    fn judge_forecast(
+        &mut self,
+        (watch, line): (&Watch, &Line),
+        side: Side,
+        threshold: f64,
+        point: Point,
+    ) -> Option<Change> {
+        let (leads_there, is_across) = match side {
+            Side::Below => (line.slope < 0.0, line.value <= threshold),
+            Side::Above => (line.slope > 0.0, line.value >= threshold),
         };
         let alert = &mut self.alerts[side as usize];
         let (significance, horizon_days) = match alert.phase {
@@ -271,13 +275,14 @@ impl Sensor {
         let forecast = forecast.filter(|_| leads_there);
         let before = alert.phase;
         let after = if forecast.is_some() { Phase::Forecast } else { Phase::Quiet };
-        // Beyond the threshold already, but not yet confirmed: the next reading decides.
-        if before == after || (after == Phase::Quiet && alert.run > 0) {
+        // Beyond the threshold already, but not yet confirmed: the next readings decide.
+        let is_undecided = alert.run > 0 || (is_across && leads_there);
+        if before == after || (after == Phase::Quiet && is_undecided) {
             return None;
         }
         alert.phase = after;
-        let (time_ms, value) = (last.time_ms, last.value);
-        Some(Change { side, before, after, forecast, line: Some(line), time_ms, value })
+        let Point { time_ms, value } = point;
+        Some(Change { side, before, after, forecast, line: Some(*line), time_ms, value })
     }
 
     /// The trend, once there is history enough to speak of one.

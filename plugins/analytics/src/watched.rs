@@ -47,10 +47,9 @@ impl Watched {
         Self { health: Health::default(), sensor: Sensor::new(watch), baseline }
     }
 
-    /// Takes in readings in the order of time.
+    /// Takes in readings in the order of time, each as if it came alone.
     pub(crate) fn follow(&mut self, watch: &Watch, points: &[Point]) -> Followed {
         let mut followed = Followed::default();
-        let mut usable = Vec::with_capacity(points.len());
         for point in points {
             if milliseconds(point.time_ms) < self.health.last_ms {
                 followed.late += 1;
@@ -58,18 +57,18 @@ impl Watched {
             }
             let (is_usable, change) = self.health.look(watch, *point);
             followed.changes.extend(change.map(Change::Fault));
-            if is_usable {
-                usable.push(*point);
-            } else {
+            if !is_usable {
                 followed.faulty += 1;
+                continue;
             }
-        }
-        let limits = self.sensor.follow(watch, &usable);
-        followed.strays = limits.strays;
-        followed.changes.extend(limits.changes.into_iter().map(Change::Limit));
-        if let (Some(baseline), Some(learn)) = (&mut self.baseline, &watch.baseline) {
-            let changes = baseline.follow((watch, learn), &usable, self.sensor.is_told());
-            followed.changes.extend(changes.into_iter().map(Change::Baseline));
+            let point = std::slice::from_ref(point);
+            let limits = self.sensor.follow(watch, point);
+            followed.strays += limits.strays;
+            followed.changes.extend(limits.changes.into_iter().map(Change::Limit));
+            if let (Some(baseline), Some(learn)) = (&mut self.baseline, &watch.baseline) {
+                let changes = baseline.follow((watch, learn), point, self.sensor.is_told());
+                followed.changes.extend(changes.into_iter().map(Change::Baseline));
+            }
         }
         followed
     }

@@ -58,6 +58,22 @@ fn a_slow_helium_leak_is_told_as_many_days_ahead_as_asked() {
     }
 }
 
+/// The trend is across long before so many readings in a row are.
+#[test]
+fn a_forecast_stands_until_its_crossing_is_confirmed() {
+    let patient = watch(serde_json::json!({"sensor": "helium-level", "below": 60, "confirm": 12}));
+    for seed in 0..20 {
+        let mut noise = Noise::new(seed);
+        let points = readings(48 * 40, |day| 78.0 - 0.6 * day + 0.5 * noise.normal());
+        let changes = follow(&patient, &points);
+        assert_eq!(
+            phases(&changes),
+            [(Phase::Quiet, Phase::Forecast), (Phase::Forecast, Phase::Crossed)],
+            "{seed}"
+        );
+    }
+}
+
 #[test]
 fn a_fast_leak_is_told_as_soon_as_there_is_history() {
     let mut noise = Noise::new(7);

@@ -44,6 +44,25 @@ fn what_is_unusual_is_told_before_a_threshold_is_crossed() {
     assert!(matches!(&comes_again[..], [Change::Baseline(of)] if of.is_raised), "{comes_again:?}");
 }
 
+/// What is replayed in large batches has to lead to what it led to when it came one by one.
+#[test]
+fn it_does_not_matter_how_readings_are_batched() {
+    let mut noise = Noise::new(2);
+    let warming = |index: i32| 4.2 + 0.08 * (f64::from(index) / 144.0 - 7.0).max(0.0) + 0.01 * noise.normal();
+    let points = points(1, (0..144 * 19).map(warming));
+    let follow = |size: usize| -> Vec<Change> {
+        let mut watched = Watched::new(&watch());
+        points.chunks(size).flat_map(|batch| watched.follow(&watch(), batch).changes).collect()
+    };
+    let one_by_one = follow(1);
+    let is_forecast =
+        |change: &Change| matches!(change, Change::Limit(of) if of.after == sensor::Phase::Forecast);
+    assert!(one_by_one.iter().any(is_forecast), "{one_by_one:?}");
+    for size in [7, 64, 100_000] {
+        assert_eq!(follow(size), one_by_one, "in batches of {size}");
+    }
+}
+
 #[test]
 fn what_a_broken_sensor_says_is_no_alert_of_the_machine() {
     let mut watched = Watched::new(&watch());
