@@ -52,21 +52,24 @@ impl Fields {
         (!are_none).then_some(format)
     }
 
-    /// The body with its fields sealed, and how many these are. `context` gives what a field is bound to, for its place.
+    /// The body with its fields sealed, and how many these are; none where there is nothing to seal, or more than the fields that are
+    /// found could hold. `context` gives what a field is bound to, for its place.
     pub(crate) fn seal(
         &self,
         format: Format,
-        body: Body,
+        plain: &[u8],
         recipients: &[String],
         context: impl Fn(&str) -> Vec<u8>,
-    ) -> Result<(Body, usize), Refusal> {
-        let plain = octets(body)?;
+    ) -> Result<Option<(Body, usize)>, Refusal> {
         let mut values = Vec::new();
-        self.visit(format, &plain, |place, value| {
+        self.visit(format, plain, |place, value| {
             values.push(BoundValue { context: context(place), plain: value.to_vec() });
             None
         })?;
         let count = values.len();
+        if count == 0 || format == Format::Hl7 && has_addenda(plain) {
+            return Ok(None);
+        }
         let mut sealed = Vec::with_capacity(count);
         while !values.is_empty() {
             let later = values.split_off(values.len().min(VALUES_AT_ONCE));
@@ -75,8 +78,8 @@ impl Fields {
         }
         // The second time the same fields are found in the same order.
         let mut sealed = sealed.into_iter();
-        let made = self.visit(format, &plain, |_, _| sealed.next())?;
-        Ok((Body::of(made).map_err(|error| not_read(&error))?, count))
+        let made = self.visit(format, plain, |_, _| sealed.next())?;
+        Ok(Some((body_of(made)?, count)))
     }
 
     fn visit(
@@ -115,7 +118,18 @@ fn parsed<T: FromStr<Err = NameError> + PartialEq>(
     Ok(parsed)
 }
 
-fn octets(body: Body) -> Result<Vec<u8>, Refusal> {
+/// Whether a message has addenda (HL7 v2.5.1, section 2.10.2), which go on with the last field of the segment before them.
+fn has_addenda(message: &[u8]) -> bool {
+    message.split(|octet| matches!(octet, b'\r' | b'\n')).any(|segment| segment.starts_with(b"ADD"))
+}
+
+/// A body of octets in memory.
+pub(crate) fn body_of(octets: Vec<u8>) -> Result<Body, Refusal> {
+    Body::of(octets).map_err(|error| not_read(&error))
+}
+
+/// All octets of a body.
+pub(crate) fn octets(body: Body) -> Result<Vec<u8>, Refusal> {
     match body {
         Body::Inline(octets) => Ok(octets),
         Body::Large(reader) if reader.size() > BODY_OCTETS_MAX => {

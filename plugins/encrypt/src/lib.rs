@@ -89,7 +89,10 @@ impl Encrypt {
     ) -> Result<Draft, Refusal> {
         let record = bound_to(FIELD_FIRST_LINE, &context.flow, &head.content_type, head.time)?;
         let field = |place: &str| format!("{record}\n{place}").into_bytes();
-        let (body, count) = self.fields.seal(format, body, &self.settings.recipients, field)?;
+        let plain = fields::octets(body)?;
+        let Some((body, count)) = self.fields.seal(format, &plain, &self.settings.recipients, field)? else {
+            return self.seal(context, Message { head, body: fields::body_of(plain)? });
+        };
         let sealed = Attribute::new(SEALED_FIELDS, count.to_string());
         Ok(self.envelope(head.content_type.clone(), sealed, head, body))
     }

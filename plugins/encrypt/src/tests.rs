@@ -213,6 +213,26 @@ fn of_a_format_without_fields_everything_is_sealed() {
 }
 
 #[test]
+fn a_body_in_which_no_field_is_found_is_sealed_as_a_whole() {
+    let (adt, patient) = (std::str::from_utf8(ADT).unwrap(), std::str::from_utf8(PATIENT).unwrap());
+    let without = adt.lines().flat_map(|line| line.split('\r')).filter(|line| !line.starts_with("PID"));
+    let without = without.filter(|line| !line.starts_with("NTE")).collect::<Vec<_>>().join("\r");
+    let addenda = format!("{}\rADD|^Jane\r", adt.trim_end());
+    let lower = patient.replace("\"Patient\"", "\"patient\"");
+    for (content_type, body) in [
+        ("application/hl7-v2", &*without),
+        ("application/hl7-v2", &addenda),
+        ("application/fhir+json", &lower),
+        ("application/fhir+json", r#"{"resourceType":"Basic","author":{"display":"Doe"}}"#),
+    ] {
+        let draft = replaced(by_field().transform(&context(), message(content_type, body)));
+        assert_eq!(draft.content_type, SEALED_CONTENT_TYPE, "{body}");
+        assert_eq!(draft.attributes, [Attribute::new(ORIGINAL_CONTENT_TYPE, content_type)]);
+        assert!(!String::from_utf8_lossy(&octets(draft.body)).contains("Doe"));
+    }
+}
+
+#[test]
 fn a_body_whose_fields_cannot_be_found_is_refused_without_a_word_of_it() {
     for (content_type, body) in [("application/hl7-v2", BODY), ("application/fhir+json", BODY)] {
         let refusal = refused(by_field().transform(&context(), message(content_type, body)));
