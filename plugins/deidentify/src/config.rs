@@ -55,7 +55,7 @@ pub struct Config {
     /// The system of those FHIR identifiers that are the Patient ID of DICOM and HL7v2, by which dates are shifted; without it, the logical
     /// identifier of the Patient is.
     pub patient_system: Option<String>,
-    /// Systems of codes in FHIR that go on beside the published ones.
+    /// Systems of codes in FHIR (URLs) and HL7v2 (as in the third component of a code) that go on beside the published ones.
     pub code_systems: Vec<String>,
     /// Members of telemetry that go on beside readings, and how; the machine becomes a pseudonym unless it is among them.
     pub telemetry: BTreeMap<String, TelemetryMember>,

@@ -19,7 +19,6 @@ use std::collections::BTreeMap;
 
 use crate::json::Json;
 use crate::{Config, Pseudonyms, Refusal};
-pub(crate) use codes::{is_token, is_unit};
 use elements::{Cleaner, Scope};
 use patients::Index;
 

@@ -4,9 +4,12 @@
 //! Messages go on with the segments, delimiters and line ends that they came with. A segment without rows is refused,
 //! and so is a character set in which an octet of a name could look like a delimiter.
 
+mod coded;
 mod field;
 mod patients;
+mod scalar;
 mod table;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +18,34 @@ use hilum_formats::hl7::{Document, Segment};
 
 use crate::dates::Dates;
 use crate::{Config, LocalSegment, Pseudonyms, Refusal};
-pub(crate) use field::{AGES, aggregated};
+pub(crate) use field::aggregated;
 use field::{Cleaned, Cleaner, year_of};
 use table::TABLE;
+
+/// Character sets (HL7 table 0211) in which an octet that is ASCII is what it looks like.
+const CHARACTER_SETS: [&str; 21] = [
+    "ASCII",
+    "ISO IR6",
+    "ISO IR14",
+    "KS X 1001",
+    "UNICODE UTF-8",
+    "UTF-8",
+    "8859/1",
+    "8859/2",
+    "8859/3",
+    "8859/4",
+    "8859/5",
+    "8859/6",
+    "8859/7",
+    "8859/8",
+    "8859/9",
+    "8859/10",
+    "8859/11",
+    "8859/13",
+    "8859/14",
+    "8859/15",
+    "8859/16",
+];
 
 /// De-identifies one message, several, or a batch file.
 ///
@@ -100,9 +128,8 @@ fn check_character_sets(input: &[u8], document: &Document<'_>) -> Result<(), Ref
     }
     for message in document.messages() {
         for set in message.character_sets() {
-            let known = ["ASCII", "ISO IR6", "ISO IR14", "KS X 1001", "UNICODE UTF-8", "UTF-8"];
             let name = set.text.to_ascii_uppercase();
-            if !known.iter().any(|known| known.as_bytes() == name) && !name.starts_with(b"8859/") {
+            if !CHARACTER_SETS.iter().any(|known| known.as_bytes() == name) {
                 let reason = format!(
                     "offset {}: MSH-18 names a character set that is not ASCII-compatible",
                     set.offset

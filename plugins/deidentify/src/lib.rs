@@ -1,17 +1,21 @@
 //! De-identifies DICOM objects, HL7v2 messages, X12 transactions, FHIR resources and telemetry: plain functions first, the plugin around them last.
 
+mod ages;
 mod config;
 mod dates;
 pub mod dicom;
 pub mod fhir;
+mod forms;
 pub mod hl7;
 mod json;
 #[cfg(test)]
 mod one_world;
+mod places;
 mod plugin;
 mod postal;
 pub mod pseudonym;
 mod refusal;
+mod shape;
 pub mod telemetry;
 pub mod x12;
 

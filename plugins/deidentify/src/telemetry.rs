@@ -1,10 +1,10 @@
 //! De-identifies telemetry of machines and rooms in JSON: the machine's name becomes a pseudonym, sensors, units, times and values go on, and
 //! of all else what the configuration says; operators, serial numbers and notes go unless it names them.
 
-use crate::fhir::{is_token, is_unit};
+use crate::forms::{is_token, is_unit};
 use crate::json::{Json, Members, write_raw, write_text};
 use crate::pseudonym::{STAFF, short};
-use crate::{Config, Pseudonyms, Refusal, Staff, TelemetryMember};
+use crate::{Config, Pseudonyms, Refusal, Staff, TelemetryMember, shape};
 
 /// The domain of machines and their serial numbers.
 const DEVICE: &str = "device";
@@ -68,7 +68,8 @@ impl Cleaner<'_> {
     fn readings(&self, readings: &Json<'_>, out: &mut Vec<u8>) -> Result<bool, Refusal> {
         out.push(b'[');
         for (index, reading) in readings.each().iter().enumerate() {
-            let is_sensor = |name: &str| name.len() <= NAME_CHARACTERS_MAX && is_token(name);
+            let is_sensor =
+                |name: &str| name.len() <= NAME_CHARACTERS_MAX && is_token(name) && !is_somebody(name);
             if !reading.member("sensor").and_then(Json::text).is_some_and(|name| is_sensor(&name)) {
                 let reason = format!("reading {} has no sensor with a name", index + 1);
                 return Err(Refusal::new("invalid-telemetry", reason));
@@ -97,6 +98,11 @@ impl Cleaner<'_> {
         write_text(&made, out);
         Ok(!made.is_empty())
     }
+}
+
+/// Whether what should be a sensor is several words that are not in small letters, as names of people are.
+fn is_somebody(name: &str) -> bool {
+    shape::are_names(name.as_bytes()) && name.bytes().any(|octet| octet.is_ascii_uppercase())
 }
 
 /// What was measured when, in what.
@@ -196,6 +202,9 @@ mod tests {
             json!({"machine": "m", "readings": [1]}),
             json!({"machine": "m", "readings": [{"sensor": "SENTINEL of Jane"}]}),
             json!({"machine": "m", "readings": [{"value": 1}]}),
+            json!({"machine": "m", "readings": [{"sensor": "SENTINEL.Jane"}]}),
+            json!({"machine": "m", "readings": [{"sensor": "123-45-6789"}]}),
+            json!({"machine": "m", "readings": [{"sensor": "jane@SENTINEL.org"}]}),
         ] {
             let refusal =
                 deidentify(wrong.to_string().as_bytes(), &Config::default(), &TestKeys(1)).unwrap_err();

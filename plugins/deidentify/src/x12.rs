@@ -11,6 +11,7 @@ mod patients;
 mod table;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use std::collections::BTreeSet;
 

@@ -16,6 +16,7 @@ pub(crate) mod rows;
 use std::borrow::Cow;
 
 use super::table::{self, Action, TableError};
+use crate::ages;
 pub(super) use items::{Item, Reading};
 use rows::{ContentRow, ValueType};
 
@@ -71,22 +72,15 @@ pub(super) fn is_public(scheme: &[u8]) -> bool {
     PUBLIC.contains(&scheme)
 }
 
-/// Names, numbers and dates of birth of subjects (PS3.16 TID 1007), and ages, which could be over 89 in units of their own.
-const REMOVED: [(&[u8], &[u8]); 9] = [
+/// Names, numbers and dates of birth of subjects (PS3.16 TID 1007); ages are removed with them, as they could be over 89 in units of
+/// their own.
+const REMOVED: [(&[u8], &[u8]); 5] = [
     (b"DCM", b"121029"),
     (b"DCM", b"121030"),
     (b"DCM", b"121031"),
-    (b"DCM", b"121033"),
     (b"LN", b"21112-8"),
-    (b"LN", b"30525-0"),
     (b"SCT", b"184099003"),
-    (b"SCT", b"397669002"),
-    (b"SCT", b"424144002"),
 ];
-
-/// Those of them that are ages.
-const AGES: [(&[u8], &[u8]); 4] =
-    [(b"DCM", b"121033"), (b"LN", b"30525-0"), (b"SCT", b"397669002"), (b"SCT", b"424144002")];
 
 /// Sex, species, breed, height, weight and body surface of subjects (PS3.16 TID 1007 and TID 3602).
 const CHARACTERISTICS: [(&[u8], &[u8]); 18] = [
@@ -147,7 +141,7 @@ impl Contents {
 
     /// What becomes of a content item with this concept (0040,A043) and this value type (0040,A040), if it has one.
     pub(super) fn judge(&self, scheme: &[u8], code: &[u8], value_type: Option<ValueType>) -> Verdict {
-        let beyond = if REMOVED.contains(&(scheme, code)) {
+        let beyond = if REMOVED.contains(&(scheme, code)) || ages::is_concept(scheme, code) {
             Verdict::Remove
         } else if CHARACTERISTICS.contains(&(scheme, code)) {
             self.characteristics
@@ -179,7 +173,10 @@ fn verdict(row: &ContentRow, columns: u16) -> Verdict {
     if row.clean & columns != 0 {
         return Verdict::Usual;
     }
-    let is_age = || AGES.contains(&concept(row));
+    let is_age = || {
+        let (scheme, code) = concept(row);
+        ages::is_concept(scheme, code)
+    };
     match row.basic {
         _ if row.keep & columns != 0 && is_age() => Verdict::Age,
         _ if row.keep & columns != 0 => Verdict::Keep,

@@ -37,7 +37,7 @@ pub(super) struct Scope {
     /// Whether it is in a contained resource.
     is_contained: bool,
     /// The form of its codes, if their system is a published one.
-    form: Option<codes::Form>,
+    form: Option<crate::forms::Form>,
     /// What stands for the identifier that it is in.
     replaced: Option<Replaced>,
     /// What a reference's own identifier is in.
@@ -125,7 +125,7 @@ impl Cleaner<'_> {
             "Coding" | "Quantity" => {
                 let form = text("system").and_then(|system| codes::form_of(&system, self.config));
                 inner.form = form.filter(|form| text("code").is_some_and(|code| form.fits(&code)));
-                inner.capped = scope.capped;
+                inner.capped = scope.capped.or_else(|| super::values::capped_years(members));
                 if inner.form.is_none() && row.kind == "Coding" {
                     return Ok(None);
                 }
@@ -384,10 +384,11 @@ fn is_age(observation: &Members<'_>) -> bool {
     let Some(concept) = member(observation, "code") else { return false };
     let codings = concept.member("coding").map(Json::each).unwrap_or_default();
     let of_codings = codings.iter().flat_map(|coding| [coding.member("code"), coding.member("display")]);
-    of_codings.chain([concept.member("text")]).flatten().filter_map(Json::text).any(|text| {
-        crate::hl7::AGES.contains(&text.as_bytes())
-            || text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case("age"))
-    })
+    of_codings
+        .chain([concept.member("text")])
+        .flatten()
+        .filter_map(Json::text)
+        .any(|text| crate::ages::is_code(text.as_bytes()) || crate::ages::are_words(&text))
 }
 
 fn is_of_states(country: &str) -> bool {

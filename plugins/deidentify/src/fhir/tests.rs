@@ -168,7 +168,16 @@ fn numbers_stay_to_the_letter_and_ages_are_capped() {
         "of what, it does not say"
     );
     assert_eq!(age("30525-0", json!(97), "valueInteger"), 90);
-    assert_eq!(age("2339-0", quantity(97, "a"), "valueQuantity"), quantity(97, "a"));
+    assert_eq!(age("2339-0", quantity(97, "kg"), "valueQuantity"), quantity(97, "kg"));
+    assert_eq!(age("2339-0", quantity(97, "a"), "valueQuantity"), quantity(90, "a"), "years of whatever");
+    assert_eq!(age("2339-0", json!({"value": 97, "unit": "years"}), "valueQuantity")["value"], 90);
+    for code in ["424144002", "397669002", "63901-3"] {
+        assert_eq!(age(code, json!(97), "valueInteger"), 90, "{code}");
+    }
+    assert_eq!(
+        age("2339-0", json!({"value": 0.123_456_789, "unit": "mg"}), "valueQuantity")["value"],
+        0.123_456
+    );
     assert_eq!(age("2339-0", json!(123_456_789), "valueInteger"), Value::Null, "somebody's number");
     let onset = clean(
         &json!({"resourceType": "Condition", "subject": {"reference": "Patient/1"}, "onsetAge": quantity(101, "a")}),

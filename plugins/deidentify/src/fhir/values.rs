@@ -8,16 +8,9 @@ use super::table::{self, Action, Row};
 use crate::dates::{self, Dates};
 use crate::json::{Json, Members, member, write_raw, write_text};
 use crate::pseudonym::{PATIENT, patient, short};
-use crate::{PatientId, Refusal, postal};
+use crate::{PatientId, Refusal, forms, places, postal, shape};
 
-/// Ages over 89 are given as this (45 CFR 164.514(b)(2)(i)(C)).
-pub(super) const AGE_MAX: u16 = 90;
-/// Digits before the point that a number may have; a longer one may be a date or somebody's number.
-const DIGITS_MAX: usize = 7;
-/// What URLs of HL7's own definitions begin with.
-const PUBLIC: &str = "http://hl7.org/fhir/";
-/// Letters of the short code of a state or a country.
-const REGION_LETTERS_MAX: usize = 3;
+pub(super) use crate::ages::MAX as AGE_MAX;
 
 impl Cleaner<'_> {
     /// Writes what is left of a primitive value; whether there is anything.
@@ -68,12 +61,12 @@ impl Cleaner<'_> {
         Ok(match action {
             Action::Codes(codes) => kept(codes.contains(&text)),
             Action::Coding => kept(self.coding(row, scope)),
-            Action::Unit => kept(codes::is_unit(text)),
+            Action::Unit => kept(forms::is_unit(text)),
             Action::Currency => kept(codes::is_currency(text)),
-            Action::Language => kept(codes::is_language(text)),
-            Action::Mime => kept(codes::is_mime(text)),
-            Action::PublicUri => kept(text.strip_prefix(PUBLIC).is_some_and(codes::is_token)),
-            Action::Region => kept(is_region(text)),
+            Action::Language => kept(forms::is_language(text)),
+            Action::Mime => kept(forms::is_mime(text)),
+            Action::PublicUri => kept(codes::is_definition(text)),
+            Action::Region => kept(places::is_state(text.as_bytes()) || places::is_country(text.as_bytes())),
             Action::ResourceType => kept(table::resource_type(text).is_some()),
             Action::HttpStatus => text
                 .get(..3)
@@ -146,32 +139,28 @@ fn write_number(number: &str, scope: &Scope, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(capped.to_string().as_bytes());
         return true;
     }
-    let whole =
-        number.trim_start_matches('-').split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-    let is_kept = whole.len() <= DIGITS_MAX;
-    if is_kept {
-        out.extend_from_slice(number.as_bytes());
-    }
-    is_kept
+    let left = shape::number(number.as_bytes());
+    left.iter().for_each(|left| out.extend_from_slice(left.as_bytes()));
+    left.is_some()
 }
 
 /// What stands for the number of a quantity that is an age: nothing, if it is under 90 years. Without, if that cannot be told.
 pub(super) fn capped(quantity: &Members<'_>) -> Option<Option<u16>> {
     let Some(Json::Number(value)) = member(quantity, "value") else { return None };
     let value: f64 = value.parse().ok()?;
-    let unit = member(quantity, "code").or_else(|| member(quantity, "unit")).and_then(Json::text);
-    let in_a_year = match unit.as_deref().map(str::trim) {
-        Some("a" | "years" | "year" | "yr" | "yrs" | "y") => 1,
-        Some("mo" | "months" | "month") => 12,
-        Some("wk" | "weeks" | "week") => 52,
-        Some("d" | "days" | "day") => 365,
-        _ if value < f64::from(AGE_MAX) => return Some(None),
-        _ => return None,
-    };
-    let limit = AGE_MAX * in_a_year;
-    Some((value >= f64::from(limit)).then_some(limit))
+    match units(quantity).find_map(|unit| crate::ages::limit(&unit)) {
+        Some(limit) => Some((value >= f64::from(limit)).then_some(limit)),
+        None if value < f64::from(AGE_MAX) => Some(None),
+        None => None,
+    }
 }
 
-fn is_region(text: &str) -> bool {
-    text.len() <= REGION_LETTERS_MAX && text.bytes().all(|octet| octet.is_ascii_alphabetic())
+/// What stands for the number of a quantity over 89 years, whatever it is of.
+pub(super) fn capped_years(quantity: &Members<'_>) -> Option<u16> {
+    units(quantity).any(|unit| crate::ages::is_years(&unit)).then(|| capped(quantity)).flatten().flatten()
+}
+
+/// The units of a quantity, as code and as people read it.
+fn units<'m>(quantity: &'m Members<'_>) -> impl Iterator<Item = Cow<'m, str>> {
+    ["code", "unit"].into_iter().filter_map(|name| member(quantity, name).and_then(Json::text))
 }

@@ -13,13 +13,41 @@ pub(super) enum Action {
     /// Nothing of it goes on.
     #[default]
     Empty,
-    /// A coded value, number or amount goes on; anything with a space or longer than a code does not.
-    Token,
+    /// ID, IS or ST: one component that looks like a code goes on.
+    Id,
+    /// A value of a table of HL7, by its number, goes on.
+    Of(&'static str),
+    /// NM: a number goes on, with six digits.
+    Number,
+    /// SI: up to four digits go on.
+    Sequence,
+    /// CP, MO or MOP: amounts go on.
+    Amount,
+    /// CQ: a number and its unit go on.
+    Quantity,
+    /// ERL: where in a message an error is goes on.
+    Location,
+    /// FC: the code goes on without its date.
+    Class,
+    /// HD: who sends or receives goes on, if it has the form of a name of an application or facility.
+    Authority,
+    /// EI: a profile goes on.
+    Profile,
+    /// EI: the sponsor's name of a study goes on, or a pseudonym.
+    Study,
+    /// CX or XON: the short name or the number of an insurer goes on, or a pseudonym.
+    Insurer,
+    /// PT: the processing ID goes on.
+    Processing,
+    /// VID: the version goes on.
+    Version,
+    /// CE: a unit goes on.
+    Measure,
     /// Message code, trigger event and structure go on, each in capitals, digits and `_` (HL7 v2.5.1, 2.15.9.9); else nothing.
     MessageType,
-    /// Codes go on with their texts and code systems (CE, CWE, CNE); text without a code does not.
+    /// Codes go on, with their texts where their systems are published (CE, CWE, CNE); text without a code does not.
     Code,
-    /// As [`Action::Code`], but a code without a code system may be a word: the laboratory's own name of a test.
+    /// As [`Action::Code`], but a code without a code system may be a word in capitals: the laboratory's own name of a test.
     Service,
     /// The year goes on (DT, TS, DTM, DR).
     Year,
@@ -41,14 +69,36 @@ pub(super) enum Action {
     Value,
     /// A range of numbers goes on.
     Range,
+    /// NM of an observation that is an age: no number over 89 years goes on.
+    Age,
+    /// SN of an observation: a comparator, a number, a separator and a number go on.
+    Structured,
+    /// ID or IS of an observation: what looks like a code, or a word for a result, goes on.
+    Result,
 }
 
 impl Action {
-    fn named(name: &str) -> Option<Action> {
+    fn named(name: &'static str) -> Option<Action> {
+        if let Some(number) = name.strip_prefix("table:") {
+            return super::tables::values(number).map(|_| Action::Of(number));
+        }
         Some(match name {
             "keep" => Action::Keep,
             "empty" => Action::Empty,
-            "token" => Action::Token,
+            "id" => Action::Id,
+            "number" => Action::Number,
+            "sequence" => Action::Sequence,
+            "amount" => Action::Amount,
+            "quantity" => Action::Quantity,
+            "location" => Action::Location,
+            "class" => Action::Class,
+            "authority" => Action::Authority,
+            "profile" => Action::Profile,
+            "study" => Action::Study,
+            "insurer" => Action::Insurer,
+            "processing" => Action::Processing,
+            "version" => Action::Version,
+            "measure" => Action::Measure,
             "message-type" => Action::MessageType,
             "code" => Action::Code,
             "service" => Action::Service,

@@ -3,6 +3,7 @@
 use hilum_formats::x12::Segment;
 
 use super::table::Action;
+use super::types::{self, Left};
 use crate::dates::{self, Dates};
 use crate::hl7::aggregated;
 use crate::pseudonym::{STAFF, patient, pseudonym, short, trim};
@@ -10,6 +11,9 @@ use crate::{Config, PatientId, Pseudonyms, Refusal, Staff, postal};
 
 /// What stands for a patient's identifier where the configuration asks for none: the guides require one.
 const NO_IDENTIFIER: &str = "ANONYMOUS";
+
+/// The domain of references.
+const REFERENCE: &str = "reference";
 
 /// Cleans the elements of one segment.
 pub(super) struct Cleaner<'a> {
@@ -33,7 +37,7 @@ impl Cleaner<'_> {
             cleaned.push(if element.is_empty() {
                 Vec::new()
             } else {
-                self.element(action, element, before, country)?
+                self.element(action, index + 1, element, before, country)?
             });
             before = element;
         }
@@ -47,12 +51,13 @@ impl Cleaner<'_> {
     fn element(
         &self,
         action: Action,
+        number: usize,
         element: &[u8],
         before: &[u8],
         country: &[u8],
     ) -> Result<Vec<u8>, Refusal> {
         Ok(match action {
-            Action::Keep => element.to_vec(),
+            Action::Keep => self.kept(number, element, before)?,
             Action::Empty => Vec::new(),
             Action::Blank => vec![b' '; element.len()],
             Action::Text(text) => text.into(),
@@ -71,9 +76,9 @@ impl Cleaner<'_> {
             Action::Birth => self.birth(before, element)?,
             Action::Time => midnight(element),
             Action::Adjustment => self.adjustment(element)?,
-            Action::Taxonomy if before == b"PXC" => element.to_vec(),
-            Action::Procedure => self.procedure(element),
-            Action::Codes => self.codes(element)?,
+            Action::Taxonomy if before == b"PXC" && is_taxonomy(element) => element.to_vec(),
+            Action::Procedure => self.procedure(number, element)?,
+            Action::Codes => self.codes(number, element)?,
             Action::StaffNumber | Action::Provider | Action::Taxonomy | Action::StaffText(_)
                 if self.config.staff == Staff::Keep =>
             {
@@ -144,39 +149,96 @@ impl Cleaner<'_> {
         Ok(format!("{:04}0101", aggregated(born, now)).into_bytes())
     }
 
-    /// C003: the seventh component is the description, and none after it is used.
-    fn procedure(&self, element: &[u8]) -> Vec<u8> {
-        let component = self.segment.separators().component;
-        let mut parts: Vec<&[u8]> = element.split(|octet| *octet == component).take(6).collect();
-        while parts.last().is_some_and(|part| part.is_empty()) {
-            parts.pop();
+    /// What is left of an element that goes on: each repetition and component for itself, if it is of its type.
+    fn kept(&self, number: usize, element: &[u8], before: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let separators = self.segment.separators();
+        let segment = self.segment.identifier();
+        if segment == "ISA" {
+            return self.value(segment, (number, 0), before, element);
         }
-        parts.join(&component)
+        let repetitions = element.split(|octet| separators.repetition == Some(*octet)).map(|repetition| {
+            if types::is_composite(segment, number) {
+                return self.components(segment, number, repetition);
+            }
+            self.value(segment, (number, 0), before, repetition)
+        });
+        let repetitions = repetitions.collect::<Result<Vec<_>, _>>()?;
+        Ok(repetitions.join(&separators.repetition.unwrap_or_default()))
+    }
+
+    /// What is left of the components of an element, without empty ones at its end.
+    fn components(&self, segment: &str, number: usize, element: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let component = self.segment.separators().component;
+        let mut before: &[u8] = &[];
+        let mut left = Vec::new();
+        for (index, part) in element.split(|octet| *octet == component).enumerate() {
+            left.push(self.value(segment, (number, index + 1), before, part)?);
+            before = part;
+        }
+        while left.last().is_some_and(Vec::is_empty) {
+            left.pop();
+        }
+        Ok(left.join(&component))
+    }
+
+    /// What is left of a value at a place.
+    fn value(
+        &self,
+        segment: &str,
+        (element, component): (usize, usize),
+        before: &[u8],
+        value: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
+        if value.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(match types::left(segment, element, component, before, value) {
+            Left::Same => value.to_vec(),
+            Left::Text(text) => text.into(),
+            Left::Pseudonym => short(self.keys, REFERENCE, value)?.into(),
+            Left::Padded(text) => {
+                let length = value.len();
+                format!("{text:length$}").into_bytes().into_iter().take(length).collect()
+            }
+        })
+    }
+
+    /// C003: the seventh component is the description, and none after it is used.
+    fn procedure(&self, number: usize, element: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let component = self.segment.separators().component;
+        let parts: Vec<&[u8]> = element.split(|octet| *octet == component).take(6).collect();
+        self.kept(number, &parts.join(&component), &[])
     }
 
     /// C042: reason and reference.
     fn adjustment(&self, element: &[u8]) -> Result<Vec<u8>, Refusal> {
         let component = self.segment.separators().component;
         let mut parts = element.splitn(2, |octet| *octet == component);
-        let mut made = parts.next().unwrap_or_default().to_vec();
+        let reason = parts.next().unwrap_or_default();
+        let mut made = if types::is_reason(reason) { reason.to_vec() } else { Vec::new() };
         if let Some(reference) = parts.next().filter(|reference| !reference.is_empty()) {
             made.push(component);
-            made.extend_from_slice(short(self.keys, "reference", reference)?.as_bytes());
+            made.extend_from_slice(short(self.keys, REFERENCE, reference)?.as_bytes());
         }
         Ok(made)
     }
 
-    /// C022: qualifier, code, date format, date, amount and so on.
-    fn codes(&self, element: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let component = self.segment.separators().component;
-        let mut parts: Vec<Vec<u8>> =
-            element.split(|octet| *octet == component).map(<[u8]>::to_vec).collect();
-        if let [_, _, format, date, ..] = parts.as_mut_slice()
-            && !date.is_empty()
-        {
-            *date = self.date(format, date)?;
+    /// C022: qualifier, code, date format, date, amount and so on, in each repetition.
+    fn codes(&self, number: usize, element: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let separators = self.segment.separators();
+        let mut repetitions = Vec::new();
+        for repetition in element.split(|octet| separators.repetition == Some(*octet)) {
+            let parts: Vec<&[u8]> = repetition.split(|octet| *octet == separators.component).collect();
+            let mut left: Vec<Vec<u8>> = Vec::new();
+            for (index, part) in parts.iter().enumerate() {
+                left.push(match (index, parts.get(2)) {
+                    (3, Some(format)) if !part.is_empty() => self.date(format, part)?,
+                    _ => self.value(self.segment.identifier(), (number, index + 1), &[], part)?,
+                });
+            }
+            repetitions.push(left.join(&separators.component));
         }
-        Ok(parts.join(&component))
+        Ok(repetitions.join(&separators.repetition.unwrap_or_default()))
     }
 
     /// A national provider identifier that is nobody's: ten digits, the last a check digit (45 CFR 162.406, ISO/IEC
@@ -210,6 +272,16 @@ pub(super) fn year_of(date: &[u8]) -> Option<u16> {
         return None;
     }
     Some(digits.iter().fold(0, |year, digit| year * 10 + u16::from(digit - b'0')))
+}
+
+/// A code of the provider taxonomy (NUCC): three digits, six letters or digits, a letter.
+fn is_taxonomy(code: &[u8]) -> bool {
+    let is = |at: usize, octet: &u8| match at {
+        0..=2 => octet.is_ascii_digit(),
+        9 => octet.is_ascii_uppercase(),
+        _ => octet.is_ascii_uppercase() || octet.is_ascii_digit(),
+    };
+    code.len() == 10 && code.iter().enumerate().all(|(at, octet)| is(at, octet))
 }
 
 /// How long a date of a format is.

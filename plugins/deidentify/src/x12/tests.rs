@@ -194,6 +194,49 @@ fn each_party_is_treated_as_what_it_is() {
 }
 
 #[test]
+fn what_goes_on_is_of_the_type_and_length_of_its_element() {
+    let left = |segment: &str| cleaned(&["CLM*1*2"], segment).unwrap();
+    for (segment, expected) in [
+        ("HI*ABK:JANE DOE 123-45-6789", "HI*ABK:XX"),
+        ("HI*ABK:4779::::::JANE DOE", "HI*ABK:4779::::::XX"),
+        ("HI*ABK:4779^ABF:DOE*ABF:E119", "HI*ABK:4779^ABF:XX*ABF:E119"),
+        ("HI*BE:08:::1740.50*BG:A1", "HI*BE:08:::1740.50*BG:A1"),
+        ("SV1*HC:JANE DOE:DOE*43*UN*1***1", "SV1*HC:XX*43*UN*1***1"),
+        ("SV1*HC:99213:25:TC*43*UN*1***1:2", "SV1*HC:99213:25:TC*43*UN*1***1:2"),
+        ("SV1*HC:123456789*43*UN*1", "SV1*HC:XX*43*UN*1"),
+        ("LIN**N4*01234567891", "LIN**N4*01234567891"),
+        ("LIN**N4*123-45-6789", "LIN**N4*XX"),
+        ("DMG*D8*19730501*JANE", "DMG*D8*19730101"),
+        ("PWK*JANE DOE*BM", "PWK**BM"),
+        ("SBR*P****JANE DOE***CI", "SBR*P*******CI"),
+        ("AMT*F5*JANE DOE", "AMT*F5*0"),
+        ("AMT*F5*123456789", "AMT*F5*0"),
+        ("AMT*F5*-1234.56", "AMT*F5*-1234.56"),
+        ("REF*LU*FL", "REF*LU*FL"),
+        ("REF*F4*45D0470381", "REF*F4*45D0470381"),
+        ("LQ*UT*1.02", "LQ*UT*1.02"),
+        ("CAS*CO*45*73348.57*1", "CAS*CO*45*73348.57*1"),
+    ] {
+        assert_eq!(left(segment), expected, "{segment}");
+    }
+    assert_eq!(cleaned(&[], "CLM*1*2***JANE DOE:B:1*Y").unwrap().split_once("*2***").unwrap().1, "XX:B:1*Y");
+    for reference in ["LU", "P4", "F4"] {
+        let made = left(&format!("REF*{reference}*JANE DOE 123-45-6789"));
+        assert_eq!(made.len(), 7 + 20, "a pseudonym, as one is required: {made}");
+    }
+    let after = |name: &str, segment: &str| cleaned(&[name], segment).unwrap();
+    assert_eq!(after("NM1*QC*1*DOE", "N4*DENVER*12 MAIN ST DOE*80020"), "N4*ANYTOWN**00000");
+    assert_eq!(after("NM1*85*2*CLINIC", "N4*DENVER*CO*800201234"), "N4*DENVER*CO*800201234");
+    assert!(!left("NM1*PR*2*KEY INSURANCE*****PI*123456789").contains("123456789"));
+    assert_eq!(left("NM1*PR*2*KEY INSURANCE*****PI*60054"), "NM1*PR*2*KEY INSURANCE*****PI*60054");
+    assert_eq!(after("NM1*85*2*CLINIC", "REF*EI*10-1234567"), "REF*EI*10-1234567");
+    assert!(!after("NM1*85*2*CLINIC", "REF*EI*123-45-6789").contains("6789"));
+    let text = String::from_utf8(interchange(CLAIM, "~")).unwrap();
+    let cleaned = clean(text.replace("GS*HC*A*B*", "GS*HC*JANE DOE*123-45-6789*").as_bytes());
+    assert!(cleaned.contains("~GS*HC*ANONYMOUS*ANONYMOUS*"), "{cleaned}");
+}
+
+#[test]
 fn staff_are_pseudonyms_unless_kept() {
     let provider = cleaned(&["CLM*1*2"], "NM1*82*1*KILDARE*BEN****XX*1999996666").unwrap();
     let number = provider.strip_prefix("NM1*82*1*ANONYMOUS*****XX*").unwrap();

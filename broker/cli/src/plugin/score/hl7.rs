@@ -4,7 +4,8 @@ use super::key::Mark;
 use super::values::Values;
 use super::what::What;
 
-/// Segment, field, component of the first repetition, and what is planted there.
+/// Segment, field, component of the first repetition, and what is planted there: also the texts of codes without a published system, and
+/// numbers and short values, which have room for somebody's number.
 const FIELDS: &[(&str, usize, usize, What)] = &[
     ("MSH", 7, 1, What::DateTime),
     ("MSH", 8, 1, What::Other),
@@ -37,6 +38,8 @@ const FIELDS: &[(&str, usize, usize, What)] = &[
     ("PID", 20, 1, What::License),
     ("PID", 21, 1, What::Other),
     ("PID", 23, 1, What::City),
+    ("PID", 24, 1, What::Ssn),
+    ("PID", 25, 1, What::Ssn),
     ("PID", 29, 1, What::Reduced),
     ("PD1", 3, 1, What::Other),
     ("PD1", 4, 2, What::Staff),
@@ -65,6 +68,7 @@ const FIELDS: &[(&str, usize, usize, What)] = &[
     ("ACC", 7, 1, What::Staff),
     ("ACC", 8, 1, What::Vehicle),
     ("DG1", 3, 1, What::Keep),
+    ("IN1", 2, 2, What::Note),
     ("IN1", 8, 1, What::HealthPlan),
     ("IN1", 11, 1, What::Other),
     ("IN1", 16, 1, What::Name),
@@ -102,15 +106,19 @@ const FIELDS: &[(&str, usize, usize, What)] = &[
     ("OBR", 16, 2, What::Staff),
     ("OBR", 22, 1, What::DateTime),
     ("OBR", 25, 1, What::Keep),
+    ("OBR", 31, 2, What::Note),
     ("OBX", 2, 1, What::Keep),
     ("OBX", 3, 1, What::Keep),
     ("OBX", 6, 1, What::Keep),
     ("OBX", 8, 1, What::Keep),
+    ("OBX", 9, 1, What::Ssn),
+    ("OBX", 10, 1, What::Ssn),
     ("OBX", 11, 1, What::Keep),
     ("OBX", 14, 1, What::DateTime),
     ("OBX", 16, 2, What::Staff),
     ("OBX", 18, 1, What::Device),
     ("NTE", 3, 1, What::Note),
+    ("NTE", 4, 2, What::Note),
     ("TXA", 2, 1, What::Keep),
     ("TXA", 4, 1, What::DateTime),
     ("TXA", 5, 2, What::Staff),
@@ -118,6 +126,7 @@ const FIELDS: &[(&str, usize, usize, What)] = &[
     ("TXA", 16, 1, What::Url),
     ("SCH", 1, 1, What::Other),
     ("SCH", 2, 1, What::Other),
+    ("SCH", 7, 2, What::Note),
     ("SCH", 12, 2, What::Staff),
     ("SCH", 13, 1, What::Phone),
     ("AIP", 3, 2, What::Staff),
@@ -127,6 +136,7 @@ const FIELDS: &[(&str, usize, usize, What)] = &[
     ("FT1", 8, 1, What::Note),
     ("FT1", 20, 2, What::Staff),
     ("FT1", 23, 1, What::Other),
+    ("FT1", 31, 1, What::Ssn),
 ];
 /// Types of OBX-5 that are free text, and those that are numbers.
 const TEXT_TYPES: [&str; 3] = ["TX", "FT", "ST"];

@@ -88,6 +88,9 @@ impl Place {
             ("CLM" | "CLP", 1) => Some(What::Account),
             ("CLP", 7) | ("TRN", 2) | ("BHT", 3) | ("PWK", 6) | ("INS", 12) => Some(What::Other),
             ("SBR", 3) => Some(What::HealthPlan),
+            // Coded values and amounts have room for more than they should hold.
+            ("DMG", 3) | ("PWK", 1) | ("SBR", 5) | ("AMT", 2) => Some(What::Ssn),
+            ("CLM", 5) => Some(What::Note),
             ("BPR", 9 | 15) => Some(What::Account),
             ("NTE", 2) | ("K3" | "MSG", 1) => Some(What::Note),
             ("PER", 2) => Some(What::Staff),
