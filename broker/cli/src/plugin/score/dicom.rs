@@ -10,6 +10,7 @@ use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions};
 use hilum_core::Digest;
 
 pub(super) mod built_in;
+pub(super) mod deflated;
 pub(super) mod glyphs;
 pub(super) mod pixels;
 pub(super) mod plant;
@@ -45,10 +46,15 @@ pub(super) fn read(octets: &[u8]) -> Option<Read> {
     Some(read)
 }
 
-/// Opens an object that has a preamble.
+/// Opens an object that has a preamble. One that is deflated says so, though it is held as any other.
 pub(super) fn open(octets: &[u8]) -> Option<DefaultDicomObject> {
     octets.get(128..132).filter(|magic| magic == b"DICM")?;
-    OpenFileOptions::new().from_reader(octets).ok()
+    let Some(inflated) = deflated::inflated(octets) else {
+        return OpenFileOptions::new().from_reader(octets).ok();
+    };
+    let mut object = OpenFileOptions::new().from_reader(&inflated[..]).ok()?;
+    deflated::DEFLATED.clone_into(&mut object.meta_mut().transfer_syntax);
+    Some(object)
 }
 
 /// Whether its SOP class is stated as a unique identifier. As an element of unknown kind (PS3.5 section 6.2.2) it would be lost on writing.

@@ -48,7 +48,8 @@ impl Document {
             }
         }
         .unwrap_or_default();
-        document.text = body.to_ascii_lowercase();
+        let inflated = if format == Format::Dicom { dicom::deflated::inflated(body) } else { None };
+        document.text = inflated.as_deref().unwrap_or(body).to_ascii_lowercase();
         for (name, value) in key.map(|key| ("key", key)).into_iter().chain(pairs(attributes)) {
             document.values.insert(format!("head.{name}"), value.to_owned());
             document.text.push(b'\n');

@@ -43,6 +43,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Whether a sequence that it is about goes on under no option.
+    pub(super) fn is_never_rewritten(&self) -> bool {
+        self.options.is_empty() && !self.basic.contains('U')
+    }
+
     /// Whether one of these options says so.
     pub(super) fn says<'o>(&self, letter: &str, mut options: impl Iterator<Item = &'o str>) -> bool {
         options.any(|option| self.options.iter().any(|(name, said)| *name == option && said == letter))
@@ -170,6 +175,8 @@ mod tests {
         let table = Table::read(None).unwrap();
         assert_eq!(table.edition, "PS3.15 2026c");
         assert!(table.rows().count() > 640);
+        // Without one, nothing could be planted that looks like a value.
+        assert!(table.rows().all(|(_, row)| row.vr.len() >= 2));
         let date = table.row("(0008,0020)").unwrap();
         assert!(date.says("K", ["retain-longitudinal-full-dates"].into_iter()));
         assert!(date.says("C", ["retain-longitudinal-modified-dates"].into_iter()));

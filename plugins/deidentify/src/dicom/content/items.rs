@@ -80,13 +80,12 @@ impl Item {
     /// What its verdict makes of the fate of one of its data elements.
     pub(in crate::dicom) fn fate(&self, tag: Tag, fate: Fate) -> Fate {
         let Some((value_type, _)) = VALUES.iter().find(|(_, of_value)| *of_value == tag) else { return fate };
+        let is_of_item = self.value_type == Some(ValueType(value_type));
         match (self.verdict, fate) {
-            (Verdict::Keep, Fate::Words(vr, _) | Fate::Shift(vr, _) | Fate::Put(_, vr))
-                if self.value_type == Some(ValueType(value_type)) =>
-            {
+            (Verdict::Keep, Fate::Words(vr, _) | Fate::Shift(vr, _) | Fate::Put(_, vr)) if is_of_item => {
                 Fate::Keep(vr)
             }
-            (Verdict::Keep, Fate::Uids) if *value_type == "UIDREF" => Fate::Keep(Vr::UI),
+            (Verdict::Keep, Fate::Uids) if is_of_item => Fate::Keep(Vr::UI),
             (Verdict::Dummy, Fate::Words(vr, _) | Fate::Shift(vr, _) | Fate::Keep(vr)) => {
                 Fate::Put(Otherwise::Dummy, vr)
             }

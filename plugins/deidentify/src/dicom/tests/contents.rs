@@ -275,11 +275,12 @@ fn no_second_code_and_no_other_form_of_a_code_hides_what_a_concept_is() {
         assert!(items.is_empty(), "{:?}", String::from_utf8_lossy(&concept.octets));
     }
     // What is kept is the value of the item's type, and no other.
-    let name = elements().text(0x0040_A123, "PN", "DOE^JANE").text(0x0040_A160, "UT", "Scanner");
+    let name = elements().text(0x0040_A123, "PN", "DOE^JANE").text(0x0040_A124, "UI", "1.9.9.4711");
+    let name = name.text(0x0040_A160, "UT", "Scanner");
     let kept = item("TEXT", &elements(), &code(0x0040_A043, "DCM", "113877"), &name);
     let options = [CleanStructuredContent, RetainDeviceIdentity];
     let output = deidentify_as(&with_options(&options), &report(&[kept])).unwrap();
-    assert!(contains(&output, "Scanner") && !contains(&output, "DOE"));
+    assert!(contains(&output, "Scanner") && !contains(&output, "DOE") && !contains(&output, "1.9.9.4711"));
 }
 
 /// A report after PS3.16 TID 1500: observers, subject, procedure, findings with their images, an impression.

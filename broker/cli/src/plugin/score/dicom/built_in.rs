@@ -5,6 +5,7 @@ use dicom_core::{DataElement, Tag, VR};
 use dicom_object::{DefaultDicomObject, FileMetaTableBuilder, InMemDicomObject};
 
 use super::super::values::Values;
+use super::deflated::DEFLATED;
 use super::{PIXEL_DATA, pixels};
 
 const COMPUTED_RADIOGRAPHY: &str = "1.2.840.10008.5.1.4.1.1.1";
@@ -47,6 +48,7 @@ pub(in super::super) fn plain() -> anyhow::Result<Vec<BuiltIn>> {
         image(0, 1, 2, 2, IMPLICIT_LITTLE)?,
         image(1, 2, 3, 1, EXPLICIT_BIG)?,
         image(1, 2, 4, 1, RLE_LOSSLESS)?,
+        image(0, 1, 6, 2, DEFLATED)?,
         of(report(), 1)?,
     ])
 }
