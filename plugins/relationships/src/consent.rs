@@ -26,9 +26,9 @@ pub(crate) struct Said {
     /// Whose: all of their tags.
     pub(crate) patient: Vec<Tag>,
     /// Which consent.
-    id: Tag,
+    pub(crate) id: Tag,
     /// What it says; none if it is not in force.
-    says: Option<Provision>,
+    pub(crate) says: Option<Provision>,
 }
 
 /// Why a record is stopped. Names no value of it.
@@ -50,11 +50,27 @@ impl Said {
     /// Takes it into what is known. Whether there was room for it.
     #[must_use]
     pub(crate) fn apply(&self, known: &mut Known) -> bool {
-        known.consents.retain(|consent| consent.id != self.id);
-        if let Some(says) = &self.says {
-            known.consents.push(Consent { id: self.id.clone(), says: says.clone() });
+        let before = known.consents.len();
+        self.replace(known, self.says.clone());
+        known.consents.len() <= CONSENTS_MAX.max(before)
+    }
+
+    /// Takes it into what is known of somebody whom it may be about, or not: what the consent denied stays denied, what it denies now is
+    /// denied, and nothing is permitted. Whether there is anything left of the consent.
+    pub(crate) fn doubt(&self, known: &mut Known) -> bool {
+        let mut denied: Vec<_> = self.says.iter().filter_map(Provision::denials).collect();
+        for consent in known.consents.iter().filter(|consent| consent.id == self.id) {
+            denied.extend(consent.says.denials().filter(|denial| !denied.contains(denial)));
         }
-        known.consents.len() <= CONSENTS_MAX
+        let denied = if denied.len() > 1 { Some(Provision::unclear()) } else { denied.pop() };
+        let is_left = denied.is_some();
+        self.replace(known, denied);
+        is_left
+    }
+
+    fn replace(&self, known: &mut Known, says: Option<Provision>) {
+        known.consents.retain(|consent| consent.id != self.id);
+        known.consents.extend(says.map(|says| Consent { id: self.id.clone(), says }));
     }
 }
 
@@ -98,7 +114,7 @@ fn one(resource: &Value, index: &Index<'_>, coder: &mut Coder) -> Result<Said, C
         Some("active") => whole(resource, coder)?,
         // FHIR R4, ConsentState: not in force yet, not any more, or never.
         Some("draft" | "proposed" | "rejected" | "inactive" | "entered-in-error") => None,
-        _ => Some(Provision { is_unclear: true, ..Provision::default() }),
+        _ => Some(Provision::unclear()),
     };
     Ok(Said { patient, id, says })
 }
@@ -155,10 +171,10 @@ fn provision(
     depth: usize,
     left: &mut usize,
 ) -> Result<Provision, KeyError> {
-    let mut made = Provision::default();
     if depth >= DEPTH_MAX || *left == 0 {
-        return Ok(Provision { is_unclear: true, ..made });
+        return Ok(Provision::unclear());
     }
+    let mut made = Provision::default();
     *left -= 1;
     for (name, value) in of {
         let each = || value.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -206,7 +222,7 @@ fn provision(
                 for inner in nested {
                     let inner = match inner {
                         Value::Object(inner) => provision(inner, coder, depth + 1, left)?,
-                        _ => Provision { is_unclear: true, ..Provision::default() },
+                        _ => Provision::unclear(),
                     };
                     made.except.push(inner);
                 }

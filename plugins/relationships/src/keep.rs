@@ -51,6 +51,18 @@ impl From<StateError> for KeepError {
     }
 }
 
+/// The tag that is used now of a patient: where the one that is given was merged into.
+pub(crate) fn resolve(patient: &Tag) -> Result<Tag, KeepError> {
+    let mut patient = patient.clone();
+    for _ in 0..=MERGES_MAX {
+        match find(&patient)?.0.merged_into {
+            Some(into) => patient = into,
+            None => return Ok(patient),
+        }
+    }
+    Err(KeepError::Unreadable)
+}
+
 /// Changes what is known of a patient, under the record that is used now.
 pub(crate) fn update(patient: &Tag, change: impl Fn(&mut Known)) -> Result<(), KeepError> {
     let mut patient = patient.clone();
@@ -79,13 +91,13 @@ pub(crate) fn update(patient: &Tag, change: impl Fn(&mut Known)) -> Result<(), K
     Err(StateError::Conflict.into())
 }
 
-/// Two records are of one patient: what is known of the one that is used no more is known under all identifiers of the other.
-pub(crate) fn merge(from: &Tag, into: &[Tag], taken: impl Fn(&mut Known, Known)) -> Result<(), KeepError> {
-    let Some(first) = into.first().filter(|_| !into.contains(from)) else { return Ok(()) };
+/// Two records are of one patient: what is known of the one that is used no more is known under all identifiers of the other. Gives that.
+pub(crate) fn merge(from: &Tag, into: &[Tag], taken: impl Fn(&mut Known, Known)) -> Result<Known, KeepError> {
+    let Some(first) = into.first().filter(|_| !into.contains(from)) else { return Ok(Known::default()) };
     let (old, version) = find(from)?;
     // It leads there already, or to a record that will.
     if old.merged_into.is_some() {
-        return Ok(());
+        return Ok(Known::default());
     }
     for tag in into {
         // The one that is used now may have been merged into the other before.
@@ -95,7 +107,8 @@ pub(crate) fn merge(from: &Tag, into: &[Tag], taken: impl Fn(&mut Known, Known))
         schedule(tag, &mut new)?;
         write(tag, &new, version)?;
     }
-    write(from, &Known::merged(first), version)
+    write(from, &Known::merged(first), version)?;
+    Ok(old)
 }
 
 /// Looks whether what may be over is over, a part at a time.

@@ -2,11 +2,12 @@
 //! for stages that decide who may read what.
 //!
 //! A message becomes an event ([`event`], [`consent`]), which changes what is known of its patient ([`stays`]). What is known is kept by
-//! tags ([`coder`]), so that nobody is named in it, until it is over ([`keep`]).
+//! tags ([`coder`]), so that nobody is named in it, until it is over ([`keep`]). A consent is kept under each number of its patient ([`filed`]).
 
 mod coder;
 mod consent;
 mod event;
+mod filed;
 mod keep;
 mod periods;
 mod settings;
@@ -15,7 +16,7 @@ mod stays;
 mod tests;
 mod times;
 
-use hilum_formats::care::{Known, Tag};
+use hilum_formats::care::{Kind, Known, Tag};
 use hilum_formats::hl7::Document;
 use hilum_plugin::{ConfigError, Context, Description, Message, Observe, log, time};
 
@@ -95,10 +96,10 @@ impl Observe for Relationships {
     }
 
     /// A record that cannot be taken in is stopped, as by any stage that fails: nobody would know what was not learned.
-    fn observe(&mut self, _: &Context, messages: Vec<Message>) {
+    fn observe(&mut self, context: &Context, messages: Vec<Message>) {
         let now = time::now();
         for message in messages {
-            if let Err(stopped) = self.learn(message, now) {
+            if let Err(stopped) = self.learn(message, &context.source.principal, now) {
                 log::error(format!("a record is stopped: {stopped}"));
                 panic!("a record cannot be learned from");
             }
@@ -115,7 +116,7 @@ impl Observe for Relationships {
 hilum_plugin::export_observe!(Relationships);
 
 impl Relationships {
-    fn learn(&mut self, message: Message, now: u64) -> Result<(), Stopped> {
+    fn learn(&mut self, message: Message, publisher: &str, now: u64) -> Result<(), Stopped> {
         // A publisher whose clock is ahead makes nobody treat a patient for longer.
         let at = message.head.time.min(now);
         let content_type = message.head.content_type.split(';').next().unwrap_or_default().trim();
@@ -127,8 +128,12 @@ impl Relationships {
         let authorities = &self.settings.identifiers;
         match content_type.as_str() {
             HL7 => self.learn_events(&body, at),
-            FHIR => agreed(&consent::of_fhir(&body, authorities, &mut self.coder)?),
-            _ => agreed(&consent::of_list(&body, authorities, &mut self.coder)?),
+            FHIR => {
+                let by = self.coder.plain(Kind::Publisher, publisher).map_err(ConsentError::Key)?;
+                let said = consent::of_fhir(&body, authorities, &mut self.coder)?;
+                said.iter().try_for_each(|said| Ok(filed::said(said, &by)?))
+            }
+            _ => opted(&consent::of_list(&body, authorities, &mut self.coder)?),
         }
     }
 
@@ -150,7 +155,10 @@ impl Relationships {
         let rules = &self.rules;
         if let Event::Merged(others) = event {
             for from in &others {
-                keep::merge(from, patient, stays::merged)?;
+                let moved = keep::merge(from, patient, stays::merged)?;
+                for consent in moved.consents {
+                    filed::merged(&consent.id, from, patient)?;
+                }
             }
             return Ok(());
         }
@@ -167,8 +175,8 @@ impl Relationships {
     }
 }
 
-/// Patients said what they allow.
-fn agreed(said: &[Said]) -> Result<(), Stopped> {
+/// Patients opted out, or in.
+fn opted(said: &[Said]) -> Result<(), Stopped> {
     for of in said {
         for tag in &of.patient {
             let fits = std::cell::Cell::new(true);

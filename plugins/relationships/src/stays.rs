@@ -84,7 +84,8 @@ pub(crate) fn merged(into: &mut Known, from: Known) {
         }
     }
     for consent in from.consents {
-        if into.consents.iter().all(|known| known.id != consent.id) {
+        // Of one that both have it cannot be told which is newer: both hold until it is said anew.
+        if !into.consents.contains(&consent) {
             into.consents.push(consent);
         }
     }

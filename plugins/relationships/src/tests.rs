@@ -15,7 +15,7 @@ const START: u64 = 1_772_323_200_000;
 fn settings() -> Value {
     json!({
         "identifiers": {
-            "authorities": {"st-marys": ["ST-MARYS", "urn:oid:1.2.3"], "fhir": []},
+            "authorities": {"st-marys": ["ST-MARYS", "urn:oid:1.2.3"], "other": ["OTHER", "urn:oid:9"], "fhir": []},
             "unnamed": "st-marys", "references": "fhir",
         },
         "grace_hours": 48, "outpatient_days": 10, "time_zone": "CET-1CEST,M3.5.0,M10.5.0/3",
@@ -218,122 +218,6 @@ fn messages_of_others_and_about_nobody_teach_nothing() {
     assert_eq!(testing::take().state.len(), 0);
 }
 
-fn consent(change: impl FnOnce(&mut Value)) -> String {
-    let mut consent = json!({
-        "resourceType": "Consent", "id": "c1", "status": "active",
-        "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
-        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
-        "patient": {"reference": "Patient/77", "identifier": {"system": "urn:oid:1.2.3", "value": "4711"}},
-        "policyRule": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN"}]},
-        "provision": {
-            "type": "permit",
-            "period": {"start": "2026-01-01", "end": "2026-12-31"},
-            "purpose": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HRESCH"}],
-            "provision": [{
-                "type": "deny",
-                "actor": [{"role": {"text": "recipient"}, "reference": {"reference": "Organization/pharma"}}],
-                "action": [{"coding": [{"code": "access"}]}],
-                "securityLabel": [{"code": "R"}],
-                "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "ImagingStudy"}]
-            }]
-        }
-    });
-    change(&mut consent);
-    consent.to_string()
-}
-
-fn says() -> Option<hilum_formats::care::Provision> {
-    let known = known("4711")?;
-    assert!(known.consents.len() <= 1);
-    known.consents.into_iter().next().map(|consent| consent.says)
-}
-
-#[test]
-fn a_consent_is_in_force_until_it_is_withdrawn() {
-    let plugin = &mut plugin();
-    told(plugin, "application/fhir+json; fhirVersion=4.0", &consent(|_| {}), START);
-    let says_now = says().unwrap();
-    let root = &says_now.except[0];
-    assert_eq!((says_now.permits, root.permits, root.is_unclear), (Some(true), Some(true), false));
-    assert_eq!(root.purposes, ["HRESCH"]);
-    assert_eq!((root.from, root.until), (Some(1_767_225_600_000), Some(1_798_761_600_000)));
-    let exception = &root.except[0];
-    assert_eq!((exception.permits, exception.is_unclear), (Some(false), false));
-    assert_eq!(exception.actors, [tag(Kind::Actor, "", "Organization/pharma")]);
-    assert_eq!(
-        (&*exception.actions, &*exception.labels, &*exception.classes),
-        (&["read".to_owned()][..], &["R".to_owned()][..], &["ImagingStudy".to_owned()][..])
-    );
-    for status in ["inactive", "rejected", "entered-in-error", "proposed", "draft"] {
-        told(plugin, FHIR, &consent(|_| {}), START);
-        told(plugin, FHIR, &consent(|of| of["status"] = status.into()), START);
-        assert_eq!(says(), None, "{status}");
-    }
-    told(plugin, FHIR, &consent(|of| of["scope"]["coding"][0]["code"] = "treatment".into()), START);
-    assert_eq!(says(), None, "it is about being treated, not about who sees what");
-}
-
-#[test]
-fn what_of_a_consent_is_not_understood_is_unclear() {
-    let plugin = &mut plugin();
-    let root: [fn(&mut Value); 8] = [
-        |of| of["provision"]["data"] = json!([{"meaning": "instance"}]),
-        |of| of["provision"]["type"] = "maybe".into(),
-        |of| of["provision"]["period"] = json!({"start": "yesterday"}),
-        |of| of["provision"]["purpose"] = json!([{"code": "FUN"}]),
-        |of| of["provision"]["actor"] = json!([{"role": {}}]),
-        |of| of["provision"]["action"] = json!([{"coding": [{"code": "dance"}]}]),
-        |of| of["provision"]["class"] = json!([{"code": "Thing"}]),
-        |of| of["provision"]["modifierExtension"] = json!([]),
-    ];
-    for change in root {
-        told(plugin, FHIR, &consent(change), START);
-        let says = says().unwrap();
-        assert!(says.except[0].is_unclear, "{says:?}");
-    }
-    let outer: [fn(&mut Value); 4] = [
-        |of| of["scope"] = json!({}),
-        |of| of["status"] = "new".into(),
-        |of| of["modifierExtension"] = json!([]),
-        |of| of["provision"] = 3.into(),
-    ];
-    for change in outer {
-        told(plugin, FHIR, &consent(change), START);
-        assert!(says().unwrap().is_unclear);
-    }
-}
-
-#[test]
-fn a_list_takes_patients_out_and_back_in() {
-    let plugin = &mut plugin();
-    let list = |opts: &str| {
-        json!({"patients": [{"authority": "st-marys", "value": "4711", "purposes": ["HRESCH"], "opts": opts}]}).to_string()
-    };
-    told(plugin, OPT_OUT, &list("out"), START);
-    assert_eq!(
-        says().map(|says| (says.permits, says.purposes)),
-        Some((Some(false), vec!["HRESCH".to_owned()]))
-    );
-    told(plugin, OPT_OUT, &list("in"), START);
-    assert_eq!(says(), None);
-}
-
-#[test]
-fn a_consent_of_nobody_or_of_no_name_is_stopped() {
-    let stopped = |content_type: &'static str, body: String| {
-        std::thread::spawn(move || told(&mut plugin(), content_type, &body, START)).join().is_err()
-    };
-    assert!(!stopped(FHIR, consent(|_| {})));
-    assert!(stopped(FHIR, consent(|of| of["patient"] = json!({"reference": "Group/1"}))));
-    assert!(stopped(FHIR, consent(|of| of["id"] = Value::Null)));
-    assert!(stopped(FHIR, "{".into()));
-    assert!(stopped(
-        OPT_OUT,
-        r#"{"patients": [{"authority": "elsewhere", "value": "1", "opts": "out"}]}"#.into()
-    ));
-    assert!(stopped(OPT_OUT, "{}".into()));
-}
-
 #[test]
 fn what_is_kept_of_one_patient_is_bounded() {
     let plugin = &mut plugin();
@@ -371,3 +255,5 @@ fn identifiers_are_told_apart_by_who_assigned_them() {
     assert_ne!(of("a"), of("b"));
     assert_eq!(of("a"), of("a"));
 }
+
+mod consents;

@@ -12,8 +12,9 @@ use crate::patient::Identifier;
 
 /// Octets that one patient's [`Known`] may have as text: those of a value of keyed state.
 pub const KNOWN_OCTETS_MAX: usize = 64 << 10;
-/// The version of the shape.
-const VERSION: u8 = 1;
+/// The version of the shape. In the first one it was not known under which other numbers a consent was filed.
+const VERSION: u8 = 2;
+const VERSION_UNFILED: u8 = 1;
 
 /// Stands for somebody or something: 32 hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +41,11 @@ impl Tag {
     /// Under which key a patient's [`Known`] is kept.
     pub fn key(&self) -> String {
         format!("patient/{}", self.0)
+    }
+
+    /// Under which key it is kept where a consent is filed.
+    pub fn filed_key(&self) -> String {
+        format!("filed/{}", self.0)
     }
 
     /// The digits.
@@ -71,6 +77,8 @@ pub enum Kind {
     Consent,
     /// Whom a consent is about, as it refers to them.
     Actor,
+    /// Who published a consent.
+    Publisher,
 }
 
 /// The octets whose authentication code a [`Tag`] is the half of.
@@ -83,6 +91,7 @@ pub fn coded(kind: Kind, authority: &str, value: &str) -> Vec<u8> {
         Kind::Appointment => "appointment",
         Kind::Consent => "consent",
         Kind::Actor => "actor",
+        Kind::Publisher => "publisher",
     };
     let mut octets = format!("hilum care v1\0{kind}\0{}\0{authority}", authority.len()).into_bytes();
     octets.extend_from_slice(value.as_bytes());
@@ -136,9 +145,16 @@ impl Known {
         serde_json::to_vec(self).expect("texts and numbers are JSON")
     }
 
-    /// None for what another version keeps, or for what is damaged.
+    /// None for what another version keeps, or for what is damaged. Of consents that the first version kept there are only the denials:
+    /// somebody may have withdrawn them under another number.
     pub fn decode(octets: &[u8]) -> Option<Self> {
-        serde_json::from_slice(octets).ok().filter(|known: &Self| known.version == VERSION)
+        let mut known: Self = serde_json::from_slice(octets).ok()?;
+        if known.version == VERSION_UNFILED {
+            known.version = VERSION;
+            let denials = |Consent { id, says }| Some(Consent { id, says: says.denials()? });
+            known.consents = known.consents.into_iter().filter_map(denials).collect();
+        }
+        (known.version == VERSION).then_some(known)
     }
 
     /// As what somebody who has these tags treats the patient at a time, in milliseconds since 1970.
@@ -271,6 +287,23 @@ pub struct Provision {
     pub except: Vec<Provision>,
 }
 
+impl Provision {
+    /// One that nobody understands: it denies.
+    pub fn unclear() -> Self {
+        Self { is_unclear: true, ..Self::default() }
+    }
+
+    /// What is left of it if nothing of it permits; none if that says nothing.
+    #[must_use]
+    pub fn denials(&self) -> Option<Self> {
+        if self.is_unclear || self.permits == Some(false) {
+            return Some(Self { except: Vec::new(), ..self.clone() });
+        }
+        let except: Vec<_> = self.except.iter().filter_map(Self::denials).collect();
+        (!except.is_empty()).then(|| Self { permits: None, except, ..self.clone() })
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_false(value: &bool) -> bool {
     !value
@@ -303,7 +336,30 @@ mod tests {
         assert_eq!(Known::decode(&known.encode()), Some(known.clone()));
         assert_eq!(Tag::parse(tag(1).as_str().as_bytes()), Some(tag(1)));
         assert_eq!(Tag::parse(b"4711"), None);
-        assert_eq!(Known::decode(br#"{"v": 2, "stays": []}"#), None, "another version keeps other things");
+        assert_eq!(Known::decode(br#"{"v": 3, "stays": []}"#), None, "another version keeps other things");
+    }
+
+    #[test]
+    fn of_a_consent_that_was_not_filed_only_the_denials_are_left() {
+        let deny = || Provision { permits: Some(false), ..Provision::default() };
+        let permit = |except| Provision { permits: Some(true), except, ..Provision::default() };
+        let exception = Provision { purposes: vec!["HRESCH".into()], ..deny() };
+        let denials = |of: Provision| of.denials();
+        assert_eq!(denials(permit(vec![permit(vec![])])), None);
+        assert_eq!(
+            denials(permit(vec![exception.clone(), permit(vec![])])),
+            Some(Provision { except: vec![exception], ..Provision::default() })
+        );
+        assert_eq!(denials(Provision { except: vec![permit(vec![])], ..deny() }), Some(deny()));
+        assert_eq!(denials(Provision::unclear()), Some(Provision::unclear()));
+
+        let of = |says: &str| {
+            let id = tag(1).as_str().to_owned();
+            format!(r#"{{"v": 1, "consents": [{{"id": "{id}", "says": {{"permits": {says}}}}}], "due": 0}}"#)
+        };
+        let read = |says: &str| Known::decode(of(says).as_bytes()).expect("it can be read").consents;
+        assert_eq!(read("true"), []);
+        assert_eq!(read("false"), [Consent { id: tag(1), says: deny() }]);
     }
 
     #[test]
