@@ -20,6 +20,7 @@ import fhir_resources
 import grammars
 import hl7_and_x12
 import iods
+import numpy
 import pydicom
 from pydicom.uid import UID
 
@@ -84,13 +85,34 @@ def dicom_problems(original_path: Path, path: Path):
 
 
 def pixel_problems(original, made):
-    """De-identification leaves the image as it was."""
+    """De-identification leaves the image as it was, but for comments in its frames."""
     if "PixelData" not in original:
         return
     if "PixelData" not in made:
         yield "the pixel data is gone"
     elif transfer_syntax(made) == transfer_syntax(original) and made.PixelData != original.PixelData:
-        yield "the pixel data is another"
+        if not transfer_syntax(made).is_compressed or not is_blanked(original.PixelData, made.PixelData):
+            yield "the pixel data is another"
+        elif (problem := decoded_differently(original, made)) is not None:
+            yield problem
+
+
+def is_blanked(before: bytes, after: bytes) -> bool:
+    """Whether nothing but blanks and zeros stand where octets are others."""
+    return len(before) == len(after) and all(one == other or other in b" \0" for one, other in zip(before, after))
+
+
+def decoded_differently(original, made):
+    """What decoders that others wrote say of an image whose comments are overwritten."""
+    try:
+        before = original.pixel_array
+    except Exception:
+        # What nobody can decode was not changed in what there is to decode.
+        return None
+    try:
+        return None if numpy.array_equal(before, made.pixel_array) else "the image is another"
+    except Exception as error:
+        return f"the image cannot be decoded any more: {error}"
 
 
 def transfer_syntax(dataset):

@@ -14,12 +14,15 @@ use crate::step::{binary, finish, output, program, root, target_directory};
 use crate::{python, registry};
 
 /// Packages of PyPI, installed together: a reader of DICOM and its files, what it decodes pixels with, and an engine that de-identifies.
-const DICOM_PACKAGES: [&str; 7] = [
+const DICOM_PACKAGES: [&str; 10] = [
     "pydicom==3.0.2",
     "pydicom-data==1.0.0",
     "numpy==2.4.6",
     "pylibjpeg==2.1.0",
     "pylibjpeg-rle==2.2.0",
+    "pylibjpeg-openjpeg==2.6.0",
+    "pyjpegls==1.5.1",
+    "pillow==13.0.0",
     "dicom-anonymizer==2.1.0",
     "tqdm==4.70.1",
 ];

@@ -202,7 +202,7 @@ fn is_icd(code: &str, most: usize, is_first: fn(char) -> bool) -> bool {
     let is_upper = |octet: u8| octet.is_ascii_uppercase() || octet.is_ascii_digit();
     category.len() + rest.len() <= most
         && code.starts_with(is_first)
-        && category.bytes().nth(1).is_some_and(|octet| octet.is_ascii_digit())
+        && category.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
         && category.bytes().chain(rest.bytes()).all(is_upper)
         && rest.len() <= 4
 }

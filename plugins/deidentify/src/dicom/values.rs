@@ -124,7 +124,8 @@ impl Rewriter<'_, '_> {
         if length == 0 {
             return Ok(true);
         }
-        let is_whole = length % 4 == 0 && self.frames_stated().is_none_or(|frames| length / 4 == frames);
+        let is_whole =
+            length.is_multiple_of(4) && self.frames_stated().is_none_or(|frames| length / 4 == frames);
         if !is_whole || length > VALUE_OCTETS_MAX {
             return Ok(is_whole);
         }

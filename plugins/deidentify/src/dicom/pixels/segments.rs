@@ -70,7 +70,9 @@ impl Codestream {
                 Codestream::Jpeg if APPLICATION.contains(&kind) => blank_application(segment),
                 // Two octets say that it is text.
                 Codestream::Jpeg2000 if kind == COMMENT_2000 => {
-                    segment.iter_mut().skip(2).for_each(|octet| *octet = b' ')
+                    if let Some(text) = segment.get_mut(2..) {
+                        text.fill(b' ');
+                    }
                 }
                 Codestream::Jpeg | Codestream::Jpeg2000 => {}
             }
