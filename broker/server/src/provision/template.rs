@@ -47,6 +47,8 @@ example_files!(
     "policies/people.json",
     "policies/results.cases.toml",
     "policies/results.cedar",
+    "policies/treating.cases.toml",
+    "policies/treating.cedar",
 );
 
 /// Where policies are, and what tests them.
