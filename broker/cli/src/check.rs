@@ -242,7 +242,7 @@ mod tests {
         let Checked { hospital, received, admitted } = check(directory.path()).unwrap().unwrap();
         let text = plugins::as_text(&hospital, &admitted);
         assert!(text.contains("signed by `hospital`") && text.contains("supported until"), "{text}");
-        assert_eq!(plugins::as_json(&hospital, &admitted).as_array().unwrap().len(), 6);
+        assert_eq!(plugins::as_json(&hospital, &admitted).as_array().unwrap().len(), 8);
         let receives = |flow: &str, subscription: &str| {
             let labels = &received[&(flow.parse().unwrap(), subscription.parse().unwrap())];
             labels.iter().map(Label::as_str).collect::<Vec<_>>()

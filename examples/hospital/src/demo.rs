@@ -3,6 +3,7 @@
 //! A broker process of its own on a temporary hospital directory, publishers and readers under the identities that
 //! `hilum init` made, and a verdict: what [`plan`] expects is compared with what came, octet by octet.
 
+mod made;
 mod plan;
 mod publish;
 mod read;
@@ -28,7 +29,7 @@ use crate::leak::Canaries;
 use crate::process::{Broker, Hospital, find_hilum};
 use crate::simulator::Case;
 use crate::simulator::random::Random;
-use plan::{READINGS, TRESPASSES, Trespass};
+use plan::{PROWLER, PROWLER_TRIES, READINGS, TRESPASSES, Trespass};
 use publish::Published;
 use read::{Judge, Received};
 use report::Evidence;
@@ -120,6 +121,7 @@ fn endpoint() -> Option<String> {
 fn planted(cases: &[Case]) -> Canaries {
     let mut canaries = Canaries::default();
     cases.iter().for_each(|case| canaries.plant(case.identifiers()));
+    canaries.plant(plan::claimed_twice(cases).identifiers());
     canaries
 }
 
@@ -151,6 +153,11 @@ impl Stage {
             client.close().await;
             refused.push((trespass.to_string(), reason));
         }
+        let client = connect(&self.hospital, &self.broker, PROWLER.identity).await?;
+        for _ in 0..PROWLER_TRIES {
+            denied(&client, PROWLER).await?;
+        }
+        client.close().await;
         let client = connect(&self.hospital, &self.broker, "mri-1").await?;
         let reason =
             publish::publish_refused(&client, "imaging", plan::unreasoned_emergency(&cases[0])).await?;
@@ -173,14 +180,17 @@ impl Stage {
             readers.spawn(read::read(client, index, reading, self.judge(reading.identity)?, sender.clone()));
         }
         drop(sender);
-        let mut publishers = JoinSet::new();
-        for (number, publication) in (1..).zip(plan::publications(seed, cases, now)) {
-            let client = connect(&self.hospital, &self.broker, publication.identity).await?;
-            publishers.spawn(publish::publish_all(client, publication, Random::new(seed).fork(number)));
-        }
         let mut published = Vec::new();
-        while let Some(done) = publishers.join_next().await {
-            published.extend(done??);
+        let mut numbers = 1..;
+        for together in plan::publications(seed, cases, now) {
+            let mut publishers = JoinSet::new();
+            for (publication, number) in together.into_iter().zip(&mut numbers) {
+                let client = connect(&self.hospital, &self.broker, publication.identity).await?;
+                publishers.spawn(publish::publish_all(client, publication, Random::new(seed).fork(number)));
+            }
+            while let Some(done) = publishers.join_next().await {
+                published.extend(done??);
+            }
         }
         println!("publishers     {} records, all acked", published.len());
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use hilum_core::Timestamp;
 
-use crate::simulator::{Case, hl7, mr, telemetry, x12};
+use crate::simulator::{Case, fhir, hl7, mr, telemetry, x12};
 
 /// What to make.
 #[derive(Debug, clap::Args)]
@@ -45,6 +45,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             write(format!("case{index}-fine{:02}.dcm", instance.number), &instance.octets)?;
         }
         write(format!("case{index}-admission.hl7"), &hl7::admission(&case))?;
+        write(format!("case{index}-consent.json"), &fhir::consent(&case, true))?;
         write(format!("case{index}-result.hl7"), &hl7::result(&case))?;
         write(format!("case{index}-charge.hl7"), &hl7::charge(&case))?;
         let control = u32::try_from(index + 1).context("too many cases for X12's nine digits")?;

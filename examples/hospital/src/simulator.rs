@@ -8,11 +8,13 @@
 //! | [`mr`] | MR Image Storage instances of a numerical head ([`phantom`]), as DICOM files ([`dicom`]) |
 //! | [`telemetry`] | readings of the machine and of the room |
 //! | [`hl7`] | ADT^A01, ORU^R01 and DFT^P03 messages |
+//! | [`fhir`] | Consent resources |
 //! | [`x12`] | 837P claims |
 
 pub mod calendar;
 pub mod case;
 pub mod dicom;
+pub mod fhir;
 pub mod hl7;
 pub mod mr;
 pub mod phantom;

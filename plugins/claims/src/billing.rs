@@ -24,6 +24,7 @@ impl Billing {
         if settings.notices_flow.is_empty() || settings.key.is_empty() {
             return Err(ConfigError::new("/notices_flow", "name the flow of notices and the key"));
         }
+        mac::granted(&settings.key)?;
         let crosswalk = Crosswalk::parse(&settings.crosswalk);
         let crosswalk = crosswalk.map_err(|reason| ConfigError::new("/crosswalk", reason))?;
         Ok(Self { settings, crosswalk })

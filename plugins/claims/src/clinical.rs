@@ -56,6 +56,7 @@ impl Clinical {
         if settings.notices_flow.is_empty() || settings.key.is_empty() {
             return Err(ConfigError::new("/notices_flow", "name the flow of notices and the key"));
         }
+        mac::granted(&settings.key)?;
         let mut procedures = BTreeMap::new();
         for (code, kind) in &settings.procedures {
             let what = crosswalk::what(kind).ok_or_else(|| {

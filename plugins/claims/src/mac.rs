@@ -1,9 +1,13 @@
 //! MACs of numbers that identify: HMAC-SHA-256 under a key that stays with the broker, the first half of it in hexadecimal.
 //!
+//! They are asked for as `observed.codes`, which are the same as those of `keys.mac`. What a component imports has to be granted to each of
+//! its stages, except this: so the stage that compares needs no key, and a stage that was not granted the one that its settings name is not loaded.
+//!
 //! Each kind of number has a name before it, so that an accession number is never taken for a study's or a patient's. Systems write
 //! the same number with other spaces and in other cases; what is compared has neither.
 
-use hilum_plugin::keys::{self, KeyError};
+use hilum_plugin::ConfigError;
+use hilum_plugin::observed::{self, ObservedError};
 
 /// Numbers that are asked about at once.
 const AT_ONCE: usize = 4096;
@@ -43,12 +47,22 @@ pub(crate) fn number(kind: Kind, parts: &[&[u8]]) -> Option<Vec<u8>> {
     Some(made)
 }
 
+/// Whether a stage may use a key; called when it is configured, perhaps where there is no broker that has it.
+pub(crate) fn granted(key: &str) -> Result<(), ConfigError> {
+    match observed::codes(key, &[b"probe".to_vec()]) {
+        Err(ObservedError::NotGranted(_)) => {
+            Err(ConfigError::new("/key", format!("the stage needs the grant `keys:{key}` for this")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The MACs of numbers, in their order; none where there is no number.
-pub(crate) fn all(key: &str, numbers: &[Option<Vec<u8>>]) -> Result<Vec<Option<String>>, KeyError> {
+pub(crate) fn all(key: &str, numbers: &[Option<Vec<u8>>]) -> Result<Vec<Option<String>>, ObservedError> {
     let there: Vec<Vec<u8>> = numbers.iter().flatten().cloned().collect();
     let mut macs = Vec::with_capacity(there.len());
     for some in there.chunks(AT_ONCE) {
-        macs.extend(keys::macs(key, some)?);
+        macs.extend(observed::codes(key, some)?);
     }
     let mut macs = macs.iter();
     let hexadecimal = |mac: &[u8; 32]| mac[..OCTETS].iter().map(|octet| format!("{octet:02x}")).collect();

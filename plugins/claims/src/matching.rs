@@ -190,42 +190,43 @@ impl<'a> Round<'a> {
 
     fn claimed(&mut self, notice: &Claimed, tally: &mut Tally) -> Result<(), StateError> {
         let Some(claim) = mac::short(&notice.claim) else { return Ok(()) };
-        if notice.frequency != Frequency::Original {
-            self.take_back(claim, notice)?;
-        }
+        let before = match notice.frequency {
+            Frequency::Original => Vec::new(),
+            Frequency::Replacement | Frequency::Void => self.take_back(claim, notice)?,
+        };
         if notice.frequency == Frequency::Void {
             return Ok(());
         }
         for line in &notice.lines {
             tally.claimed += 1;
             self.summary.claimed += 1;
-            self.line(claim, line, &notice.at, notice.frequency, tally)?;
+            self.line(claim, line, notice, &before, tally)?;
         }
         Ok(())
     }
 
-    /// Removes what a claim said before; where nothing is known under its number, what was claimed for the same services.
-    fn take_back(&mut self, claim: u64, notice: &Claimed) -> Result<(), StateError> {
+    /// Removes what a claim said before, and gives it; where its number was never heard of, what was claimed for the same services.
+    fn take_back(&mut self, claim: u64, notice: &Claimed) -> Result<Vec<Entry>, StateError> {
         let day = self.day;
         let of_claim = self.store.named(claim)?;
-        let mut is_found = false;
+        let mut taken = Vec::new();
         for id in &of_claim {
             let Some(case) = self.store.case(*id)? else { continue };
-            let before = case.entries.len();
-            case.entries.retain(|entry| entry.claim != claim);
-            is_found |= case.entries.len() < before;
+            taken.extend(case.entries.extract_if(.., |entry| entry.claim == claim));
             (case.since, case.heard) = (day, case.heard.max(day));
         }
-        if is_found {
-            return Ok(());
+        if !of_claim.is_empty() {
+            return Ok(taken);
         }
         for line in &notice.lines {
             let Some(id) = self.case_of_line(line)? else { continue };
             let Some(case) = self.store.case(id)? else { continue };
             case.entries.retain(|entry| entry.code != line.code || !entry.component.overlaps(line.component));
             (case.since, case.heard) = (day, case.heard.max(day));
+            // The same again takes nothing back that was claimed since.
+            self.store.lead(claim, id, day)?;
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// Which case a line is for: by its accession number; else one of its patient and day that it fits, best one that was performed
@@ -260,8 +261,8 @@ impl<'a> Round<'a> {
         &mut self,
         claim: u64,
         line: &Line,
-        at: &str,
-        frequency: Frequency,
+        notice: &Claimed,
+        before: &[Entry],
         tally: &mut Tally,
     ) -> Result<(), StateError> {
         let Some(id) = self.case_of_line(line)? else { return Ok(()) };
@@ -271,14 +272,18 @@ impl<'a> Round<'a> {
         for mac in [Some(claim), visit, accession].into_iter().flatten() {
             self.store.lead(mac, id, day)?;
         }
+        // What replaces a claim by the same is no news.
+        let is_same = |known: &&Entry| {
+            (&known.code, known.component, known.day) == (&line.code, line.component, line.day)
+        };
         let entry = Entry {
             claim,
             code: line.code.clone(),
             component: line.component,
             fits: line.fits.clone(),
             day: line.day,
-            told: 0,
-            at: at.to_owned(),
+            told: before.iter().find(is_same).map_or(0, |known| known.told),
+            at: notice.at.clone(),
         };
         let case = self.store.case_or_new(id, day)?;
         case.heard = case.heard.max(day);
@@ -286,7 +291,7 @@ impl<'a> Round<'a> {
             case.since = day;
         }
         let is_first = case.entries.is_empty();
-        let double = case.add(entry.clone()).filter(|_| frequency == Frequency::Original);
+        let double = case.add(entry.clone()).filter(|_| notice.frequency == Frequency::Original);
         if let Some(other) = double {
             let performed = case.performed.clone();
             let told = case.entries.last_mut().is_none_or(|entry| {

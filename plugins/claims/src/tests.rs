@@ -233,6 +233,22 @@ fn replaced_and_voided_claims_do_not_count() {
 }
 
 #[test]
+fn what_replaces_or_takes_back_does_so_once() {
+    let replaced = || claim("CLAIM99", "7", &[("70450", DAY, "ACC0815")]);
+    let first = claim("CLAIM99", "1", &[("70551", DAY, "ACC0815")]);
+    let found = through(vec![image("ACC0815", "MR", "BRAIN"), first, replaced(), replaced()]);
+    assert_eq!(causes(&found), ["found other-procedure"]);
+    // Who takes back a claim twice takes back no other's.
+    let of = |number: &str, frequency: &str| claim(number, frequency, &[("71260", DAY, "ACC0816")]);
+    through(vec![image("ACC0816", "CT", "CHEST"), of("CLAIM97", "1"), of("CLAIM98", "1")]);
+    through(vec![of("CLAIM97", "8"), of("CLAIM97", "8")]);
+    assert_eq!(causes(&pass(TODAY + 40)), Vec::<String>::new());
+    // Nor does one whose number nobody knows.
+    through(vec![of("CLAIM96", "8"), of("CLAIM95", "1"), of("CLAIM96", "8")]);
+    assert_eq!(causes(&pass(TODAY + 80)), Vec::<String>::new());
+}
+
+#[test]
 fn another_kind_and_another_day_are_found() {
     let found = through(vec![
         image("ACC0815", "MR", "BRAIN"),
@@ -293,6 +309,20 @@ fn only_stages_are_believed_and_only_macs_and_coarse_facts_are_read() {
     let host = testing::take();
     let of = |name: &str| host.counters.get(name).copied().unwrap_or_default();
     assert_eq!((of("malformed"), of("foreign"), of("performed")), (count, 1, 1));
+}
+
+#[test]
+fn a_side_without_its_key_is_not_loaded_and_the_middle_needs_none() {
+    with(|host| host.denied.insert("claims".into()));
+    for config in [
+        json!({"part": "performed", "notices_flow": "procedures", "key": "claims"}),
+        json!({"part": "claimed", "notices_flow": "procedures", "key": "claims", "crosswalk": CROSSWALK}),
+    ] {
+        let refused = Claims::configure(serde_json::from_value(config).unwrap()).unwrap_err().to_string();
+        assert!(refused.contains("/key") && refused.contains("`keys:claims`"), "{refused}");
+    }
+    drop(matching());
+    drop(testing::take());
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn update(
         room.hear(settings, config, reading, &mut told);
     }
     if let Some(now_ms) = now_ms {
-        room.pass(settings, config, now_ms, &mut told);
+        room.tick(settings, config, now_ms, &mut told);
     }
     for one in told {
         tell(settings, report::draft(settings, config, &one), &one, tally);

@@ -8,6 +8,8 @@ use crate::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 /// A pause that is longer than this begins a room anew.
 const PAUSE_MS_MAX: u64 = 3 * DAY_MS;
+/// A room that is further ahead of the broker's clock than this begins anew.
+const AHEAD_MS_MAX: u64 = HOUR_MS;
 /// With light somebody who sits still is believed to be there for so many times as long.
 const LIGHT_FACTOR: u64 = 3;
 /// How long a cause of an alert has to be away until the alert is cleared.
@@ -73,6 +75,11 @@ struct Cause {
 }
 
 impl Cause {
+    /// The same where a room begins anew: what was raised is cleared when it has been calm from then on.
+    fn anew(&self, now_ms: u64) -> Self {
+        Self { is_raised: self.is_raised, is_there: false, since_ms: now_ms }
+    }
+
     /// Looks at it; whether an alert is raised or cleared.
     fn look(&mut self, is_there: bool, now_ms: u64, raise_ms: u64, calm_ms: u64) -> Option<bool> {
         if is_there != self.is_there {
@@ -151,11 +158,25 @@ impl Room {
         self.look(settings, told);
     }
 
+    /// Follows the broker's clock. A sensor whose own clock is far ahead would otherwise keep the room from being followed until then.
+    pub(crate) fn tick(&mut self, settings: &Rooms, config: &RoomConfig, now_ms: u64, told: &mut Vec<Told>) {
+        if self.now_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
+            self.begin(settings, now_ms);
+        }
+        self.pass(settings, config, now_ms, told);
+    }
+
+    /// Forgets everything but which alerts stand.
+    fn begin(&mut self, settings: &Rooms, now_ms: u64) {
+        let (door, night) = (self.door.anew(now_ms), self.night.anew(now_ms));
+        *self = Self { now_ms, state_since_ms: now_ms, door, night, ..Self::default() };
+        self.day.day = settings.local_ms(now_ms) / DAY_MS;
+    }
+
     /// Lets time pass, minute by minute, with what the sensors showed last.
     pub(crate) fn pass(&mut self, settings: &Rooms, config: &RoomConfig, to_ms: u64, told: &mut Vec<Told>) {
         if to_ms.saturating_sub(self.now_ms) > PAUSE_MS_MAX {
-            *self = Self { now_ms: to_ms, state_since_ms: to_ms, ..Self::default() };
-            self.day.day = settings.local_ms(to_ms) / DAY_MS;
+            self.begin(settings, to_ms);
         }
         while self.now_ms < to_ms {
             let next_ms = ((self.now_ms / MINUTE_MS + 1) * MINUTE_MS).min(to_ms);

@@ -184,6 +184,28 @@ fn silence_is_no_empty_room() {
 }
 
 #[test]
+fn a_clock_that_is_ahead_stops_a_room_for_no_longer_than_a_moment() {
+    tick(600);
+    show(600, "mri-1", "in-use", 1.0);
+    show(601, "room-1", "door", 1.0);
+    tick(602);
+    assert_eq!(alerts(&told()), ["raised door-open-during-acquisition"]);
+    // A sensor of next week, and one that is a little ahead.
+    for (minute, ahead) in [(603, 7 * 1440), (603, 30)] {
+        show(minute + ahead, "room-1", "temperature", 21.0);
+        tick(minute);
+        drop(told());
+    }
+    show(604, "mri-1", "in-use", 1.0);
+    show(605, "room-1", "door", 0.0);
+    tick(640);
+    assert_eq!(alerts(&told()), ["cleared door-open-during-acquisition"]);
+    show(641, "room-1", "door", 1.0);
+    tick(643);
+    assert_eq!(alerts(&told()), ["raised door-open-during-acquisition"], "it is followed as before");
+}
+
+#[test]
 fn the_scanner_s_flow_gives_nothing_but_its_state() {
     let settings = json!({"part": "scanner", "rooms_flow": "use", "machine": "mri-1", "sensor": "gradient", "in_use_above": 10});
     for (second, sensor, value) in [

@@ -13,6 +13,8 @@
 //! | [`cose`], [`fields`], [`stream`] | sealed messages, sealed fields and what they are in, sealed streams |
 //! | [`deidentify`] | objects, messages and claims that are de-identified |
 //! | [`hl7`], [`x12`] | the formats' readers |
+//! | [`relationships`] | admissions, appointments and consents that who treats whom is learned from |
+//! | [`procedures`], [`rooms`], [`security`] | what is watched: images, results and claims, telemetry, the audit |
 //! | [`package`] | packages of plugins: manifests, signatures, SBOMs, keys |
 //! | [`session`], [`wire`] | what peers send: whole sessions, and single frames |
 //!
@@ -40,8 +42,12 @@ pub mod memory;
 pub mod objects;
 pub mod package;
 mod plugin;
+pub mod procedures;
+pub mod relationships;
+pub mod rooms;
 pub mod route;
 mod script;
+pub mod security;
 pub mod session;
 mod start;
 pub mod store;

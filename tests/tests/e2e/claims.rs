@@ -7,16 +7,16 @@ use hilum_hospital::simulator::{Case, hl7, mr, x12};
 use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription};
 use serde_json::Value;
 
-use crate::support::{CREDIT, body, name, next};
+use crate::support::{CREDIT, body, name, next, says};
 
 fn hospital() -> Hospital {
-    let more = "\n[plugins.claims]\npath = \"plugins/claims.wasm\"\n\n[keys.claims]\nkind = \"secret\"\nfile = \"keys/claims\"\n\n[keys.idle]\nkind = \"secret\"\nfile = \"keys/idle\"\n";
+    let more = "\n[plugins.claims]\npath = \"plugins/claims.wasm\"\n\n[keys.claims]\nkind = \"secret\"\nfile = \"keys/claims\"\n";
     let side = "grants = [\"log\", \"metrics\", \"state\", \"keys:claims\", \"emit:procedures\"]\n";
     let performed = format!(
         "{side}config = {{ part = \"performed\", notices_flow = \"procedures\", key = \"claims\", procedures = {{ \"24590-2\" = \"MR/head\" }} }}"
     );
     let claimed = "grants = [\"log\", \"metrics\", \"state\", \"keys:claims\", \"emit:procedures\"]\nconfig = { part = \"claimed\", notices_flow = \"procedures\", key = \"claims\", crosswalk = \"70551-70553 MR head\\n70450-70470 CT head\" }";
-    let matching = "grants = [\"log\", \"metrics\", \"state\", \"keys:idle\", \"emit:findings\"]\nconfig = { part = \"match\", findings_flow = \"findings\" }";
+    let matching = "grants = [\"log\", \"metrics\", \"state\", \"emit:findings\"]\nconfig = { part = \"match\", findings_flow = \"findings\" }";
     let flows = [
         Flow::new("clinical").class("imaging").ingress(Stage::new("performed", "claims").with(&performed)),
         Flow::new("billing").class("billing").ingress(Stage::new("claimed", "claims").with(claimed)),
@@ -94,4 +94,15 @@ async fn what_is_claimed_twice_or_for_something_else_is_found_without_a_name() {
     let (in_good_order, log) = broker.stop();
     assert!(in_good_order, "{log}");
     assert!(!log.contains(&case.accession_number) && !log.contains(&case.patient.family));
+}
+
+/// The key is granted to the sides by name; the middle has none, and starts.
+#[test]
+fn a_side_that_is_not_granted_its_key_stops_the_start() {
+    let hospital = hospital();
+    let billing = hospital.file("flows/1.toml");
+    let text = std::fs::read_to_string(&billing).unwrap();
+    std::fs::write(&billing, text.replace("\"keys:claims\", ", "")).unwrap();
+    let said = Broker::try_start(hospital.path()).err().expect("the broker started");
+    says(&said, &["claimed", "/key", "keys:claims"]);
 }

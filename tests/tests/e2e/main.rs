@@ -26,6 +26,7 @@ mod pressure;
 mod protocol;
 mod pseudonyms;
 mod retention;
+mod rooms;
 mod round_trip;
 mod sealed;
 mod security;

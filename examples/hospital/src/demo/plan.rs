@@ -8,7 +8,7 @@ use std::fmt;
 use hilum_core::Timestamp;
 
 use crate::simulator::calendar::MINUTE_MS;
-use crate::simulator::{Case, hl7, mr, telemetry, x12};
+use crate::simulator::{Case, fhir, hl7, mr, telemetry, x12};
 
 /// Examinations in the story.
 pub(super) const CASES: u64 = 4;
@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Image,
     /// An MR image that says that identifying text is burned into its pixels.
     BurnedIn,
+    /// FHIR Consent.
+    Consent,
     /// HL7v2 ADT^A01.
     Admission,
     /// HL7v2 ORU^R01.
@@ -56,6 +58,7 @@ impl Kind {
         match self {
             Self::Image => "images",
             Self::BurnedIn => "with burned-in text",
+            Self::Consent => "consents",
             Self::Admission => "admissions",
             Self::Result => "results",
             Self::Charge => "charges",
@@ -66,11 +69,27 @@ impl Kind {
     }
 }
 
+/// What decides about a record besides its kind; of what says nothing of a patient all of it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Patient {
+    /// The doctor who reads as `referrer-1` treats the patient.
+    pub(super) is_treated: bool,
+    /// The patient lets research have what was found.
+    pub(super) permits: bool,
+}
+
+impl Patient {
+    /// Where there is none.
+    pub(super) const NONE: Self = Self { is_treated: true, permits: true };
+}
+
 /// One record to publish.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     /// What it is.
     pub(super) kind: Kind,
+    /// Whose it is.
+    pub(super) patient: Patient,
     /// Its media type.
     pub(super) content_type: &'static str,
     /// Its attributes.
@@ -102,7 +121,20 @@ pub(super) enum Form {
     /// A COSE_Encrypt message that opens with the reader's own key, and holds the original.
     Sealed,
     /// Made by a plugin.
-    Made,
+    Made(Maker),
+}
+
+/// A plugin that makes records of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Maker {
+    /// Forecasts of the machine.
+    Analytics,
+    /// How the room was used.
+    Rooms,
+    /// What was claimed and does not fit what was done.
+    Claims,
+    /// Who does what they should not.
+    Security,
 }
 
 impl Form {
@@ -113,7 +145,39 @@ impl Form {
             Self::Original => "original",
             Self::Deidentified => "de-identified",
             Self::Sealed => "encrypted to its key",
-            Self::Made => "made by analytics",
+            Self::Made(Maker::Analytics) => "made by analytics",
+            Self::Made(Maker::Rooms) => "made by rooms",
+            Self::Made(Maker::Claims) => "made by claims",
+            Self::Made(Maker::Security) => "made by security",
+        }
+    }
+
+    /// Whether a plugin makes what comes.
+    #[must_use]
+    pub(super) fn maker(self) -> Option<Maker> {
+        if let Self::Made(maker) = self { Some(maker) } else { None }
+    }
+}
+
+/// Of which patients a reader gets records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Of all.
+    Everybody,
+    /// Of those whom the reader treats.
+    Treated,
+    /// Of those who permit research.
+    Permitting,
+}
+
+impl Whose {
+    /// Whether records of a patient are among them.
+    #[must_use]
+    pub(super) fn has(self, patient: Patient) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Treated => patient.is_treated,
+            Self::Permitting => patient.permits,
         }
     }
 }
@@ -133,54 +197,74 @@ pub(super) struct Reading {
     pub(super) form: Form,
     /// What comes.
     pub(super) kinds: &'static [Kind],
-    /// The code of the refusal that withholds the rest of the flow, if there is a rest.
-    pub(super) withheld: Option<&'static str>,
+    /// Of which patients.
+    pub(super) whose: Whose,
+    /// The codes of the refusals that withhold the rest of the flow, if there is a rest.
+    pub(super) withheld: &'static [&'static str],
+}
+
+impl Reading {
+    /// Whether a record of its flow comes.
+    #[must_use]
+    pub(super) fn wants(&self, kind: Kind, patient: Patient) -> bool {
+        self.kinds.contains(&kind) && self.whose.has(patient)
+    }
 }
 
 const fn reading(
     [stakeholder, identity, flow, subscription]: [&'static str; 4],
     form: Form,
     kinds: &'static [Kind],
-    withheld: Option<&'static str>,
 ) -> Reading {
-    Reading { stakeholder, identity, flow, subscription, form, kinds, withheld }
+    Reading { stakeholder, identity, flow, subscription, form, kinds, whose: Whose::Everybody, withheld: &[] }
+}
+
+const fn without(withheld: &'static [&'static str], whose: Whose, of: Reading) -> Reading {
+    Reading { whose, withheld, ..of }
 }
 
 /// Every subscription of the hospital.
-pub(super) const READINGS: [Reading; 15] = {
+pub(super) const READINGS: [Reading; 19] = {
     use Form::{Deidentified, Made, Original, Sealed};
-    use Kind::{Admission, BurnedIn, Charge, Claim, Image, Presence, Result, Telemetry};
+    use Kind::{Admission, BurnedIn, Charge, Claim, Consent, Image, Presence, Result, Telemetry};
+    use Maker::{Analytics, Claims, Rooms, Security};
+    const MESSAGES: &[Kind] = &[Admission, Result];
     [
-        reading(["radiology", "workstation-1", "imaging", "radiology"], Original, &[Image, BurnedIn], None),
-        reading(["radiology", "workstation-1", "results", "radiology"], Original, &[Admission, Result], None),
-        reading(["referrers", "referrer-1", "results", "referrers"], Original, &[Admission, Result], None),
-        reading(
-            ["research", "research-1", "imaging", "research"],
-            Deidentified,
-            &[Image],
-            Some("burned-in-annotation"),
+        reading(["radiology", "workstation-1", "imaging", "radiology"], Original, &[Image, BurnedIn]),
+        reading(["radiology", "workstation-1", "results", "radiology"], Original, MESSAGES),
+        without(
+            &["no-policy"],
+            Whose::Treated,
+            reading(["referrers", "referrer-1", "results", "referrers"], Original, MESSAGES),
         ),
-        reading(["research", "research-1", "results", "research"], Deidentified, &[Admission, Result], None),
-        reading(["patient-app", "patient-app-1", "imaging", "patient-app"], Sealed, &[Image, BurnedIn], None),
-        reading(
-            ["patient-app", "patient-app-1", "results", "patient-app"],
-            Sealed,
-            &[Admission, Result],
-            None,
+        without(
+            &["burned-in-annotation", "no-policy"],
+            Whose::Permitting,
+            reading(["research", "research-1", "imaging", "research"], Deidentified, &[Image]),
         ),
-        reading(["billing", "billing-1", "billing", "billing"], Original, &[Charge, Claim], None),
-        reading(["insurer", "insurer-1", "billing", "insurer"], Sealed, &[Claim], Some("no-policy")),
-        reading(
-            ["operations", "operations-1", "billing", "statistics"],
-            Deidentified,
-            &[Charge, Claim],
-            None,
+        without(
+            &["no-policy"],
+            Whose::Permitting,
+            reading(["research", "research-1", "results", "research"], Deidentified, MESSAGES),
         ),
-        reading(["operations", "operations-1", "room", "operations"], Original, &[Presence], None),
-        reading(["operations", "operations-1", "device", "operations"], Original, &[Telemetry], None),
-        reading(["operations", "operations-1", "maintenance", "operations"], Made, &[], None),
-        reading(["manufacturer", "manufacturer-1", "device", "manufacturer"], Original, &[Telemetry], None),
-        reading(["manufacturer", "manufacturer-1", "maintenance", "manufacturer"], Made, &[], None),
+        reading(["patient-app", "patient-app-1", "imaging", "patient-app"], Sealed, &[Image, BurnedIn]),
+        reading(["patient-app", "patient-app-1", "results", "patient-app"], Sealed, MESSAGES),
+        reading(["patient-app", "patient-app-1", "consents", "patient-app"], Sealed, &[Consent]),
+        reading(["billing", "billing-1", "billing", "billing"], Original, &[Charge, Claim]),
+        reading(["billing", "billing-1", "findings", "billing"], Made(Claims), &[]),
+        without(
+            &["no-policy"],
+            Whose::Everybody,
+            reading(["insurer", "insurer-1", "billing", "insurer"], Sealed, &[Claim]),
+        ),
+        reading(["operations", "operations-1", "billing", "statistics"], Deidentified, &[Charge, Claim]),
+        reading(["operations", "operations-1", "room", "operations"], Original, &[Presence]),
+        reading(["operations", "operations-1", "room-use", "operations"], Made(Rooms), &[]),
+        reading(["operations", "operations-1", "device", "operations"], Original, &[Telemetry]),
+        reading(["operations", "operations-1", "maintenance", "operations"], Made(Analytics), &[]),
+        reading(["manufacturer", "manufacturer-1", "device", "manufacturer"], Original, &[Telemetry]),
+        reading(["manufacturer", "manufacturer-1", "maintenance", "manufacturer"], Made(Analytics), &[]),
+        reading(["it", "operator", "security", "security"], Made(Security), &[]),
     ]
 };
 
@@ -213,49 +297,88 @@ pub(super) const TRESPASSES: [Trespass; 5] = [
     Trespass { identity: "mri-1", flow: "billing", subscription: None },
 ];
 
-/// The examinations of a run that ends at `now`.
+/// Who tries it again and again, and how often. Five denials in ten minutes are an alert.
+pub(super) const PROWLER: Trespass =
+    Trespass { identity: "research-1", flow: "imaging", subscription: Some("radiology") };
+/// See there.
+pub(super) const PROWLER_TRIES: u32 = 6;
+
+/// The number of the doctor who reads as `referrer-1`, as `policies/people.json` of the hospital says.
+const REFERRER: &str = "D1001";
+/// The examination whose patient keeps what was found from research.
+const OPTED_OUT: usize = 2;
+/// The examination that is claimed a second time.
+const CLAIMED_TWICE: usize = 1;
+
+/// The examinations of a run that ends at `now`: some of them were asked for by the doctor who reads as `referrer-1`.
 #[must_use]
 pub(super) fn cases(seed: u64, now: Timestamp) -> Vec<Case> {
     let start = Timestamp(now.0.saturating_sub(CASES * 30 * MINUTE_MS));
     (0..CASES).map(|index| Case::new(seed, index, start)).collect()
 }
 
-/// What everybody publishes.
+/// The examination that is claimed a second time, as the second claim has it.
 #[must_use]
-pub(super) fn publications(seed: u64, cases: &[Case], now: Timestamp) -> Vec<Publication> {
+pub(super) fn claimed_twice(cases: &[Case]) -> Case {
+    let mut case = cases[CLAIMED_TWICE].clone();
+    case.claim_number.push('B');
+    case
+}
+
+fn patient(index: usize, case: &Case) -> Patient {
+    Patient { is_treated: case.referrer_number == REFERRER, permits: index != OPTED_OUT }
+}
+
+/// What everybody publishes. Admissions and consents come first: what is decided by them is decided of what comes then.
+#[must_use]
+pub(super) fn publications(seed: u64, cases: &[Case], now: Timestamp) -> [Vec<Publication>; 2] {
     let publication = |identity, flow, pause_ms, items| Publication { identity, flow, items, pause_ms };
-    let message = |kind, octets| item(kind, hl7::CONTENT_TYPE, octets);
-    let reports = cases.iter().map(|case| message(Kind::Result, hl7::result(case))).collect();
-    let admissions = cases.iter().map(|case| message(Kind::Admission, hl7::admission(case))).collect();
-    let bills = (1..).zip(cases).flat_map(|(number, case)| {
-        [
-            message(Kind::Charge, hl7::charge(case)),
-            item(Kind::Claim, x12::CONTENT_TYPE, x12::claim(case, number)),
-        ]
+    let of = |kind, content_type, made: &dyn Fn(&Case) -> Vec<u8>| -> Vec<Item> {
+        let cases = cases.iter().enumerate();
+        cases.map(|(index, case)| item(kind, patient(index, case), content_type, made(case))).collect()
+    };
+    let admissions = of(Kind::Admission, hl7::CONTENT_TYPE, &hl7::admission);
+    let consents = cases.iter().enumerate().map(|(index, case)| {
+        let patient = patient(index, case);
+        item(Kind::Consent, patient, fhir::CONTENT_TYPE, fhir::consent(case, patient.permits))
     });
+    let reports = of(Kind::Result, hl7::CONTENT_TYPE, &hl7::result);
+    let mut bills = of(Kind::Charge, hl7::CONTENT_TYPE, &hl7::charge);
+    let claimed = cases.iter().cloned().chain([claimed_twice(cases)]);
+    bills.extend((1..).zip(claimed).map(|(number, case)| {
+        item(Kind::Claim, Patient::NONE, x12::CONTENT_TYPE, x12::claim(&case, number))
+    }));
     let machine = telemetry::machine(seed, MACHINE_BATCHES, now);
     let room = telemetry::room(seed, ROOM_BATCHES, now);
     let readings = |kind, batches: Vec<telemetry::Batch>| {
-        batches.into_iter().map(|batch| item(kind, telemetry::CONTENT_TYPE, batch.octets)).collect()
+        let readings =
+            batches.into_iter().map(|batch| item(kind, Patient::NONE, telemetry::CONTENT_TYPE, batch.octets));
+        readings.collect()
     };
-    vec![
-        publication("mri-1", "imaging", 60, images(cases)),
-        publication("mri-1", "device", 4, readings(Kind::Telemetry, machine)),
-        publication("room-1", "room", 30, readings(Kind::Presence, room)),
-        publication("admission-1", "results", 200, admissions),
-        publication("ris-1", "results", 200, reports),
-        publication("ris-1", "billing", 100, bills.collect()),
+    [
+        vec![
+            publication("admission-1", "results", 50, admissions),
+            publication("admission-1", "consents", 50, consents.collect()),
+        ],
+        vec![
+            publication("mri-1", "imaging", 60, images(cases)),
+            publication("mri-1", "device", 4, readings(Kind::Telemetry, machine)),
+            publication("room-1", "room", 0, readings(Kind::Presence, room)),
+            publication("ris-1", "results", 200, reports),
+            publication("ris-1", "billing", 100, bills),
+        ],
     ]
 }
 
 /// Each case is a series and one fine image. The first case's first image has text burned in; the last case is an emergency
 /// whose machine states the purpose and the reason, so that access breaks the glass and the audit keeps it.
 fn images(cases: &[Case]) -> Vec<Item> {
-    let image = |kind, instance: mr::Instance| item(kind, DICOM, instance.octets);
-    let mut items = vec![image(Kind::BurnedIn, mr::burned_in(&cases[0], MATRIX))];
+    let image = |kind, patient, instance: mr::Instance| item(kind, patient, DICOM, instance.octets);
+    let burned_in = mr::burned_in(&cases[0], MATRIX);
+    let mut items = vec![image(Kind::BurnedIn, patient(0, &cases[0]), burned_in)];
     for (index, case) in cases.iter().enumerate() {
         for instance in mr::series(case, SLICES, MATRIX).into_iter().chain(mr::series(case, 1, MATRIX_FINE)) {
-            let mut item = image(Kind::Image, instance);
+            let mut item = image(Kind::Image, patient(index, case), instance);
             if index + 1 == cases.len() {
                 item.attributes.push(("purpose", "ETREAT".to_owned()));
                 item.attributes.push(("break-glass-reason", "stroke".to_owned()));
@@ -270,7 +393,7 @@ fn images(cases: &[Case]) -> Vec<Item> {
 #[must_use]
 pub(super) fn unreasoned_emergency(case: &Case) -> Item {
     let octets = mr::burned_in(case, MATRIX).octets;
-    let mut item = item(Kind::Image, DICOM, octets);
+    let mut item = item(Kind::Image, Patient::NONE, DICOM, octets);
     item.attributes.push(("purpose", "ETREAT".to_owned()));
     item
 }
@@ -278,8 +401,8 @@ pub(super) fn unreasoned_emergency(case: &Case) -> Item {
 /// Media type of a DICOM file (RFC 3240).
 const DICOM: &str = "application/dicom";
 
-fn item(kind: Kind, content_type: &'static str, octets: Vec<u8>) -> Item {
-    Item { kind, content_type, attributes: Vec::new(), octets }
+fn item(kind: Kind, patient: Patient, content_type: &'static str, octets: Vec<u8>) -> Item {
+    Item { kind, patient, content_type, attributes: Vec::new(), octets }
 }
 
 #[cfg(test)]
@@ -289,12 +412,20 @@ mod tests {
     #[test]
     fn everything_published_is_expected_by_somebody_on_its_flow() {
         let now = Timestamp(1_790_000_000_000);
-        for publication in publications(1, &cases(1, now), now) {
+        for publication in publications(1, &cases(1, now), now).into_iter().flatten() {
             for item in &publication.items {
-                let wanted =
-                    READINGS.iter().any(|r| r.flow == publication.flow && r.kinds.contains(&item.kind));
+                let wanted = |r: &Reading| r.flow == publication.flow && r.wants(item.kind, item.patient);
+                let wanted = READINGS.iter().any(wanted);
                 assert!(wanted, "{:?} on {}", item.kind, publication.flow);
             }
         }
+    }
+
+    #[test]
+    fn the_doctor_who_reads_treats_some_patients_and_not_all() {
+        let cases = cases(1, Timestamp(1_790_000_000_000));
+        let treated =
+            cases.iter().enumerate().filter(|(index, case)| patient(*index, case).is_treated).count();
+        assert!((1..cases.len()).contains(&treated), "{treated}");
     }
 }

@@ -8,7 +8,7 @@ use hilum_client::{Client, Offset, PublishError, Publisher, Record, RefusalCode}
 use hilum_core::record::TraceContext;
 use hilum_core::{Digest, FlowName};
 
-use super::plan::{Item, Kind, Publication};
+use super::plan::{Item, Kind, Patient, Publication};
 use crate::connect;
 use crate::simulator::random::Random;
 
@@ -17,6 +17,8 @@ use crate::simulator::random::Random;
 pub(super) struct Published {
     /// What it is.
     pub(super) kind: Kind,
+    /// Whose it is.
+    pub(super) patient: Patient,
     /// Where it is.
     pub(super) flow: FlowName,
     /// Its position there.
@@ -39,13 +41,14 @@ pub(super) async fn publish_all(
     let publisher = client.publisher(&flow).await?;
     let mut published = Vec::with_capacity(publication.items.len());
     for item in publication.items {
-        let (kind, digest) = (item.kind, Digest::of(&item.octets));
+        let (kind, patient, digest) = (item.kind, item.patient, Digest::of(&item.octets));
         let trace = trace(&mut random);
         let at = Instant::now();
         let ack =
             send(&publisher, item, trace).await.with_context(|| format!("publishing {}", kind.label()))?;
         let offset = ack.context("the broker says that a new record was stored before")?;
-        published.push(Published { kind, flow: flow.clone(), offset, digest, trace: trace.trace, at });
+        let flow = flow.clone();
+        published.push(Published { kind, patient, flow, offset, digest, trace: trace.trace, at });
         tokio::time::sleep(Duration::from_millis(publication.pause_ms)).await;
     }
     publisher.finish().await?;

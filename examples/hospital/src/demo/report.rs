@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::plan::{Form, Kind, READINGS, Reading};
+use super::made;
+use super::plan::{Form, Kind, Maker, READINGS, Reading};
 use super::publish::Published;
 use super::read::Received;
-use super::verdict::{self, Alert, Index};
+use super::verdict::{self, Index};
 use crate::leak::Canaries;
 use crate::otlp;
 use crate::text_table::TextTable;
@@ -52,12 +53,19 @@ pub(super) fn print(evidence: &Evidence) {
         println!("  {attempt}\n      {answer}");
     }
 
-    println!("\nWhat the machine will need\n");
-    let manufacturer = READINGS.iter().position(|r| r.stakeholder == "manufacturer" && r.form == Form::Made);
-    let alerts = evidence.received.iter().filter(|received| Some(received.reading) == manufacturer);
-    alerts
-        .filter_map(|received| Alert::read(&received.octets))
-        .for_each(|alert| println!("  {}", sentence(&alert)));
+    for (maker, head) in [
+        (Maker::Analytics, "What the machine will need"),
+        (Maker::Rooms, "How the room was used"),
+        (Maker::Claims, "What was claimed and does not fit what was done"),
+        (Maker::Security, "What security should look at"),
+    ] {
+        println!("\n{head}\n");
+        // Of forecasts two readers get the same.
+        let reading = READINGS.iter().position(|reading| reading.form == Form::Made(maker));
+        let came: Vec<&Received> =
+            evidence.received.iter().filter(|received| Some(received.reading) == reading).collect();
+        made::sentences(maker, &came).iter().for_each(|sentence| println!("  {sentence}"));
+    }
 
     println!("\nWhere the traces went\n");
     print_traces(evidence);
@@ -86,8 +94,12 @@ fn row(evidence: &Evidence, index: &Index<'_>, number: usize, reading: &Reading)
 
 /// `22 images, 1 image with burned-in text`.
 fn kinds<'a>(reading: &Reading, came: impl Iterator<Item = &'a Published>) -> String {
-    if reading.form == Form::Made {
-        return "forecasts".to_owned();
+    match reading.form.maker() {
+        Some(Maker::Analytics) => return "forecasts".to_owned(),
+        Some(Maker::Rooms) => return "states of the room".to_owned(),
+        Some(Maker::Claims) => return "findings".to_owned(),
+        Some(Maker::Security) => return "alerts".to_owned(),
+        None => {}
     }
     let mut counts: BTreeMap<Kind, usize> = BTreeMap::new();
     came.for_each(|record| *counts.entry(record.kind).or_default() += 1);
@@ -102,23 +114,6 @@ fn percentile(sorted: &[Duration], percent: usize) -> String {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     let at_rank = sorted.get(rank - 1);
     at_rank.map_or_else(|| "-".to_owned(), |latency| format!("{:.1}", latency.as_secs_f64() * 1000.0))
-}
-
-/// `2026-11-14, mri-1: helium-level is 77.4 %, -0.60 % a day; it reaches 60 % in 29 days (27 to 32), on 2026-12-13`.
-fn sentence(alert: &Alert) -> String {
-    let Alert { machine, sensor, value, unit, threshold, .. } = alert;
-    let day = |time: &str| time.split('T').next().unwrap_or(time).to_owned();
-    let trend = alert.trend_per_day.map_or(String::new(), |trend| format!(", {trend:+.2} {unit} a day"));
-    let outlook = match (&alert.days, &alert.at) {
-        (Some([days, earliest, latest]), Some(at)) => {
-            format!(
-                "; it reaches {threshold} {unit} in {days:.0} days ({earliest:.0} to {latest:.0}), on {}",
-                day(at)
-            )
-        }
-        _ => format!(", beyond {threshold} {unit}"),
-    };
-    format!("{}, {machine}: {sensor} is {value:.1} {unit}{trend}{outlook}", day(&alert.time))
 }
 
 fn print_withheld(evidence: &Evidence) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hilum_client::Offset;
 
+use super::made;
 use super::plan::{Form, READINGS, Reading};
 use super::publish::Published;
 use super::read::Received;
@@ -22,7 +23,7 @@ pub(super) fn index(published: &[Published]) -> Index<'_> {
 /// How many deliveries there will be, if all goes well: at least one of each reading whose records a plugin makes.
 pub(super) fn deliveries_expected(published: &[Published]) -> usize {
     let of = |reading: &Reading| match reading.form {
-        Form::Made => 1,
+        Form::Made(_) => 1,
         _ => expected(reading, published).count(),
     };
     READINGS.iter().map(of).sum()
@@ -32,7 +33,7 @@ pub(super) fn deliveries_expected(published: &[Published]) -> usize {
 fn expected<'a>(reading: &'a Reading, published: &'a [Published]) -> impl Iterator<Item = &'a Published> {
     published
         .iter()
-        .filter(|record| record.flow.as_str() == reading.flow && reading.kinds.contains(&record.kind))
+        .filter(|record| record.flow.as_str() == reading.flow && reading.wants(record.kind, record.patient))
 }
 
 /// Everything that is not as expected.
@@ -43,7 +44,7 @@ pub(super) fn complaints(evidence: &Evidence, canaries: &Canaries) -> Vec<String
         let came: Vec<&Received> = evidence.received.iter().filter(|r| r.reading == number).collect();
         let about = |complaint: String| format!("{} of {}: {complaint}", reading.subscription, reading.flow);
         let complaints = match reading.form {
-            Form::Made => forecast_complaints(&came),
+            Form::Made(maker) => made::complaints(maker, &came),
             _ => reading_complaints(reading, &came, &index, &evidence.published),
         };
         found.extend(complaints.into_iter().map(about));
@@ -84,7 +85,7 @@ fn trace_complaints(evidence: &Evidence) -> Vec<String> {
         }
         for ([.., reason], _) in of_reading {
             // ``stage `clean`: code``, then perhaps a sentence.
-            if reading.withheld != reason.split(": ").nth(1) {
+            if !reason.split(": ").nth(1).is_some_and(|code| reading.withheld.contains(&code)) {
                 found.push(format!("{} of {}: withheld for `{reason}`", reading.subscription, reading.flow));
             }
         }
@@ -96,7 +97,7 @@ fn trace_complaints(evidence: &Evidence) -> Vec<String> {
 #[must_use]
 pub(super) fn withheld(evidence: &Evidence, number: usize) -> usize {
     let reading = &READINGS[number];
-    if reading.form == Form::Made {
+    if reading.form.maker().is_some() {
         return 0;
     }
     let in_flow = evidence.published.iter().filter(|record| record.flow.as_str() == reading.flow).count();
@@ -144,7 +145,7 @@ fn form_complaints(
             (!received.sealed || !is_original).then_some("not the original, encrypted to its reader")
         }
         Form::Deidentified => (received.sealed || is_original).then_some("not de-identified"),
-        Form::Made => Some("no plugin makes these"),
+        Form::Made(_) => Some("no plugin makes these"),
     };
     let is_bare = form == Form::Original && record.kind.names_patient();
     let scan = match (is_bare, received.canaries) {
@@ -155,70 +156,6 @@ fn form_complaints(
     };
     let trace = (received.trace != Some(record.trace)).then_some("not in the trace that its publisher began");
     [wrong_form, scan, trace].into_iter().flatten()
-}
-
-/// Helium leaks in the story, and nothing else is wrong with the machine.
-fn forecast_complaints(came: &[&Received]) -> Vec<String> {
-    let alerts: Vec<Alert> = came.iter().filter_map(|received| Alert::read(&received.octets)).collect();
-    if alerts.len() != came.len() {
-        return vec!["a maintenance record cannot be read".to_owned()];
-    }
-    let mut found = Vec::new();
-    if !alerts.iter().any(|alert| alert.sensor == "helium-level" && alert.days.is_some()) {
-        found.push("no forecast of when the helium runs low".to_owned());
-    }
-    if let Some(other) = alerts.iter().find(|alert| alert.sensor != "helium-level") {
-        found.push(format!("an alert about {}, which is well", other.sensor));
-    }
-    found
-}
-
-/// A maintenance record, as the analytics plugin writes it.
-#[derive(Debug, Clone)]
-pub(super) struct Alert {
-    /// The machine.
-    pub(super) machine: String,
-    /// Its sensor.
-    pub(super) sensor: String,
-    /// When, by the machine's clock.
-    pub(super) time: String,
-    /// The last value.
-    pub(super) value: f64,
-    /// The unit, or nothing.
-    pub(super) unit: String,
-    /// What will be crossed.
-    pub(super) threshold: f64,
-    /// Change of the value in a day.
-    pub(super) trend_per_day: Option<f64>,
-    /// When it will be crossed, and between which bounds with 95 % confidence.
-    pub(super) days: Option<[f64; 3]>,
-    /// The same as a date.
-    pub(super) at: Option<String>,
-}
-
-impl Alert {
-    /// Reads one; none where it is something else.
-    #[must_use]
-    pub(super) fn read(octets: &[u8]) -> Option<Self> {
-        let record: serde_json::Value = serde_json::from_slice(octets).ok()?;
-        let expected = &record["expected"];
-        let day = |name: &str| expected[name].as_f64();
-        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-        Some(Self {
-            machine: text(&record["machine"])?,
-            sensor: text(&record["sensor"])?,
-            time: text(&record["time"])?,
-            value: record["value"].as_f64()?,
-            unit: text(&record["unit"]).unwrap_or_default(),
-            threshold: record["limit"]["threshold"].as_f64()?,
-            trend_per_day: record["trend_per_day"].as_f64(),
-            days: match (day("days"), day("days_earliest"), day("days_latest")) {
-                (Some(days), Some(earliest), Some(latest)) => Some([days, earliest, latest]),
-                _ => None,
-            },
-            at: text(&expected["at"]),
-        })
-    }
 }
 
 /// How many spans the exported traces have of a record: each span names its trace (OTLP, `Span.trace_id`).

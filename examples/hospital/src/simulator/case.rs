@@ -25,8 +25,12 @@ const GIVEN_NAMES: [(&str, Sex); 6] = [
     ("Thaddeus", Sex::Male),
 ];
 const STREETS: [&str; 4] = ["Larkspur Crescent", "Juniper Hollow", "Saltmarsh Terrace", "Cobblers Wharf"];
-const REFERRERS: [(&str, &str); 3] =
-    [("Abernethy", "Rosalind"), ("Fotheringay", "Cuthbert"), ("Lethbridge", "Hermione")];
+/// Number in the hospital, family name and given name.
+const REFERRERS: [(&str, &str, &str); 3] = [
+    ("D1001", "Abernethy", "Rosalind"),
+    ("D1002", "Fotheringay", "Cuthbert"),
+    ("D1003", "Lethbridge", "Hermione"),
+];
 
 /// The institution, as its machines write it.
 pub const INSTITUTION: &str = "St. Mary's Hospital";
@@ -91,7 +95,9 @@ pub struct Case {
     pub visit_number: String,
     /// The claim's number.
     pub claim_number: String,
-    /// Family and given name of who asked for it.
+    /// The number that the hospital gave to who asked for it.
+    pub referrer_number: &'static str,
+    /// Their family and given name.
     pub referrer: (String, String),
     /// (0020,000D).
     pub study_uid: String,
@@ -109,13 +115,14 @@ impl Case {
     pub fn new(seed: u64, index: u64, start: Timestamp) -> Self {
         let mut random = Random::new(seed).fork(index + 1);
         let time = Timestamp(start.0 + index * HOUR_MS / 2);
-        let (referrer_family, referrer_given) = *random.pick(&REFERRERS);
+        let (referrer_number, referrer_family, referrer_given) = *random.pick(&REFERRERS);
         Self {
             patient: patient(&mut random, index, time),
             time,
             accession_number: format!("AC{}", random.digits(9)),
             visit_number: format!("VN{}", random.digits(8)),
             claim_number: format!("CL{}", random.digits(9)),
+            referrer_number,
             referrer: (referrer_family.into(), referrer_given.into()),
             study_uid: random.uid(),
             series_uid: random.uid(),

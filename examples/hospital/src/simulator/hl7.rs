@@ -100,7 +100,7 @@ fn visit(case: &Case) -> String {
 
 /// An XCN: who asked for the examination.
 fn doctor(case: &Case) -> String {
-    format!("D100^{}^{}", case.referrer.0, case.referrer.1)
+    format!("{}^{}^{}", case.referrer_number, case.referrer.0, case.referrer.1)
 }
 
 #[cfg(test)]

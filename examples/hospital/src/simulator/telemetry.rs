@@ -79,6 +79,8 @@ pub fn room(seed: u64, count: u64, end: Timestamp) -> Vec<Batch> {
                 ("patients-present", "1", number(patients)),
                 ("staff-present", "1", number(staff)),
                 ("door-open", "1", if moved { 1.0 } else { 0.0 }),
+                // A sensor on the cabinet of the gradients: the machine measures when a patient is in it and the door is shut.
+                ("gradients-on", "1", if patients == 1 && !moved { 1.0 } else { 0.0 }),
                 ("temperature", "Cel", 21.0 + 0.3 * random.normal()),
             ];
             batch(ROOM, time, &readings)

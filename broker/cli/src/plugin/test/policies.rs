@@ -577,23 +577,16 @@ mod tests {
         let path = |name: &str| directory.path().join(name);
         let identifiers =
             r#"identifiers = { authorities = { st-marys = ["ST-MARYS"] }, unnamed = "st-marys" }"#;
-        let main = fs::read_to_string(path("hilum.toml")).unwrap();
-        let more = "[keys.relationships]\nkind = \"secret\"\nfile = \"keys/relationships\"\n[plugins.relationships]\npath = \"plugins/relationships\"\n";
-        fs::write(path("hilum.toml"), format!("{main}\n{more}")).unwrap();
         let flow = fs::read_to_string(path("flows/results.toml")).unwrap();
-        let learn = format!(
-            "[[ingress]]\nstage = \"learn\"\nplugin = \"relationships\"\ngrants = [\"state\", \"time\", \"keys:relationships\"]\nconfig = {{ {identifiers} }}\n\n[[subscription]]\nname = \"radiology\""
-        );
-        let flow = flow.replacen("[[subscription]]\nname = \"radiology\"", &learn, 1);
         let check = format!(
-            "\n[[subscription]]\nname = \"ward\"\nstakeholder = \"referrers\"\npurpose = \"TREAT\"\n[[subscription.egress]]\nstage = \"treating\"\nplugin = \"access\"\ngrants = [\"time\", \"keys:relationships\", \"observed:results/learn\"]\nconfig_files = {{ policies = \"policies/ward.cedar\", people = \"policies/people.json\" }}\nconfig.patients = {{ relationships = [\"results/learn\"], {identifiers} }}\n"
+            "\n[[subscription]]\nname = \"ward\"\nstakeholder = \"referrers\"\npurpose = \"TREAT\"\n[[subscription.egress]]\nstage = \"treating\"\nplugin = \"access\"\ngrants = [\"time\", \"keys:relationships\", \"observed:results/learn\"]\nconfig_files = {{ policies = \"policies/ward.cedar\", people = \"policies/ward.json\" }}\nconfig.patients = {{ relationships = [\"results/learn\"], {identifiers} }}\n"
         );
         fs::write(path("flows/results.toml"), flow + &check).unwrap();
         let policy = "@id(\"treating\") permit(principal, action == Action::\"read\", resource) when { context.treats };";
         fs::write(path("policies/ward.cedar"), policy).unwrap();
         let people =
             r#"[{"role": "physician", "practitioners": [{"authority": "st-marys", "value": "D1"}]}]"#;
-        fs::write(path("policies/people.json"), people).unwrap();
+        fs::write(path("policies/ward.json"), people).unwrap();
         let admission = |at: &str, kind: &str| {
             format!(
                 "{{ by = \"results/learn\", time = {at}, content_type = \"application/hl7-v2\", body = \"MSH|^~\\\\&|A|B|||2026||{kind}|7|P|2.5.1\\rPID|1||4711\\rPV1|1|I|W||||D1\\r\" }}"
@@ -610,7 +603,6 @@ mod tests {
         let cases =
             [case(std::slice::from_ref(&came), "allow"), case(&[], "deny"), case(&[came, went], "deny")];
         fs::write(path("policies/ward.cases.toml"), cases.join("\n")).unwrap();
-        provision::init(directory.path(), None, crate::bundled::PACKED, SystemTime::now()).unwrap();
         let report = test(directory.path()).unwrap();
         let of_ward: Vec<_> = report.tested.iter().filter(|of| of.file.contains("ward")).collect();
         assert_eq!(of_ward.len(), 3);

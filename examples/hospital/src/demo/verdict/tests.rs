@@ -5,7 +5,7 @@ use std::time::Instant;
 use hilum_core::Digest;
 
 use super::*;
-use crate::demo::plan::Kind;
+use crate::demo::plan::{Kind, Maker, Patient};
 
 /// A record of each kind on its flow, and what every reader shall get of them.
 fn story() -> Evidence {
@@ -20,8 +20,8 @@ fn story() -> Evidence {
     }
     let mut received = Vec::new();
     for (number, reading) in READINGS.iter().enumerate() {
-        if reading.form == Form::Made {
-            received.push(forecast(number, "helium-level"));
+        if let Some(maker) = reading.form.maker() {
+            received.push(made(number, maker));
         }
         received.extend(expected(reading, &published).map(|record| delivery(number, reading.form, record)));
     }
@@ -39,7 +39,8 @@ fn story() -> Evidence {
 fn record(kind: Kind, flow: &str, number: u64) -> Published {
     let digest = Digest::of(kind.label().as_bytes());
     let flow = flow.parse().unwrap();
-    Published { kind, flow, offset: Offset(number), digest, trace: [7; 16], at: Instant::now() }
+    let patient = Patient::NONE;
+    Published { kind, patient, flow, offset: Offset(number), digest, trace: [7; 16], at: Instant::now() }
 }
 
 fn delivery(reading: usize, form: Form, record: &Published) -> Received {
@@ -55,14 +56,31 @@ fn delivery(reading: usize, form: Form, record: &Published) -> Received {
     }
 }
 
+/// What a plugin makes of the story.
+fn made(reading: usize, maker: Maker) -> Received {
+    let body = match maker {
+        Maker::Analytics => return forecast(reading, "helium-level"),
+        Maker::Rooms => serde_json::json!({"room": "mri-room-1", "state": "in-use",
+            "from": "2026-11-14T17:15:00.000Z", "to": "2026-11-14T17:30:00.000Z"}),
+        Maker::Claims => serde_json::json!({"status": "found", "cause": "duplicate-claim"}),
+        Maker::Security => serde_json::json!({"status": "raised", "cause": "denials",
+            "principal": "spiffe://st-marys/service/research-1"}),
+    };
+    of_plugin(reading, &body)
+}
+
 fn forecast(reading: usize, sensor: &str) -> Received {
     let body = serde_json::json!({
         "machine": "mri-1", "sensor": sensor, "unit": "%", "time": "2026-11-14T00:00:00Z", "value": 77.4,
         "limit": {"threshold": 60.0}, "trend_per_day": -0.6,
         "expected": {"at": "2026-12-14T00:00:00Z", "days": 29.0, "days_earliest": 27.0, "days_latest": 32.0},
     });
+    of_plugin(reading, &body)
+}
+
+fn of_plugin(reading: usize, body: &serde_json::Value) -> Received {
     let record = record(Kind::Telemetry, "maintenance", 0);
-    Received { octets: body.to_string().into_bytes(), ..delivery(reading, Form::Made, &record) }
+    Received { octets: body.to_string().into_bytes(), ..delivery(reading, READINGS[reading].form, &record) }
 }
 
 fn canaries() -> Canaries {
@@ -119,6 +137,21 @@ fn each_way_to_be_wrong_is_found() {
         let charge = evidence.published.iter().find(|record| record.kind == Kind::Charge).unwrap().clone();
         evidence.received.push(delivery(insurer, Form::Sealed, &charge));
     });
+    check("1 came that should be withheld", &|evidence| {
+        let mut others =
+            evidence.published.iter().find(|record| record.kind == Kind::Result).unwrap().clone();
+        others.offset = Offset(99);
+        others.patient.is_treated = false;
+        let (wants, referrer) = ("referrers", of(evidence, "referrers", Kind::Result).reading);
+        let form = READINGS[referrer].form;
+        for (number, reading) in READINGS.iter().enumerate().filter(|(_, r)| r.flow == "results") {
+            if reading.stakeholder != wants {
+                evidence.received.push(delivery(number, reading.form, &others));
+            }
+        }
+        evidence.received.push(delivery(referrer, form, &others));
+        evidence.published.push(others);
+    });
     check("came twice", &|evidence| {
         let again = of(evidence, "billing", Kind::Claim).clone();
         evidence.received.push(again);
@@ -132,7 +165,7 @@ fn a_forecast_is_needed_and_only_of_helium() {
     let about = |sensor: &'static str| {
         complaints_after(move |evidence| {
             for received in &mut evidence.received {
-                if READINGS[received.reading].form == Form::Made {
+                if READINGS[received.reading].form == Form::Made(Maker::Analytics) {
                     *received = forecast(received.reading, sensor);
                 }
             }
@@ -149,4 +182,32 @@ fn our_own_collector_must_have_seen_every_record_and_reason() {
     let found = complaints_after(|evidence| evidence.endpoint = None);
     assert!(found.iter().any(|complaint| complaint.contains("no span")), "{found:?}");
     assert!(found.iter().any(|complaint| complaint.contains("give reasons for 0")), "{found:?}");
+}
+
+#[test]
+fn what_plugins_make_has_to_be_there_and_nothing_else() {
+    let spoiled = |maker: Maker, change: &dyn Fn(&mut serde_json::Value)| {
+        complaints_after(|evidence| {
+            let of = |received: &&mut Received| READINGS[received.reading].form == Form::Made(maker);
+            let received = evidence.received.iter_mut().find(of).unwrap();
+            let mut document = serde_json::from_slice(&received.octets).unwrap();
+            change(&mut document);
+            received.octets = document.to_string().into_bytes();
+        })
+    };
+    for (maker, name, value, expected) in [
+        (Maker::Rooms, "room", "other", "how the room was used"),
+        (Maker::Rooms, "by", "staff-present", "who was in the room"),
+        (Maker::Claims, "status", "resolved", "was not found once"),
+        (Maker::Claims, "cause", "other-day", "of what fits"),
+        (Maker::Security, "principal", "spiffe://st-marys/service/ris-1", "0 alerts"),
+    ] {
+        let found = spoiled(maker, &|document| document[name] = value.into());
+        assert!(found.iter().any(|complaint| complaint.contains(expected)), "{expected}: {found:?}");
+    }
+    let found = complaints_after(|evidence| {
+        let of = |received: &&mut Received| READINGS[received.reading].form == Form::Made(Maker::Claims);
+        evidence.received.iter_mut().find(of).unwrap().canaries = 1;
+    });
+    assert!(found.len() == 1 && found[0].contains("a planted identifier is in it"), "{found:?}");
 }

@@ -1,0 +1,5 @@
+//! The fuzz target `procedures`.
+
+#![no_main]
+
+hilum_fuzz::target!(procedures);

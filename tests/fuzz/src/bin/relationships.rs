@@ -1,0 +1,5 @@
+//! The fuzz target `relationships`.
+
+#![no_main]
+
+hilum_fuzz::target!(relationships);

@@ -1,0 +1,5 @@
+//! The fuzz target `rooms`.
+
+#![no_main]
+
+hilum_fuzz::target!(rooms);

@@ -1,0 +1,5 @@
+//! The fuzz target `security`.
+
+#![no_main]
+
+hilum_fuzz::target!(security);
