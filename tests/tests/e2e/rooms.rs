@@ -2,7 +2,7 @@
 //! the broker dies of, and follows nobody.
 
 use bytes::Bytes;
-use hilum_client::{Client, Publisher, Record, Subscription as Reading};
+use hilum_client::{Client, Delivery, Publisher, Record, Subscription as Reading};
 use hilum_core::Timestamp;
 use hilum_tests::{Broker, Flow, Hospital, Stage, Subscription};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
 /// A midnight of the hospital's own clock that is 44 to 59 minutes away, and how many minutes that clock is ahead of UTC.
 ///
-/// Sensors may be an hour ahead of the broker, so the end of a day is seen within seconds, and the broker's own clock changes nothing.
+/// Publishers' clocks may be an hour ahead of the broker's, so the end of a day is seen within seconds, and the broker's own clock changes nothing.
 fn midnight() -> (u64, i64) {
     let now_ms = Record::new(TELEMETRY, Bytes::new()).head.time.0;
     let midnight_ms = (now_ms + 59 * MINUTE_MS) / QUARTER_MS * QUARTER_MS;
@@ -30,7 +30,7 @@ fn hospital(offset_minutes: i64) -> Hospital {
     let more = "\n[plugins.rooms]\npath = \"plugins/rooms.wasm\"\n";
     let scanner = Stage::new("scanner", "rooms").with(
         "grants = [\"log\", \"metrics\", \"state\", \"emit:room\"]\n\
-         config = { part = \"scanner\", rooms_flow = \"room\", machine = \"mri-1\", sensor = \"gradient\", in_use_above = 10 }",
+         config = { part = \"scanner\", rooms_flow = \"room\", machine = \"mri-2\", sensor = \"gradient\", in_use_above = 10 }",
     );
     let room = format!(
         "grants = [\"log\", \"metrics\", \"state\", \"emit:use\"]\n\
@@ -51,20 +51,48 @@ struct Site {
     midnight_ms: u64,
     machine: Publisher,
     room: Publisher,
-    seen: Reading,
-    reports: Reading,
+    seen: Fresh,
+    reports: Fresh,
+}
+
+/// What comes on a subscription for the first time: what was acked just before a broker died comes again.
+struct Fresh {
+    reading: Reading,
+    /// The offset that the next one has at least.
+    from: u64,
+}
+
+impl Fresh {
+    async fn next(&mut self) -> Delivery {
+        loop {
+            let delivery = next(&mut self.reading).await;
+            let offset = delivery.offset().0;
+            if offset >= self.from {
+                self.from = offset + 1;
+                return delivery;
+            }
+            delivery.ack();
+        }
+    }
 }
 
 impl Site {
-    async fn open(hospital: &Hospital, broker: &Broker, midnight_ms: u64) -> Self {
+    /// Those of one life of the broker; the readers have had what is before these offsets.
+    async fn open(hospital: &Hospital, broker: &Broker, midnight_ms: u64, [seen, reports]: [u64; 2]) -> Self {
         let scanner = hospital.connect(broker.address(), "scanner").await.unwrap();
         let reader: Client = hospital.connect(broker.address(), "reader").await.unwrap();
         Self {
             midnight_ms,
             machine: scanner.publisher(&name("machine")).await.unwrap(),
             room: scanner.publisher(&name("room")).await.unwrap(),
-            seen: reader.subscribe(&name("room"), &name("all"), CREDIT).await.unwrap(),
-            reports: reader.subscribe(&name("use"), &name("all"), CREDIT).await.unwrap(),
+            seen: Fresh {
+                reading: reader.subscribe(&name("room"), &name("all"), CREDIT).await.unwrap(),
+                from: seen,
+            },
+            reports: Fresh {
+                reading: reader.subscribe(&name("use"), &name("all"), CREDIT).await.unwrap(),
+                from: reports,
+            },
         }
     }
 
@@ -87,23 +115,27 @@ impl Site {
     /// What the room's own sensors show.
     async fn shows(&mut self, readings: &[(i64, &str, f64)]) {
         self.room.publish(self.document("room-1", readings)).await.unwrap();
-        let delivery = next(&mut self.seen).await;
-        assert!(body(&delivery).contains("staff") || body(&delivery).contains("door"), "{}", body(&delivery));
+        self.is_seen(readings[0].1).await;
+    }
+
+    async fn is_seen(&mut self, sensor: &str) {
+        let delivery = self.seen.next().await;
+        assert!(body(&delivery).contains(sensor), "{}", body(&delivery));
         delivery.ack();
     }
 
     /// The scanner measures from one minute to another, and stops if `stops`.
     async fn measures(&mut self, from: i64, to: i64, stops: bool) {
-        let mut readings: Vec<(i64, &str, f64)> =
-            (from..to).map(|minute| (minute, "gradient", 40.0)).collect();
-        readings.push((to, "gradient", if stops { 1.0 } else { 40.0 }));
-        self.machine.publish(self.document("mri-1", &readings)).await.unwrap();
+        let mut readings: Vec<(i64, &str, f64)> = (from..to).map(|minute| (minute, "in-use", 1.0)).collect();
+        readings.push((to, "in-use", if stops { 0.0 } else { 1.0 }));
+        self.room.publish(self.document("mri-1", &readings)).await.unwrap();
+        self.is_seen("in-use").await;
     }
 
     /// So many records of the scanner reach the room's flow, and say nothing but whether it is in use.
     async fn passed_on(&mut self, values: &[u64]) {
         for value in values {
-            let delivery = next(&mut self.seen).await;
+            let delivery = self.seen.next().await;
             let document: Value = serde_json::from_str(&body(&delivery)).unwrap();
             let reading = &document["readings"][0];
             assert_eq!((&reading["sensor"], reading["value"].as_u64()), (&"in-use".into(), Some(*value)));
@@ -114,7 +146,7 @@ impl Site {
 
     /// The next report, which names nobody and has no number of people.
     async fn report(&mut self) -> Value {
-        let delivery = next(&mut self.reports).await;
+        let delivery = self.reports.next().await;
         let (text, head) = (body(&delivery), delivery.head());
         assert_eq!(head.key.as_deref(), Some("room-1"));
         let all = format!("{text} {head:?}");
@@ -126,10 +158,11 @@ impl Site {
         document
     }
 
-    /// Leaves when the broker has counted what was acked here: nothing of it comes again.
-    async fn leave(self) {
-        self.seen.close().await.unwrap();
-        self.reports.close().await.unwrap();
+    /// Leaves when the broker has counted what was acked here; from which offsets on the readers go on.
+    async fn leave(self) -> [u64; 2] {
+        self.seen.reading.close().await.unwrap();
+        self.reports.reading.close().await.unwrap();
+        [self.seen.from, self.reports.from]
     }
 }
 
@@ -138,42 +171,41 @@ async fn a_day_of_a_room_is_told_once_and_whole_whatever_the_broker_dies_of() {
     let (midnight_ms, offset_minutes) = midnight();
     let hospital = hospital(offset_minutes);
     let broker = Broker::start(hospital.path());
-    let mut site = Site::open(&hospital, &broker, midnight_ms).await;
+    let mut site = Site::open(&hospital, &broker, midnight_ms, [0; 2]).await;
+    // Another scanner, whose telemetry has a flow of its own.
+    let readings = [(-43, "gradient", 40.0), (-42, "gradient", 50.0), (-41, "gradient", 1.0)];
+    site.machine.publish(site.document("mri-2", &readings)).await.unwrap();
+    site.passed_on(&[1, 1, 0]).await;
     site.shows(&[(-43, "staff", 2.0)]).await;
     site.measures(-43, -37, true).await;
-    site.passed_on(&[1, 1, 1, 1, 1, 1, 0]).await;
     site.shows(&[(-33, "staff", 0.0), (-31, "door", 0.0)]).await;
     // The second examination has begun, and nobody has heard of it but the log.
     site.shows(&[(-30, "staff", 1.0)]).await;
     site.measures(-30, -27, false).await;
-    site.leave().await;
+    let from = site.leave().await;
     broker.kill();
 
     let broker = Broker::start(hospital.path());
-    let mut site = Site::open(&hospital, &broker, midnight_ms).await;
-    site.passed_on(&[1, 1, 1, 1]).await;
+    let mut site = Site::open(&hospital, &broker, midnight_ms, from).await;
     site.measures(-26, -24, true).await;
-    site.passed_on(&[1, 1, 0]).await;
     let state = site.report().await;
     assert_eq!(state["state"], "in-use", "{state}");
     site.shows(&[(-20, "staff", 0.0), (-18, "door", 0.0)]).await;
     site.shows(&[(-16, "staff", 3.0)]).await;
     site.measures(-16, -14, false).await;
-    site.passed_on(&[1, 1, 1]).await;
     site.shows(&[(-14, "door", 1.0)]).await;
     site.measures(-13, -10, true).await;
-    site.passed_on(&[1, 1, 1, 0]).await;
     let alert = site.report().await;
     assert_eq!(
         (&alert["status"], &alert["cause"]),
         (&"raised".into(), &"door-open-during-acquisition".into())
     );
-    site.leave().await;
+    let from = site.leave().await;
     let (in_good_order, log) = broker.stop();
     assert!(in_good_order && !log.contains(PLANTED), "{log}");
 
     let broker = Broker::start(hospital.path());
-    let mut site = Site::open(&hospital, &broker, midnight_ms).await;
+    let mut site = Site::open(&hospital, &broker, midnight_ms, from).await;
     site.shows(&[(-9, "door", 0.0), (-3, "staff", 0.0)]).await;
     let cleared = site.report().await;
     assert_eq!((&cleared["status"], &cleared["cause"]), (&"cleared".into(), &alert["cause"]));
@@ -185,7 +217,7 @@ async fn a_day_of_a_room_is_told_once_and_whole_whatever_the_broker_dies_of() {
     assert_eq!(day["minutes"], json!({"in-use": 15, "turnaround": 15}), "{day}");
     assert_eq!(day["utilisation"], 0.5, "{day}");
     assert_eq!(day["hours"].as_array().map(Vec::len), Some(24), "{day}");
-    nothing_comes(&mut site.reports).await;
+    nothing_comes(&mut site.reports.reading).await;
 
     let audit = done(&hospital, &broker, "operator", "audit");
     let reads = |event: &&Value| event["action"] == "delivered" && event["flow"] == "use";

@@ -329,9 +329,9 @@ fn patient(index: usize, case: &Case) -> Patient {
     Patient { is_treated: case.referrer_number == REFERRER, permits: index != OPTED_OUT }
 }
 
-/// What everybody publishes. Admissions and consents come first: what is decided by them is decided of what comes then.
+/// What everybody publishes, one after the other: consents, then admissions, which research gets by them, then all that is decided by both.
 #[must_use]
-pub(super) fn publications(seed: u64, cases: &[Case], now: Timestamp) -> [Vec<Publication>; 2] {
+pub(super) fn publications(seed: u64, cases: &[Case], now: Timestamp) -> [Vec<Publication>; 3] {
     let publication = |identity, flow, pause_ms, items| Publication { identity, flow, items, pause_ms };
     let of = |kind, content_type, made: &dyn Fn(&Case) -> Vec<u8>| -> Vec<Item> {
         let cases = cases.iter().enumerate();
@@ -356,10 +356,8 @@ pub(super) fn publications(seed: u64, cases: &[Case], now: Timestamp) -> [Vec<Pu
         readings.collect()
     };
     [
-        vec![
-            publication("admission-1", "results", 50, admissions),
-            publication("admission-1", "consents", 50, consents.collect()),
-        ],
+        vec![publication("admission-1", "consents", 50, consents.collect())],
+        vec![publication("admission-1", "results", 50, admissions)],
         vec![
             publication("mri-1", "imaging", 60, images(cases)),
             publication("mri-1", "device", 4, readings(Kind::Telemetry, machine)),
