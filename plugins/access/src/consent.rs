@@ -79,9 +79,7 @@ fn applies(of: &Provision, asked: &Asked<'_>) -> bool {
     let in_time =
         of.from.is_none_or(|from| from <= asked.now) && of.until.is_none_or(|until| asked.now < until);
     let of_actor = of.actors.is_empty() || of.actors.iter().any(|actor| asked.actors.contains(actor));
-    let for_purpose = any(&of.purposes, &|code| {
-        purpose::covers(code, asked.purpose) || (asked.purpose == purpose::UNSTATED && denies)
-    });
+    let for_purpose = of.is_for(asked.purpose) || (asked.purpose == purpose::UNSTATED && denies);
     // Who lets see what is restricted lets see what is normal; who forbids what is normal forbids what is restricted.
     let of_label = any(&of.labels, &|label| match Confidentiality::of_code(label) {
         Some(code) if denies => asked.confidentiality >= code,
@@ -188,6 +186,20 @@ mod tests {
             (says(&normal(permit()), &restricted), says(&normal(deny()), &restricted)),
             ("none", "deny")
         );
+    }
+
+    #[test]
+    fn a_denial_is_not_for_purposes_that_somebody_is_back_in_for() {
+        let denial = |purposes: &[&str], not: &[&str]| Provision {
+            purposes: purposes.iter().map(|code| (*code).to_owned()).collect(),
+            not_purposes: not.iter().map(|code| (*code).to_owned()).collect(),
+            ..deny()
+        };
+        let spared = denial(&["HRESCH"], &["CLINTRCH"]);
+        for (purpose, expected) in [("HRESCH", "deny"), ("CLINTRCH", "none"), (purpose::UNSTATED, "deny")] {
+            assert_eq!(says(&spared, &Asked { purpose, ..asked() }), expected, "{purpose}");
+        }
+        assert_eq!(says(&denial(&["HRESCH"], &["HRESCH"]), &asked()), "none");
     }
 
     #[test]
