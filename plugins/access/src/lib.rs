@@ -155,6 +155,7 @@ impl Access {
             action: if context.phase == hilum_plugin::Phase::Ingress { "store" } else { "read" },
             purpose: facts::purpose_of(context, head),
             actors: &who.actors,
+            described: learned.described()?,
             confidentiality: facts::confidentiality(head, marking)?,
             sensitivity: &facts::codes(head.attribute(SENSITIVITY_ATTRIBUTE)),
             media_type: &media_type,

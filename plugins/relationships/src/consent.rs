@@ -178,7 +178,7 @@ fn provision(
     *left -= 1;
     for (name, value) in of {
         let each = || value.as_array().map(Vec::as_slice).unwrap_or_default();
-        made.is_unclear |= match (name.as_str(), value) {
+        let is_unclear = match (name.as_str(), value) {
             ("id" | "extension", _) => false,
             ("type", Value::String(kind)) => {
                 made.permits = Some(kind == "permit");
@@ -231,8 +231,24 @@ fn provision(
             // `code`, `data` and `dataPeriod` narrow it to what cannot be told from a record.
             _ => true,
         };
+        if is_unclear {
+            widen(&mut made, name);
+        }
     }
     Ok(made)
+}
+
+/// What is not understood of a provision does not narrow it: it may mean anybody and anything.
+fn widen(made: &mut Provision, name: &str) {
+    made.is_unclear = true;
+    match name {
+        "actor" => made.actors.clear(),
+        "action" => made.actions.clear(),
+        "purpose" => made.purposes.clear(),
+        "securityLabel" => made.labels.clear(),
+        "class" => made.classes.clear(),
+        _ => {}
+    }
 }
 
 /// Codings into codes. Whether some were not understood, or there were none.

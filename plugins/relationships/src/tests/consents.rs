@@ -75,6 +75,14 @@ fn what_of_a_consent_is_not_understood_is_unclear() {
         let says = says().unwrap();
         assert!(says.except[0].is_unclear, "{says:?}");
     }
+    let mixed = |of: &mut Value| {
+        let known = json!({"reference": {"reference": "Organization/pharma"}});
+        of["provision"]["actor"] = json!([known, {"role": {}}]);
+        of["provision"]["purpose"] = json!([{"code": "HRESCH"}, {"code": "FUN"}]);
+    };
+    told(plugin, FHIR, &consent(mixed), START);
+    let root = says().unwrap().except.remove(0);
+    assert!(root.is_unclear && root.actors.is_empty() && root.purposes.is_empty(), "it may be anybody");
     let outer: [fn(&mut Value); 4] = [
         |of| of["scope"] = json!({}),
         |of| of["status"] = "new".into(),
