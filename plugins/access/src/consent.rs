@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use hilum_formats::care::{Provision, Tag};
 use hilum_formats::purpose;
 
+use crate::marking;
 use crate::settings::Confidentiality;
 
 /// What patients say, as the model has it.
@@ -48,7 +49,9 @@ pub(crate) struct Asked<'a> {
     /// Whom they call anybody of whom the hospital says it.
     pub(crate) described: &'a BTreeSet<Tag>,
     pub(crate) confidentiality: Confidentiality,
-    pub(crate) sensitivity: &'a [&'a str],
+    pub(crate) sensitivity: &'a [&'static str],
+    /// Whether anything says what is sensitive in the record, or that nothing is.
+    pub(crate) is_marked: bool,
     /// The media type, and the type of resource where that is known.
     pub(crate) media_type: &'a str,
     pub(crate) resource_type: Option<&'a str>,
@@ -123,7 +126,11 @@ fn fits(of: &Provision, asked: &Asked<'_>) -> Fits {
     let label = any(&of.labels, &|label| match Confidentiality::of_code(label) {
         Some(code) if denies => (asked.confidentiality >= code).into(),
         Some(code) => (asked.confidentiality <= code).into(),
-        None => asked.sensitivity.contains(&label).into(),
+        None => match marking::sensitivity(label) {
+            Some(code) if asked.sensitivity.contains(&code) => Fits::Yes,
+            Some(_) if asked.is_marked => Fits::No,
+            _ => Fits::Perhaps,
+        },
     });
     let class = any(&of.classes, &|class| match asked.resource_type {
         _ if class.contains('/') => (class == asked.media_type).into(),
@@ -150,6 +157,7 @@ mod tests {
             described: &NOBODY,
             confidentiality: Confidentiality::N,
             sensitivity: &["PSY"],
+            is_marked: true,
             media_type: "application/dicom",
             resource_type: Some("ImagingStudy"),
         }
@@ -262,6 +270,28 @@ mod tests {
         assert_eq!(told(of(&pharma, excepting(deny(), permit())), &[]), "none");
         assert_eq!(told(of(&pharma, excepting(permit(), deny())), &[]), "deny");
         assert_eq!(told(of(&pharma, excepting(Provision::default(), permit())), &[]), "none");
+    }
+
+    #[test]
+    fn a_denial_about_a_label_is_about_what_nobody_marked() {
+        let labelled = |label: &str, of: Provision| Provision { labels: vec![label.into()], ..of };
+        let unmarked = Asked { sensitivity: &[], is_marked: false, ..asked() };
+        let normal = Asked { sensitivity: &[], ..asked() };
+        for (label, of_psychiatry, of_unmarked, of_normal) in [
+            ("PSY", "deny", "deny", "none"),
+            ("psy", "deny", "deny", "none"),
+            ("HIV", "none", "deny", "none"),
+        ] {
+            let denial = labelled(label, deny());
+            assert_eq!(says(&denial, &asked()), of_psychiatry, "{label}");
+            assert_eq!(says(&denial, &unmarked), of_unmarked, "{label}");
+            assert_eq!(says(&denial, &normal), of_normal, "{label}");
+            assert_eq!(says(&labelled(label, permit()), &unmarked), "none", "{label}");
+        }
+        for asked in [&asked(), &unmarked, &normal] {
+            assert_eq!(says(&labelled("THING", deny()), asked), "deny", "nobody knows what it is");
+            assert_eq!(says(&labelled("THING", permit()), asked), "none");
+        }
     }
 
     #[test]
