@@ -1,8 +1,11 @@
 //! What a patient's consents say of one request. Where they do not agree, or cannot be understood, they deny.
 
+use std::collections::BTreeSet;
+
 use hilum_formats::care::{Provision, Tag};
 use hilum_formats::purpose;
 
+use crate::marking;
 use crate::settings::Confidentiality;
 
 /// What patients say, as the model has it.
@@ -41,9 +44,14 @@ pub(crate) struct Asked<'a> {
     pub(crate) now: u64,
     pub(crate) action: &'static str,
     pub(crate) purpose: &'a str,
+    /// Whom consents call who asks.
     pub(crate) actors: &'a [Tag],
+    /// Whom they call anybody of whom the hospital says it.
+    pub(crate) described: &'a BTreeSet<Tag>,
     pub(crate) confidentiality: Confidentiality,
-    pub(crate) sensitivity: &'a [&'a str],
+    pub(crate) sensitivity: &'a [&'static str],
+    /// Whether anything says what is sensitive in the record, or that nothing is.
+    pub(crate) is_marked: bool,
     /// The media type, and the type of resource where that is known.
     pub(crate) media_type: &'a str,
     pub(crate) resource_type: Option<&'a str>,
@@ -55,7 +63,8 @@ pub(crate) fn said<'p>(consents: impl Iterator<Item = &'p Provision>, asked: &As
 }
 
 fn of(provision: &Provision, asked: &Asked<'_>) -> Consent {
-    if !applies(provision, asked) {
+    let fits = fits(provision, asked);
+    if fits == Fits::No {
         return Consent::None;
     }
     if provision.is_unclear {
@@ -66,44 +75,78 @@ fn of(provision: &Provision, asked: &Asked<'_>) -> Consent {
         Some(false) => Consent::Deny,
         None => Consent::None,
     };
-    match said(provision.except.iter(), asked) {
+    let says = match said(provision.except.iter(), asked) {
         Consent::None => own,
         exception => exception,
+    };
+    match says {
+        Consent::Permit if fits == Fits::Perhaps => Consent::None,
+        says => says,
     }
 }
 
-/// Whether a provision is about what is asked. Where that cannot be told it is, if it denies.
-fn applies(of: &Provision, asked: &Asked<'_>) -> bool {
-    let denies = of.permits != Some(true);
-    let any = |all: &[String], is: &dyn Fn(&str) -> bool| all.is_empty() || all.iter().any(|one| is(one));
-    let in_time =
+/// Whether a provision is about what is asked. What perhaps is denies, and does not permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fits {
+    No,
+    /// It cannot be told.
+    Perhaps,
+    Yes,
+}
+
+impl From<bool> for Fits {
+    fn from(fits: bool) -> Self {
+        if fits { Self::Yes } else { Self::No }
+    }
+}
+
+impl Fits {
+    /// No if that can be told.
+    fn not_if(is_told: bool) -> Self {
+        if is_told { Self::No } else { Self::Perhaps }
+    }
+}
+
+/// About all that is asked; of several that a provision names one is enough.
+fn fits(of: &Provision, asked: &Asked<'_>) -> Fits {
+    let denies = of.is_unclear || of.permits != Some(true);
+    let any = |all: &[String], fits: &dyn Fn(&str) -> Fits| {
+        all.iter().map(|one| fits(one)).max().unwrap_or(Fits::Yes)
+    };
+    let is_in_time =
         of.from.is_none_or(|from| from <= asked.now) && of.until.is_none_or(|until| asked.now < until);
-    let of_actor = of.actors.is_empty() || of.actors.iter().any(|actor| asked.actors.contains(actor));
-    let for_purpose = any(&of.purposes, &|code| {
-        purpose::covers(code, asked.purpose) || (asked.purpose == purpose::UNSTATED && denies)
-    });
+    let actor = |actor: &Tag| {
+        let is_somebody_else = asked.described.contains(actor);
+        if asked.actors.contains(actor) { Fits::Yes } else { Fits::not_if(is_somebody_else) }
+    };
+    let actors = of.actors.iter().map(actor);
+    let is_stated = asked.purpose != purpose::UNSTATED;
+    let purpose = if of.is_for(asked.purpose) { Fits::Yes } else { Fits::not_if(is_stated) };
     // Who lets see what is restricted lets see what is normal; who forbids what is normal forbids what is restricted.
-    let of_label = any(&of.labels, &|label| match Confidentiality::of_code(label) {
-        Some(code) if denies => asked.confidentiality >= code,
-        Some(code) => asked.confidentiality <= code,
-        None => asked.sensitivity.contains(&label),
+    let label = any(&of.labels, &|label| match Confidentiality::of_code(label) {
+        Some(code) if denies => (asked.confidentiality >= code).into(),
+        Some(code) => (asked.confidentiality <= code).into(),
+        None => match marking::sensitivity(label) {
+            Some(code) if asked.sensitivity.contains(&code) => Fits::Yes,
+            Some(_) if asked.is_marked => Fits::No,
+            _ => Fits::Perhaps,
+        },
     });
-    let of_class = any(&of.classes, &|class| match asked.resource_type {
-        _ if class.contains('/') => class == asked.media_type,
-        Some(known) => class == known,
-        None => denies,
+    let class = any(&of.classes, &|class| match asked.resource_type {
+        _ if class.contains('/') => (class == asked.media_type).into(),
+        Some(known) => (class == known).into(),
+        None => Fits::Perhaps,
     });
-    in_time
-        && of_actor
-        && for_purpose
-        && of_label
-        && of_class
-        && any(&of.actions, &|action| action == asked.action)
+    let action = any(&of.actions, &|action| (action == asked.action).into());
+    let all = [is_in_time.into(), actors.max().unwrap_or(Fits::Yes), purpose, label, class, action];
+    all.into_iter().min().unwrap_or(Fits::Yes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    static NOBODY: BTreeSet<Tag> = BTreeSet::new();
 
     fn asked() -> Asked<'static> {
         Asked {
@@ -111,8 +154,10 @@ mod tests {
             action: "read",
             purpose: "HRESCH",
             actors: &[],
+            described: &NOBODY,
             confidentiality: Confidentiality::N,
             sensitivity: &["PSY"],
+            is_marked: true,
             media_type: "application/dicom",
             resource_type: Some("ImagingStudy"),
         }
@@ -188,6 +233,65 @@ mod tests {
             (says(&normal(permit()), &restricted), says(&normal(deny()), &restricted)),
             ("none", "deny")
         );
+    }
+
+    #[test]
+    fn a_denial_is_not_for_purposes_that_somebody_is_back_in_for() {
+        let denial = |purposes: &[&str], not: &[&str]| Provision {
+            purposes: purposes.iter().map(|code| (*code).to_owned()).collect(),
+            not_purposes: not.iter().map(|code| (*code).to_owned()).collect(),
+            ..deny()
+        };
+        let spared = denial(&["HRESCH"], &["CLINTRCH"]);
+        for (purpose, expected) in [("HRESCH", "deny"), ("CLINTRCH", "none"), (purpose::UNSTATED, "deny")] {
+            assert_eq!(says(&spared, &Asked { purpose, ..asked() }), expected, "{purpose}");
+        }
+        assert_eq!(says(&denial(&["HRESCH"], &["HRESCH"]), &asked()), "none");
+    }
+
+    #[test]
+    fn an_actor_of_whom_nobody_says_who_it_is_may_be_who_asks() {
+        let (research, pharma) = (Tag::of(&[1; 32]), Tag::of(&[2; 32]));
+        let described = BTreeSet::from([research.clone()]);
+        let of = |actor: &Tag, of: Provision| Provision { actors: vec![actor.clone()], ..of };
+        let told = |provision: Provision, actors: &[Tag]| {
+            says(&provision, &Asked { actors, described: &described, ..asked() })
+        };
+        assert_eq!(told(of(&research, deny()), &[]), "none", "somebody else");
+        assert_eq!(told(of(&research, deny()), std::slice::from_ref(&research)), "deny");
+        for actors in [&[][..], std::slice::from_ref(&research)] {
+            assert_eq!(told(of(&pharma, deny()), actors), "deny");
+            assert_eq!(told(of(&pharma, permit()), actors), "none");
+            let both = Provision { actors: vec![research.clone(), pharma.clone()], ..deny() };
+            assert_eq!(told(both, actors), "deny");
+        }
+        // What is excepted from what may not be meant is not permitted, and what is denied in it is denied.
+        let excepting = |rule: Provision, except: Provision| Provision { except: vec![except], ..rule };
+        assert_eq!(told(of(&pharma, excepting(deny(), permit())), &[]), "none");
+        assert_eq!(told(of(&pharma, excepting(permit(), deny())), &[]), "deny");
+        assert_eq!(told(of(&pharma, excepting(Provision::default(), permit())), &[]), "none");
+    }
+
+    #[test]
+    fn a_denial_about_a_label_is_about_what_nobody_marked() {
+        let labelled = |label: &str, of: Provision| Provision { labels: vec![label.into()], ..of };
+        let unmarked = Asked { sensitivity: &[], is_marked: false, ..asked() };
+        let normal = Asked { sensitivity: &[], ..asked() };
+        for (label, of_psychiatry, of_unmarked, of_normal) in [
+            ("PSY", "deny", "deny", "none"),
+            ("psy", "deny", "deny", "none"),
+            ("HIV", "none", "deny", "none"),
+        ] {
+            let denial = labelled(label, deny());
+            assert_eq!(says(&denial, &asked()), of_psychiatry, "{label}");
+            assert_eq!(says(&denial, &unmarked), of_unmarked, "{label}");
+            assert_eq!(says(&denial, &normal), of_normal, "{label}");
+            assert_eq!(says(&labelled(label, permit()), &unmarked), "none", "{label}");
+        }
+        for asked in [&asked(), &unmarked, &normal] {
+            assert_eq!(says(&labelled("THING", deny()), asked), "deny", "nobody knows what it is");
+            assert_eq!(says(&labelled("THING", permit()), asked), "none");
+        }
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! What is known of one request, and how it is told to Cedar: no more than the policies look at.
 
-use std::collections::BTreeSet;
-
 use cedar_policy::{
     Context as Circumstances, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request,
     RestrictedExpression,
@@ -13,6 +11,7 @@ use hilum_plugin::{Context, Head, Party, Phase, Refusal, time};
 
 use crate::consent::Consent;
 use crate::locations::Locations;
+use crate::marking;
 use crate::mentions::Mentions;
 use crate::patients::Who;
 use crate::settings::{Confidentiality, Marking};
@@ -100,7 +99,7 @@ pub(crate) struct Facts<'a> {
     content_type: Option<String>,
     labels: Option<&'a [String]>,
     confidentiality: Option<Confidentiality>,
-    sensitivity: Option<Vec<&'a str>>,
+    sensitivity: Option<Vec<&'static str>>,
     size: Option<u64>,
     made: Option<u64>,
     now: Option<u64>,
@@ -115,7 +114,7 @@ impl<'a> Facts<'a> {
     ///
     /// # Errors
     ///
-    /// If the record says that it is confidential in a way that nobody knows.
+    /// If the record is marked in a way that nobody knows.
     pub(crate) fn of(
         context: &Context,
         head: &'a Head,
@@ -132,8 +131,12 @@ impl<'a> Facts<'a> {
             reason: head.attribute(REASON_ATTRIBUTE),
             content_type: has("contentType").then(|| essence(&head.content_type)),
             labels: has("labels").then_some(&head.labels),
-            confidentiality: has("confidentiality").then(|| confidentiality(head, marking)).transpose()?,
-            sensitivity: has("sensitivity").then(|| codes(head.attribute(SENSITIVITY_ATTRIBUTE))),
+            confidentiality: if has("confidentiality") {
+                Some(marking::stated(head, marking)?.unwrap_or(marking.unmarked))
+            } else {
+                None
+            },
+            sensitivity: has("sensitivity").then(|| marking::sensitivities(head)).transpose()?,
             size: has("size").then_some(size),
             made: has("made").then_some(head.time),
             clock: now.filter(|_| looks_at_clock).map(|now| zone.clock(now)),
@@ -267,21 +270,4 @@ fn level(of: Confidentiality) -> Entity {
 /// A content type without parameters, which are compared without regard to case (RFC 6838, section 4.2).
 pub(crate) fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-pub(crate) fn codes(of: Option<&str>) -> Vec<&str> {
-    let codes: BTreeSet<_> =
-        of.unwrap_or_default().split([' ', ',']).filter(|code| !code.is_empty()).collect();
-    codes.into_iter().collect()
-}
-
-/// The most restrictive of what labels and the record's own attribute say.
-pub(crate) fn confidentiality(head: &Head, marking: &Marking) -> Result<Confidentiality, Refusal> {
-    let own = head.attribute(CONFIDENTIALITY_ATTRIBUTE).map(|code| {
-        let reason = format!("attribute `{CONFIDENTIALITY_ATTRIBUTE}` is no code of HL7 v3 Confidentiality");
-        Confidentiality::of_code(code).ok_or_else(|| Refusal::new("marking", reason))
-    });
-    let own = own.transpose()?;
-    let labels = head.labels.iter().filter_map(|label| marking.labels.get(label).copied());
-    Ok(labels.chain(own).max().unwrap_or(marking.unmarked))
 }

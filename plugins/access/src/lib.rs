@@ -9,6 +9,7 @@ mod consent;
 mod explain;
 mod facts;
 mod locations;
+mod marking;
 mod mentions;
 mod patients;
 mod people;
@@ -33,8 +34,10 @@ use explain::Explainer;
 use facts::{Asker, Facts};
 pub use facts::{CONFIDENTIALITY_ATTRIBUTE, PURPOSE_ATTRIBUTE, REASON_ATTRIBUTE, SENSITIVITY_ATTRIBUTE};
 use locations::Locations;
+use marking::Names;
 use patients::{Learned, Patient};
 use policies::Policies;
+use settings::Confidentiality;
 pub use settings::Settings;
 
 /// Parties whose entities and decisions are kept.
@@ -53,6 +56,7 @@ pub struct Access {
     locations: Locations,
     learned: Option<Learned>,
     zone: TimeZone,
+    names: Names,
     /// Present if denials are to be explained.
     explainer: Option<Explainer>,
     askers: Vec<(Asker, HashMap<Vec<u8>, Decision>)>,
@@ -76,8 +80,19 @@ impl Authorize for Access {
             ConfigError::new("/time_zone", reason)
         })?;
         let learned = Learned::of(&settings, &policies.mentions)?;
+        let names = Names::new(policies.mentions.tags());
         let explainer = settings.explain.then(|| Explainer::new(&policies.set));
-        Ok(Self { settings, policies, locations, learned, zone, explainer, askers: Vec::new(), oldest: 0 })
+        Ok(Self {
+            settings,
+            policies,
+            locations,
+            learned,
+            zone,
+            names,
+            explainer,
+            askers: Vec::new(),
+            oldest: 0,
+        })
     }
 
     fn decide(&mut self, context: &Context, request: Request) -> Decision {
@@ -93,6 +108,11 @@ impl Access {
     fn decide_on(&mut self, context: &Context, head: &Head, size: u64, body: &mut BodyReader) -> Decision {
         if let Some(name) = repeated(&head.attributes) {
             let reason = format!("attribute `{name}` is given twice, so that no policy can rely on it");
+            return deny("ambiguous", reason);
+        }
+        if let Some(name) = self.names.misspelt(&head.attributes) {
+            let reason =
+                format!("an attribute has the name of `{name}` in other letters, so that no policy sees it");
             return deny("ambiguous", reason);
         }
         let Some(at) = self.asker(context) else {
@@ -150,13 +170,18 @@ impl Access {
         if !learned.wants_consent {
             return Ok((treated_as, Consent::None));
         }
+        let stated = marking::stated(head, marking)?;
+        let sensitivity = marking::sensitivities(head)?;
         let asked = consent::Asked {
             now,
             action: if context.phase == hilum_plugin::Phase::Ingress { "store" } else { "read" },
             purpose: facts::purpose_of(context, head),
             actors: &who.actors,
-            confidentiality: facts::confidentiality(head, marking)?,
-            sensitivity: &facts::codes(head.attribute(SENSITIVITY_ATTRIBUTE)),
+            described: learned.described()?,
+            confidentiality: stated.unwrap_or(marking.unmarked),
+            // What is normal is nothing that stigmatizes (HL7 v3 Confidentiality, N).
+            is_marked: !sensitivity.is_empty() || stated.is_some_and(|code| code <= Confidentiality::N),
+            sensitivity: &sensitivity,
             media_type: &media_type,
             resource_type: (media_type == "application/dicom").then_some("ImagingStudy"),
         };

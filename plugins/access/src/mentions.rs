@@ -15,6 +15,8 @@ pub(crate) struct Mentions {
     /// All tags, because the name of one is not written out.
     all_tags: bool,
     tags: BTreeSet<String>,
+    /// Texts that the codes of what is sensitive are compared with.
+    pub(crate) sensitivities: BTreeSet<String>,
 }
 
 impl Mentions {
@@ -47,6 +49,11 @@ impl Mentions {
         self.everything || self.all_tags || self.tags.contains(tag)
     }
 
+    /// The names of tags that are written out.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().map(String::as_str)
+    }
+
     /// Names are taken wherever they are used, whatever they are names of.
     fn look(&mut self, at: &Expr) {
         match at {
@@ -61,6 +68,11 @@ impl Mentions {
                             self.tags.insert(tag.to_string());
                         }
                         _ => self.all_tags = true,
+                    }
+                }
+                for (of, with) in [(left, right), (right, left)] {
+                    if matches!(&**of, Expr::GetAttr { attr, .. } if attr.as_str() == "sensitivity") {
+                        texts(with, &mut self.sensitivities);
                     }
                 }
                 self.look(left);
@@ -91,6 +103,20 @@ impl Mentions {
         if !matches!(of, Expr::Var(_)) {
             self.look(of);
         }
+    }
+}
+
+/// The texts of a literal, or of a set of them.
+fn texts(of: &Expr, into: &mut BTreeSet<String>) {
+    match of {
+        Expr::Literal(Literal::String(text)) => {
+            into.insert(text.to_string());
+        }
+        Expr::Set(parts) => parts.iter().for_each(|part| texts(part, into)),
+        Expr::IfThenElse { then_expr, else_expr, .. } => {
+            [then_expr, else_expr].into_iter().for_each(|part| texts(part, into));
+        }
+        _ => {}
     }
 }
 

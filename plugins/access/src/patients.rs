@@ -3,6 +3,9 @@
 //! Whose a record is stands in its body, and what is known of patients is what other stages learned. Both are read only if a policy looks at
 //! it. Where one of them cannot be read, nothing passes but what breaks the glass.
 
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
 use hilum_formats::care::{Kind, Known, Provision, Role, Tag, coded_identifier};
 use hilum_formats::dicom::{self, Pipe};
 use hilum_formats::patient::{Identifier, of_dicom, of_fhir, of_hl7};
@@ -17,6 +20,8 @@ use crate::settings::{Patients, Settings};
 const MESSAGE_OCTETS_MAX: u64 = 1 << 20;
 /// How much of an image is read at a time.
 const PIECE_OCTETS: u32 = 4 << 10;
+/// Codes that the host makes in one call.
+const CODES_MAX: usize = 4096;
 /// Records of one patient that were merged, one after the other.
 const MERGES_MAX: usize = 4;
 
@@ -26,6 +31,8 @@ pub(crate) struct Learned {
     from: Patients,
     people: People,
     opt_outs: OptOuts,
+    /// Whom consents call anybody of whom `people` says it, coded when it is first needed.
+    described: OnceLock<BTreeSet<Tag>>,
     /// What policies look at.
     pub(crate) wants_care: bool,
     pub(crate) wants_consent: bool,
@@ -73,6 +80,7 @@ impl Learned {
             wants_care: mentions.has("treats") || mentions.has("treatsAs"),
             wants_consent: mentions.has("consent"),
             people,
+            described: OnceLock::new(),
             opt_outs: opt_outs.transpose()?.unwrap_or_default(),
             from,
         };
@@ -128,9 +136,22 @@ impl Learned {
         Ok(Who { carers: tags, actors })
     }
 
+    /// Whom consents call anybody of whom the hospital says it: whoever else they name may be anybody.
+    pub(crate) fn described(&self) -> Result<&BTreeSet<Tag>, Refusal> {
+        if let Some(described) = self.described.get() {
+            return Ok(described);
+        }
+        let tags = self.tags(&self.people.actors())?;
+        Ok(self.described.get_or_init(|| tags.into_iter().collect()))
+    }
+
     fn tags(&self, of: &[Vec<u8>]) -> Result<Vec<Tag>, Refusal> {
-        let codes = observed::codes(&self.from.key, of).map_err(|error| unavailable(&error))?;
-        Ok(codes.iter().map(Tag::of).collect())
+        let mut tags = Vec::with_capacity(of.len());
+        for part in of.chunks(CODES_MAX) {
+            let codes = observed::codes(&self.from.key, part).map_err(|error| unavailable(&error))?;
+            tags.extend(codes.iter().map(Tag::of));
+        }
+        Ok(tags)
     }
 
     /// What is known of the patient of a record.

@@ -12,7 +12,7 @@
 //! [{"authority": "st-marys", "value": "4711", "purposes": ["HRESCH"]}]
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hilum_formats::care::{Kind, Provision, coded};
 use hilum_formats::patient::{Authorities, Identifier};
@@ -22,7 +22,9 @@ use serde::Deserialize;
 
 /// Entries of one text.
 const ENTRIES_MAX: usize = 100_000;
-/// What one party may be named as.
+/// Different actors of one text.
+const ACTORS_MAX: usize = 10_000;
+/// As whom one party may treat.
 const NAMES_MAX: usize = 256;
 
 #[derive(Debug, Deserialize)]
@@ -82,13 +84,22 @@ impl People {
         let is_one = |person: &Person| {
             [&person.principal, &person.stakeholder, &person.role].into_iter().flatten().count() == 1
         };
-        match people.iter().position(|person| !is_one(person)) {
-            None => Ok(Self(people)),
-            Some(at) => {
-                let reason = format!("entry {at} has to name one of `principal`, `stakeholder` and `role`");
-                Err(ConfigError::new("/people", reason))
-            }
+        if let Some(at) = people.iter().position(|person| !is_one(person)) {
+            let reason = format!("entry {at} has to name one of `principal`, `stakeholder` and `role`");
+            return Err(ConfigError::new("/people", reason));
         }
+        let people = Self(people);
+        if people.actors().len() > ACTORS_MAX {
+            return Err(ConfigError::new("/people", format!("there are over {ACTORS_MAX} different actors")));
+        }
+        Ok(people)
+    }
+
+    /// Whom consents call anybody at all.
+    pub(crate) fn actors(&self) -> Vec<Vec<u8>> {
+        let actors: BTreeSet<&str> =
+            self.0.iter().flat_map(|person| &person.actors).map(String::as_str).collect();
+        actors.into_iter().map(|actor| coded(Kind::Actor, "", actor)).collect()
     }
 
     /// What a party is named as.
@@ -107,7 +118,9 @@ impl People {
             names.actors.extend(person.actors.iter().map(|actor| coded(Kind::Actor, "", actor)));
         }
         names.carers.truncate(NAMES_MAX);
-        names.actors.truncate(NAMES_MAX);
+        // Of these none may be left out: who is described and is not found here is somebody else.
+        names.actors.sort_unstable();
+        names.actors.dedup();
         names
     }
 }

@@ -13,6 +13,7 @@ use hilum_plugin::ConfigError;
 use miette::Diagnostic;
 
 use crate::clip;
+use crate::marking::SENSITIVITIES;
 use crate::mentions::Mentions;
 use crate::settings::Confidentiality;
 
@@ -195,7 +196,23 @@ fn unknown_codes(text: &str, policy: &Policy) -> Vec<Fault> {
         let at = text.get(from..).and_then(|rest| rest.find(&uid.to_string())).map_or(from, |at| from + at);
         Fault { at, what: format!("`{uid}` is no code of HL7 v3 Confidentiality: U, L, M, N, R and V are") }
     };
-    policy.entity_literals().into_iter().filter(is_unknown).map(fault).collect()
+    let of_confidentiality = policy.entity_literals().into_iter().filter(is_unknown).map(fault);
+    of_confidentiality.chain(unknown_sensitivities(text, policy)).collect()
+}
+
+/// With them a policy would never say anything of a record.
+fn unknown_sensitivities(text: &str, policy: &Policy) -> Vec<Fault> {
+    let alone = PolicySet::from_policies([policy.clone()]);
+    let codes = alone.map_or_else(|_| BTreeSet::new(), |alone| Mentions::of(&alone).sensitivities);
+    let fault = |code: String| {
+        let from = start(policy);
+        let at =
+            text.get(from..).and_then(|rest| rest.find(&format!("\"{code}\""))).map_or(from, |at| from + at);
+        let what =
+            format!("`{code}` is no code of HL7 v3 InformationSensitivityPolicy in its capital letters");
+        Fault { at, what }
+    };
+    codes.into_iter().filter(|code| !SENSITIVITIES.contains(&code.as_str())).map(fault).collect()
 }
 
 /// Where a policy begins, with its annotations.

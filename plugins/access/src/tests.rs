@@ -177,10 +177,10 @@ fn every_purpose_and_every_code_of_confidentiality_is_one_that_policies_can_name
         assert_eq!(ask(&mut access, &stated, image()), allowed_by(&format!("p-{}", code.to_lowercase())));
     }
     assert!(fault(&of("FUN")).contains("FUN"));
-    for code in settings::Confidentiality::ALL {
+    for code in Confidentiality::ALL {
         let mut marked = image();
         marked.attributes.push(Attribute::new(CONFIDENTIALITY_ATTRIBUTE, code.code()));
-        for other in settings::Confidentiality::ALL {
+        for other in Confidentiality::ALL {
             let condition = format!("resource.confidentiality in Confidentiality::\"{}\"", other.code());
             let decision = ask(
                 &mut by(&format!("@id(\"one\") {ALL} when {{ {condition} }};")),
@@ -217,15 +217,54 @@ fn confidentiality_is_the_most_restrictive_that_is_said() {
     }
     let mut access =
         by(&format!("@id(\"one\") {ALL} when {{ !resource.sensitivity.containsAny([\"HIV\", \"PSY\"]) }};"));
-    for (codes, is_allowed) in [("ETH", true), ("ETH, PSY", false), ("HIV PSY", false)] {
+    for (codes, refused) in [
+        ("", None),
+        ("ETH", None),
+        ("eth, MST", None),
+        ("ETH, PSY", Some("no-policy")),
+        ("HIV PSY", Some("no-policy")),
+        ("psy", Some("no-policy")),
+        ("HIV;PSY", Some("marking")),
+        ("HIV\tPSY", Some("marking")),
+        ("\u{ff30}\u{ff33}\u{ff39}", Some("marking")),
+        ("ETH secret", Some("marking")),
+    ] {
         let mut record = image();
         record.attributes.push(Attribute::new(SENSITIVITY_ATTRIBUTE, codes));
-        assert_eq!(
-            matches!(ask(&mut access, &egress(), record), Decision::AllowWith(_)),
-            is_allowed,
-            "{codes}"
-        );
+        match (ask(&mut access, &egress(), record), refused) {
+            (Decision::AllowWith(_), None) => {}
+            (decision, Some(code)) => {
+                let refusal = denied(decision);
+                assert_eq!(refusal.code, code, "{codes}");
+                assert!(!refusal.reason.contains("secret"), "{refusal:?}");
+            }
+            (decision, None) => panic!("{codes}: {decision:?}"),
+        }
     }
+    // Where no policy looks at it nobody has to understand it.
+    let mut record = image();
+    record.attributes.push(Attribute::new(SENSITIVITY_ATTRIBUTE, "secret"));
+    assert_eq!(ask(&mut by(&format!("@id(\"one\") {ALL};")), &egress(), record), allowed_by("one"));
+}
+
+#[test]
+fn an_attribute_in_other_letters_than_a_policy_looks_at_is_refused() {
+    let mut access = by(&format!(
+        "@id(\"all\") {ALL}; @id(\"vip\") forbid(principal, action, resource) \
+         when {{ resource.hasTag(\"vip\") && resource.getTag(\"vip\") == \"yes\" }};"
+    ));
+    for (name, code) in
+        [("vip", "denied"), ("VIP", "ambiguous"), ("Sensitivity", "ambiguous"), ("PURPOSE", "ambiguous")]
+    {
+        let mut record = image();
+        record.attributes.push(Attribute::new(name, "yes"));
+        let refusal = denied(ask(&mut access, &egress(), record));
+        assert_eq!(refusal.code, code, "{name}");
+        assert!(!refusal.reason.contains("yes"), "{refusal:?}");
+    }
+    let mut record = image();
+    record.attributes.push(Attribute::new("VIPs", "yes"));
+    assert_eq!(ask(&mut access, &egress(), record), allowed_by("all"));
 }
 
 const EMERGENCY: &str = r#"
@@ -301,6 +340,16 @@ fn what_is_wrong_is_told_with_line_and_column() {
                 "permit(principal, action, resource) when { resource.confidentiality in Confidentiality::\"Q\" };",
             ),
             "line 2, column 72: ",
+        ),
+        (
+            named("permit(principal, action, resource) when { resource.sensitivity.contains(\"psy\") };"),
+            "line 2, column 74: `psy`",
+        ),
+        (
+            named(
+                "permit(principal, action, resource) unless { [\"PSY\", \"X\"].containsAll(resource.sensitivity) };",
+            ),
+            "`X` is no code",
         ),
         (named("permit(principal action, resource);"), "line 2, column 18: "),
         (named("permit(principal == ?principal, action, resource);"), "line 1, column 1: slots"),

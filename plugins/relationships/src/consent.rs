@@ -1,4 +1,4 @@
-//! Consents of patients: FHIR R4 Consent, and lists of those who opted out.
+//! Consents of patients: FHIR R4 Consent.
 //!
 //! What is not understood is kept as such: it denies what it may mean, and permits nothing. A consent of which it cannot be told whose it
 //! is, or which one it is, is an error: the record is stopped, so that somebody looks at it.
@@ -13,12 +13,12 @@ use crate::coder::Coder;
 use crate::periods;
 
 /// Consents of one patient.
-const CONSENTS_MAX: usize = 64;
+pub(crate) const CONSENTS_MAX: usize = 64;
 /// Provisions in each other, and in all.
 const DEPTH_MAX: usize = 8;
 const PROVISIONS_MAX: usize = 64;
 /// Resources of a bundle, or patients of a list.
-const ENTRIES_MAX: usize = 4096;
+pub(crate) const ENTRIES_MAX: usize = 4096;
 
 /// What a record says of one patient's consent.
 #[derive(Debug, PartialEq, Eq)]
@@ -178,7 +178,7 @@ fn provision(
     *left -= 1;
     for (name, value) in of {
         let each = || value.as_array().map(Vec::as_slice).unwrap_or_default();
-        made.is_unclear |= match (name.as_str(), value) {
+        let is_unclear = match (name.as_str(), value) {
             ("id" | "extension", _) => false,
             ("type", Value::String(kind)) => {
                 made.permits = Some(kind == "permit");
@@ -231,8 +231,24 @@ fn provision(
             // `code`, `data` and `dataPeriod` narrow it to what cannot be told from a record.
             _ => true,
         };
+        if is_unclear {
+            widen(&mut made, name);
+        }
     }
     Ok(made)
+}
+
+/// What is not understood of a provision does not narrow it: it may mean anybody and anything.
+fn widen(made: &mut Provision, name: &str) {
+    made.is_unclear = true;
+    match name {
+        "actor" => made.actors.clear(),
+        "action" => made.actions.clear(),
+        "purpose" => made.purposes.clear(),
+        "securityLabel" => made.labels.clear(),
+        "class" => made.classes.clear(),
+        _ => {}
+    }
 }
 
 /// Codings into codes. Whether some were not understood, or there were none.
@@ -279,50 +295,10 @@ fn codes(of: Option<&Value>) -> Vec<String> {
     codings.iter().filter_map(|coding| text(coding, "code")).map(str::to_owned).collect()
 }
 
-fn text<'v>(of: &'v Value, name: &str) -> Option<&'v str> {
+pub(crate) fn text<'v>(of: &'v Value, name: &str) -> Option<&'v str> {
     of.get(name).and_then(Value::as_str).filter(|text| !text.is_empty() && text.len() <= 1024)
 }
 
-fn tags(of: &[Identifier], coder: &mut Coder) -> Result<Vec<Tag>, KeyError> {
+pub(crate) fn tags(of: &[Identifier], coder: &mut Coder) -> Result<Vec<Tag>, KeyError> {
     of.iter().map(|identifier| coder.identifier(Kind::Patient, identifier)).collect()
-}
-
-/// A list of those who opted out, or who are back in:
-/// `{"patients": [{"authority": "st-marys", "value": "4711", "purposes": ["HRESCH"], "opts": "out"}]}`. Without purposes it is out of all.
-pub(crate) fn of_list(
-    list: &[u8],
-    authorities: &Authorities,
-    coder: &mut Coder,
-) -> Result<Vec<Said>, ConsentError> {
-    let malformed = ConsentError::Malformed;
-    let document = strict_json::parse(list).ok_or(malformed("this is not JSON, or says something twice"))?;
-    let patients = document.get("patients").and_then(Value::as_array);
-    let patients = patients.filter(|patients| patients.len() <= ENTRIES_MAX);
-    let patients = patients.ok_or(malformed("a list has `patients`, an array of at most 4096"))?;
-    let id = coder.plain(Kind::Consent, "opt-out")?;
-    let mut said = Vec::new();
-    for patient in patients {
-        let identifier = text(patient, "value").and_then(|value| {
-            authorities.identifier(&[text(patient, "authority").unwrap_or_default()], value)
-        });
-        let identifier = identifier.ok_or(malformed("a patient of a list is nobody who is known"))?;
-        let purposes = match patient.get("purposes") {
-            None => Vec::new(),
-            Some(purposes) => {
-                let found = purposes.as_array().map(|all| all.iter().filter_map(Value::as_str));
-                let found: Vec<_> = found.into_iter().flatten().map(str::to_owned).collect();
-                if found.is_empty() || found.iter().any(|code| !purpose::CODES.contains(&code.as_str())) {
-                    return Err(malformed("`purposes` are codes of HL7 v3 PurposeOfUse"));
-                }
-                found
-            }
-        };
-        let says = match text(patient, "opts") {
-            Some("out") => Some(Provision { permits: Some(false), purposes, ..Provision::default() }),
-            Some("in") => None,
-            _ => return Err(malformed("`opts` is `out` or `in`")),
-        };
-        said.push(Said { patient: tags(&[identifier], coder)?, id: id.clone(), says });
-    }
-    Ok(said)
 }

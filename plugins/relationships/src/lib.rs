@@ -1,7 +1,7 @@
 //! Relationships: learns from flows of admissions, appointments and consents who treats whom from when until when, and what patients allow,
 //! for stages that decide who may read what.
 //!
-//! A message becomes an event ([`event`], [`consent`]), which changes what is known of its patient ([`stays`]). What is known is kept by
+//! A message becomes an event ([`event`], [`consent`], [`opted`]), which changes what is known of its patient ([`stays`]). What is known is kept by
 //! tags ([`coder`]), so that nobody is named in it, until it is over ([`keep`]). A consent is kept under each number of its patient ([`filed`]).
 
 mod coder;
@@ -9,6 +9,7 @@ mod consent;
 mod event;
 mod filed;
 mod keep;
+mod opted;
 mod periods;
 mod settings;
 mod stays;
@@ -21,9 +22,10 @@ use hilum_formats::hl7::Document;
 use hilum_plugin::{ConfigError, Context, Description, Message, Observe, log, time};
 
 use coder::Coder;
-use consent::{ConsentError, Said};
+use consent::ConsentError;
 use event::{Event, Reader};
 use keep::KeepError;
+use opted::Opted;
 use settings::Rules;
 pub use settings::Settings;
 
@@ -133,7 +135,7 @@ impl Relationships {
                 let said = consent::of_fhir(&body, authorities, &mut self.coder)?;
                 said.iter().try_for_each(|said| Ok(filed::said(said, &by)?))
             }
-            _ => opted(&consent::of_list(&body, authorities, &mut self.coder)?),
+            _ => said(&opted::of_list(&body, authorities, &mut self.coder)?),
         }
     }
 
@@ -176,8 +178,8 @@ impl Relationships {
 }
 
 /// Patients opted out, or in.
-fn opted(said: &[Said]) -> Result<(), Stopped> {
-    for of in said {
+fn said(opted: &[Opted]) -> Result<(), Stopped> {
+    for of in opted {
         for tag in &of.patient {
             let fits = std::cell::Cell::new(true);
             keep::update(tag, |known: &mut Known| fits.set(of.apply(known)))?;

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::patient::Identifier;
+use crate::purpose;
 
 /// Octets that one patient's [`Known`] may have as text: those of a value of keyed state.
 pub const KNOWN_OCTETS_MAX: usize = 64 << 10;
@@ -276,6 +277,9 @@ pub struct Provision {
     /// What for: codes of HL7 v3 PurposeOfUse; anything where none is named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub purposes: Vec<String>,
+    /// Of what `purposes` cover, that for which it says nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_purposes: Vec<String>,
     /// Codes of HL7 v3 Confidentiality and of sensitivity; any where none is named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
@@ -291,6 +295,13 @@ impl Provision {
     /// One that nobody understands: it denies.
     pub fn unclear() -> Self {
         Self { is_unclear: true, ..Self::default() }
+    }
+
+    /// Whether it is about a purpose.
+    pub fn is_for(&self, purpose: &str) -> bool {
+        let is_covered = |code: &String| purpose::covers(code, purpose);
+        (self.purposes.is_empty() || self.purposes.iter().any(is_covered))
+            && self.not_purposes.iter().all(|code| code != purpose)
     }
 
     /// What is left of it if nothing of it permits; none if that says nothing.

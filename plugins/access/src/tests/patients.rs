@@ -40,7 +40,8 @@ pub(super) fn settings() -> Value {
         "people": r#"[
             {"principal": "spiffe://st-marys/person/roentgen", "practitioners": [{"authority": "st-marys", "value": "D1"}]},
             {"role": "teacher", "places": ["4-WEST"]},
-            {"stakeholder": "radiology", "actors": ["Organization/radiology"]}
+            {"stakeholder": "radiology", "actors": ["Organization/radiology"]},
+            {"stakeholder": "research", "actors": ["Organization/research"]}
         ]"#,
         "patients": {
             "identifiers": {"authorities": {"st-marys": ["ST-MARYS", "urn:oid:1.2.3"]}, "unnamed": "st-marys"},
@@ -110,6 +111,27 @@ fn consent_is_for_this_party_purpose_and_record() {
     assert!(holds(r#"context.consent == Consent::"deny""#));
     learned(vec![], vec![]);
     assert!(holds(r#"context.consent == Consent::"none""#));
+}
+
+#[test]
+fn a_denial_for_an_actor_of_whom_nobody_says_who_it_is_is_for_everybody() {
+    let mut nobody = egress();
+    nobody.recipient.as_mut().unwrap().stakeholder = "wards".into();
+    nobody.recipient.as_mut().unwrap().roles.clear();
+    for reader in [&egress(), &nobody] {
+        for (permits, actor, expected) in [
+            (false, "Organization/research", "none"),
+            (false, "Organization/pharma", "deny"),
+            (true, "Organization/pharma", "none"),
+        ] {
+            let actors = vec![tag(Kind::Actor, "", actor)];
+            learned(vec![], vec![Provision { permits: Some(permits), actors, ..Provision::default() }]);
+            let condition = format!("context.consent == Consent::\"{expected}\"");
+            let mut access = with(&format!("@id(\"one\") {ALL} when {{ {condition} }};"));
+            let decision = access.decide(reader, request(head("application/dicom"), image_of("4711")));
+            assert_eq!(decision, allowed_by("one"), "{permits} {actor}");
+        }
+    }
 }
 
 #[test]

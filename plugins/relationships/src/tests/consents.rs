@@ -75,6 +75,14 @@ fn what_of_a_consent_is_not_understood_is_unclear() {
         let says = says().unwrap();
         assert!(says.except[0].is_unclear, "{says:?}");
     }
+    let mixed = |of: &mut Value| {
+        let known = json!({"reference": {"reference": "Organization/pharma"}});
+        of["provision"]["actor"] = json!([known, {"role": {}}]);
+        of["provision"]["purpose"] = json!([{"code": "HRESCH"}, {"code": "FUN"}]);
+    };
+    told(plugin, FHIR, &consent(mixed), START);
+    let root = says().unwrap().except.remove(0);
+    assert!(root.is_unclear && root.actors.is_empty() && root.purposes.is_empty(), "it may be anybody");
     let outer: [fn(&mut Value); 4] = [
         |of| of["scope"] = json!({}),
         |of| of["status"] = "new".into(),
@@ -116,6 +124,8 @@ fn a_consent_of_nobody_or_of_no_name_is_stopped() {
         r#"{"patients": [{"authority": "elsewhere", "value": "1", "opts": "out"}]}"#.into()
     ));
     assert!(stopped(OPT_OUT, "{}".into()));
+    let entry = json!({"authority": "st-marys", "value": "1", "purposes": ["HRESCH", 1], "opts": "out"});
+    assert!(stopped(OPT_OUT, json!({"patients": [entry]}).to_string()));
 }
 
 /// As [`consent`], of a patient with these numbers.
@@ -251,4 +261,66 @@ fn where_a_consent_is_filed_is_bounded_and_withdrawing_it_always_fits() {
     assert!(stopped.is_err());
     told(plugin, FHIR, &text(&of(60), inactive), START);
     assert!(!permits("st-marys", "90") && !permits("st-marys", "960"));
+}
+
+/// One entry of a list; without purposes it is about all.
+fn opts(plugin: &mut Relationships, opts: &str, purposes: &[&str]) {
+    let mut entry = json!({"authority": "st-marys", "value": "4711", "opts": opts});
+    if !purposes.is_empty() {
+        entry["purposes"] = json!(purposes);
+    }
+    told(plugin, OPT_OUT, &json!({"patients": [entry]}).to_string(), START);
+}
+
+/// Of these purposes those that the patient is out of.
+fn out_of(purposes: &[&'static str]) -> Vec<&'static str> {
+    let says = under("st-marys", "4711");
+    assert!(says.len() <= 1 && says.iter().all(|says| says.permits == Some(false)));
+    purposes.iter().copied().filter(|purpose| says.iter().any(|says| says.is_for(purpose))).collect()
+}
+
+#[test]
+fn who_opts_out_is_out_of_more_and_who_is_back_in_is_in_for_what_is_named() {
+    const ALL: [&str; 4] = ["TREAT", "HRESCH", "CLINTRCH", "HMARKT"];
+    for (said, out) in [
+        (&[("out", &["HRESCH"][..]), ("out", &["HMARKT"])][..], &["HRESCH", "CLINTRCH", "HMARKT"][..]),
+        (&[("out", &[]), ("out", &["HMARKT"])], &ALL),
+        (&[("out", &[]), ("in", &["HMARKT"])], &["TREAT", "HRESCH", "CLINTRCH"]),
+        (&[("out", &[]), ("in", &["HRESCH"]), ("out", &["CLINTRCH"])], &["TREAT", "CLINTRCH", "HMARKT"]),
+        (&[("out", &["HRESCH"]), ("in", &["CLINTRCH"])], &["HRESCH"]),
+        (&[("out", &["HRESCH"]), ("in", &["CLINTRCH"]), ("out", &["HRESCH"])], &["HRESCH", "CLINTRCH"]),
+        (&[("out", &["HRESCH", "HMARKT"]), ("in", &["HRESCH"])], &["HMARKT"]),
+        (&[("out", &["HMARKT"]), ("in", &["HRESCH"])], &["HMARKT"]),
+        (&[("out", &[]), ("in", &[])], &[]),
+        (&[("out", &["HMARKT"]), ("in", &[])], &[]),
+        (&[("in", &["HMARKT"])], &[]),
+    ] {
+        let plugin = &mut plugin();
+        said.iter().for_each(|(word, purposes)| opts(plugin, word, purposes));
+        assert_eq!(out_of(&ALL), out, "{said:?}");
+        drop(testing::take());
+    }
+    // Of one list, one after the other.
+    let plugin = &mut plugin();
+    let entry = |purpose: Value| json!({"authority": "st-marys", "value": "4711", "purposes": [purpose], "opts": "out"});
+    told(
+        plugin,
+        OPT_OUT,
+        &json!({"patients": [entry("HRESCH".into()), entry("HMARKT".into())]}).to_string(),
+        START,
+    );
+    assert_eq!(out_of(&ALL), ["HRESCH", "CLINTRCH", "HMARKT"]);
+}
+
+#[test]
+fn merged_records_are_out_of_what_either_was_and_both_come_back_in() {
+    let plugin = &mut plugin();
+    opts(plugin, "out", &["HRESCH"]);
+    let entry = json!({"authority": "st-marys", "value": "4710", "purposes": ["HMARKT"], "opts": "out"});
+    told(plugin, OPT_OUT, &json!({"patients": [entry]}).to_string(), START);
+    hl7(plugin, "ADT^A40^ADT_A39", &[PID, "MRG|4710^^^ST-MARYS^MR"], START);
+    opts(plugin, "out", &["HPAYMT"]);
+    assert_eq!(out_of(&["TREAT", "HRESCH", "HMARKT", "HPAYMT"]), ["HRESCH", "HMARKT", "HPAYMT"]);
+    opts(plugin, "in", &[]);
+    assert_eq!(under("st-marys", "4711"), []);
 }
