@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::AsyncReadExt as _;
 
 use crate::connect::Connection;
+use crate::output::print;
 
 /// What `hilum publish` is given.
 #[derive(Debug, clap::Args)]
@@ -106,7 +107,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         for file in &args.files {
             let acked = args.publish(&publisher, file).await;
             let (ack, octets) = acked.with_context(|| file.display().to_string())?;
-            args.report(file, ack, octets);
+            args.report(file, ack, octets)?;
         }
     }
     publisher.finish().await?;
@@ -145,7 +146,7 @@ impl Args {
         }
         let acks = publisher.publish_batch(records).await?;
         for ((file, ack), octets) in self.files.iter().zip(acks).zip(sizes) {
-            self.report(file, ack, octets);
+            self.report(file, ack, octets)?;
         }
         Ok(())
     }
@@ -190,9 +191,10 @@ impl Args {
         record
     }
 
-    fn report(&self, file: &Path, ack: Ack, octets: u64) {
+    /// Says what became of a file. Whoever stops reading that (`hilum publish ... | head`) wants the other files published all the same.
+    fn report(&self, file: &Path, ack: Ack, octets: u64) -> std::io::Result<()> {
         let offset = ack.through_offset.map(|offset| offset.0);
-        if self.json {
+        let printed = if self.json {
             let line = serde_json::json!({
                 "file": file.display().to_string(),
                 "flow": self.flow,
@@ -200,12 +202,17 @@ impl Args {
                 "offset": offset,
                 "durability": durability(ack.durability),
             });
-            println!("{line}");
+            print(line)
         } else {
             let offset =
                 offset.map_or_else(|| "stored before".to_owned(), |offset| format!("offset {offset}"));
             let (file, durability) = (file.display(), durability(ack.durability));
-            println!("{file}: {octets} octets safe in flow {} ({durability}), {offset}", self.flow);
+            let flow = &self.flow;
+            print(format_args!("{file}: {octets} octets safe in flow {flow} ({durability}), {offset}"))
+        };
+        match printed {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            printed => printed,
         }
     }
 }

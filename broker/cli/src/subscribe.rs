@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hilum_client::sealed::{OpeningWriter, has_sealed_fields, is_sealed, open_fields, open_sealed};
 use hilum_client::{
-    Credit, Delivery, DeliveryBody, FlowName, Offset, ReasonCode, SeekTo, Subscription, SubscriptionName,
+    Credit, Delivery, DeliveryBody, FlowName, Offset, ReasonCode, SeekTo, SubscribeOptions, Subscription,
+    SubscriptionName,
 };
 use hilum_core::cose::PrivateKey;
 use hilum_server::config::units;
@@ -32,7 +33,8 @@ Examples:
   hilum subscribe --dir st-marys --as radiologist imaging radiology --out scans
   hilum subscribe --dir st-marys --as insurer billing insurer --open --out claims --count 10 --wait 30
   hilum subscribe --dir st-marys --as radiologist imaging radiology --from 2026-11-23T08:00:00Z --json
-  hilum subscribe --dir st-marys --as radiologist imaging radiology --count 1 --term unreadable")]
+  hilum subscribe --dir st-marys --as radiologist imaging radiology --count 1 --term unreadable
+  hilum subscribe --dir st-marys --as radiologist imaging emergencies --break-glass stroke")]
 pub struct Args {
     /// The flow to read
     flow: FlowName,
@@ -54,6 +56,10 @@ pub struct Args {
     /// it. The subscription needs `replay = true`
     #[arg(long, value_name = "PLACE", value_parser = place)]
     from: Option<SeekTo>,
+    /// State why we break the glass: a code that the hospital's policies know, e.g. `stroke`, of 1 to 64 characters of a-z, 0-9, `-`, `_`
+    /// and `.`. The audit keeps it
+    #[arg(long, value_name = "REASON")]
+    break_glass: Option<ReasonCode>,
     /// Do not acknowledge: everything comes again the next time
     #[arg(long, group = "answer")]
     peek: bool,
@@ -84,7 +90,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // What is not wanted is not fetched: it would count as delivered.
     let records = args.count.and_then(|count| u32::try_from(count).ok()).unwrap_or(u32::MAX);
     let credit = Credit { records: CREDIT.records.min(records.max(1)), ..CREDIT };
-    let subscribed = client.subscribe_from(&args.flow, &args.subscription, credit, args.from);
+    let options = SubscribeOptions { from: args.from, break_glass: args.break_glass.clone() };
+    let subscribed = client.subscribe_with(&args.flow, &args.subscription, credit, options);
     let mut subscription = subscribed.await?;
     let mut left = args.count.unwrap_or(u64::MAX);
     let patience = args.wait.map_or(Duration::MAX, Duration::from_secs);
@@ -98,7 +105,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let offset = delivery.offset();
         let taken = args.take(&mut subscription, delivery, key.as_ref()).await;
         let (delivery, line) = taken.with_context(|| format!("offset {offset}"))?;
-        println!("{line}");
+        crate::output::print(line)?;
         args.answer(delivery);
         left -= 1;
     }

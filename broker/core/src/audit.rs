@@ -133,6 +133,8 @@ actions! {
     Revealed = "revealed";
     /// What pseudonyms stood for was destroyed: of which ones, and why, is in the reason.
     Forgotten = "forgotten";
+    /// A reader who began to read stated why it breaks the glass: its code is in the reason.
+    Stated = "stated";
 }
 
 impl fmt::Display for Action {

@@ -37,6 +37,7 @@ pub use subscription::{
     SubscriptionServerEvent,
 };
 
+use crate::wire::subscription::OpenStating;
 use crate::wire::{self, CloseCode, Frame, FrameDecoder, FrameError, Open};
 
 /// How the peer broke the protocol. The connection is closed with `code` and `reason`, which names no value of a record.
@@ -197,7 +198,10 @@ impl Incoming {
         Ok(Some(match open {
             Open::Control(hello) => Accepted::Control(ControlServer::new(hello, input)),
             Open::Publisher(open) => Accepted::Publisher(PublisherServer::new(open, input)),
-            Open::Subscription(open) => Accepted::Subscription(SubscriptionServer::new(open, input)),
+            Open::Subscription(open) => Accepted::Subscription(SubscriptionServer::new(open, None, input)),
+            Open::StatingSubscription(OpenStating { open, break_glass }) => {
+                Accepted::Subscription(SubscriptionServer::new(open, Some(break_glass), input))
+            }
             Open::Upload(open) => Accepted::Upload(UploadServer::new(open, input)),
             Open::Download(open) => Accepted::Download(DownloadServer::new(open, input)),
             Open::Admin(open) => Accepted::Admin(AdminServer::new(open, input)),

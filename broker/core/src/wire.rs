@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`control`] | [`control::Hello`] | [`control::ToClient`] |
 //! | [`publisher`] | [`publisher::OpenPublisher`], then [`publisher::ToBroker`] | [`publisher::ToClient`] |
-//! | [`subscription`] | [`subscription::OpenSubscription`], then [`subscription::ToBroker`] | [`subscription::ToClient`] |
+//! | [`subscription`] | [`subscription::OpenSubscription`] or [`subscription::OpenStating`], then [`subscription::ToBroker`] | [`subscription::ToClient`] |
 //! | [`large`], up | [`large::OpenUpload`], when answered the body's octets and their digest | [`large::UploadAnswer`] |
 //! | [`large`], down | [`large::OpenDownload`] | [`large::DownloadAnswer`], then the body's octets |
 //! | [`admin`] | [`admin::OpenAdmin`], then [`admin::ToBroker`] | [`admin::ToClient`], one for each |
@@ -47,7 +47,9 @@ pub struct Version {
 
 impl Version {
     /// What this build speaks.
-    pub const CURRENT: Self = Self { major: 1, minor: 0 };
+    pub const CURRENT: Self = Self { major: 1, minor: 1 };
+    /// The first that has [`Open::StatingSubscription`].
+    pub const STATING: Self = Self { major: 1, minor: 1 };
 }
 
 impl std::fmt::Display for Version {
@@ -71,6 +73,8 @@ pub enum Open {
     Download(large::OpenDownload),
     /// Questions and orders of an operator.
     Admin(admin::OpenAdmin),
+    /// Records of one subscription, for a reader who states something. Since 1.1.
+    StatingSubscription(subscription::OpenStating),
 }
 
 /// What may be under way and not yet answered (publisher) or settled (subscription).

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hilum_core::{FlowName, PrincipalId, StageName};
+use hilum_core::{FlowName, PrincipalId, ReasonCode, StageName};
 use parking_lot::Mutex;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 
@@ -20,6 +20,7 @@ mod log;
 mod metrics;
 mod observed;
 mod state;
+mod stated;
 mod trace;
 
 pub(crate) use body::settle;
@@ -88,6 +89,8 @@ pub(crate) struct Host {
     pub(crate) spans: Option<GuestSpans>,
     /// Whose records the call is about; none before the first one.
     pub(crate) source: Option<PrincipalId>,
+    /// Why the reader of this call's records breaks the glass, if it stated that.
+    pub(crate) break_glass: Option<ReasonCode>,
 }
 
 impl Host {
@@ -96,7 +99,7 @@ impl Host {
         table.set_max_capacity(place.limits.handles);
         let bounds = Bounds::new(&place.limits);
         let call = Call::start(&place.limits);
-        Self { place, table, bounds, call, calls: 0, spans: None, source: None }
+        Self { place, table, bounds, call, calls: 0, spans: None, source: None, break_glass: None }
     }
 
     /// Begins a call whose spans these are.
@@ -121,7 +124,9 @@ impl HostCalls for Host {
 
 /// Defines the interfaces of `hilum:plugin`. An interface that a stage was not granted is checked before.
 pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    use bindings::hilum::plugin::{emit, keys, log, metrics, observed, random, state, time, trace, types};
+    use bindings::hilum::plugin::{
+        emit, keys, log, metrics, observed, random, state, stated, time, trace, types,
+    };
     types::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     log::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     metrics::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
@@ -131,5 +136,6 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     state::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     trace::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     observed::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
+    stated::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     emit::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hilum_core::chain::{FailsOn, Plan, PlannedStage, World};
 use hilum_core::limits::CHAIN_STAGES_MAX;
-use hilum_core::{FlowName, Principal, StageName, SubscriptionName, Timestamp};
+use hilum_core::{FlowName, Principal, ReasonCode, StageName, SubscriptionName, Timestamp};
 
 use crate::breaker::Standing;
 use crate::contract::VERSION;
@@ -31,6 +31,8 @@ pub struct ChainContext {
     pub recipient: Option<Arc<Principal>>,
     /// Purpose of use (HL7 v3 PurposeOfUse code), where one is stated.
     pub purpose: Option<String>,
+    /// Why the recipient breaks the glass, if it stated that when it began to read.
+    pub break_glass: Option<ReasonCode>,
 }
 
 /// One stage as a configuration has it.
@@ -123,7 +125,7 @@ pub struct OpenBreaker {
 /// The loaded stages of a flow's ingress or of a subscription's egress.
 pub struct Chain {
     context: ChainContext,
-    stages: Vec<Stage>,
+    stages: Arc<[Stage]>,
     plan: Plan,
     services: Arc<dyn Services>,
 }
@@ -149,9 +151,21 @@ impl Chain {
             }
         }
         let load = |spec| Stage::load(sandbox, &context, spec, &services);
-        let stages = stages.into_iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let stages = stages.into_iter().map(load).collect::<Result<Arc<[_]>, _>>()?;
         let plan = Plan::new(stages.iter().map(|stage| stage.planned.clone()).collect());
         Ok(Self { context, stages, plan, services })
+    }
+
+    /// The same chain, with the same instances and circuit breakers, for a recipient who breaks the glass for this reason, or for none.
+    /// Plugins are told with each call.
+    #[must_use]
+    pub fn stating(&self, break_glass: Option<ReasonCode>) -> Self {
+        Self {
+            context: ChainContext { break_glass, ..self.context.clone() },
+            stages: self.stages.clone(),
+            plan: self.plan.clone(),
+            services: self.services.clone(),
+        }
     }
 
     /// Which plugins, by digest, with which configuration. Its digest is in every receipt.
@@ -233,7 +247,7 @@ impl Chain {
     #[must_use]
     pub fn tick(&self) -> (Vec<Emission>, Vec<Failure>) {
         let (mut effects, mut failures) = (Effects::default(), Vec::new());
-        for stage in &self.stages {
+        for stage in self.stages.iter() {
             if let Err(fault) = stage.tick(&mut effects) {
                 let limit = fault.limit.map(|over| over.limit);
                 let (stage, reason) = (stage.planned.name.clone(), fault.reason);

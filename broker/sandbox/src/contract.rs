@@ -22,7 +22,7 @@ pub(crate) struct Interface {
 }
 
 /// All that may be imported.
-pub(crate) const IMPORTS: [Interface; 10] = [
+pub(crate) const IMPORTS: [Interface; 11] = [
     Interface {
         name: "types",
         grant: None,
@@ -57,6 +57,7 @@ pub(crate) const IMPORTS: [Interface; 10] = [
     Interface { name: "random", grant: Some("random"), functions: &["octets"] },
     Interface { name: "state", grant: Some("state"), functions: &["get", "put", "remove"] },
     Interface { name: "observed", grant: None, functions: &["codes", "look-up"] },
+    Interface { name: "stated", grant: None, functions: &["break-glass-reason"] },
     Interface { name: "emit", grant: Some("emit:FLOW"), functions: &["emit"] },
 ];
 

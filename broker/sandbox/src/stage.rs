@@ -288,6 +288,7 @@ impl Stage {
     fn tick_once(&self, effects: &mut Effects) -> Result<(), Fault> {
         let mut instance = self.instance()?;
         instance.host_mut().source = None;
+        instance.host_mut().break_glass = None;
         let result = instance.tick(self.place.services.now().0);
         effects.made.append(&mut instance.host_mut().call.made);
         self.report_cut(&mut instance);
@@ -351,6 +352,7 @@ impl Stage {
         let octets = items.iter().map(|item| item.body.body().size()).sum();
         let Some(source) = items.first().map(|item| &item.source) else { return Ok(Vec::new()) };
         instance.host_mut().source = Some(source.id.clone());
+        instance.host_mut().break_glass.clone_from(&context.break_glass);
         let of = self.context(context, source);
         let heads = items.iter().map(|item| guest::Head::new(&item.head, item.offset));
         match instance.function() {

@@ -283,6 +283,7 @@ impl Catalog {
             subscription: None,
             recipient: None,
             purpose: None,
+            break_glass: None,
         };
         let chain = Chain::load(&self.sandbox, context, vec![self.spec(stage)], Arc::new(NoServices));
         let chain = chain.map_err(|error| {
@@ -607,6 +608,7 @@ impl Loading<'_> {
             subscription: subscription.map(|subscription| subscription.name.clone()),
             recipient: None,
             purpose: subscription.map(|subscription| subscription.purpose.clone()),
+            break_glass: None,
         }
     }
 

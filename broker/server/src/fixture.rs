@@ -110,7 +110,14 @@ pub(crate) fn shared(store: &memory::Store) -> Arc<Shared> {
 }
 
 pub(crate) fn context() -> ChainContext {
-    ChainContext { flow: flow(), class: "imaging".into(), subscription: None, recipient: None, purpose: None }
+    ChainContext {
+        flow: flow(),
+        class: "imaging".into(),
+        subscription: None,
+        recipient: None,
+        purpose: None,
+        break_glass: None,
+    }
 }
 
 pub(crate) fn services(shared: &Arc<Shared>) -> Arc<ChainServices> {

@@ -1,5 +1,7 @@
 //! What is known of one request, and how it is told to Cedar: no more than the policies look at.
 
+use std::borrow::Cow;
+
 use cedar_policy::{
     Context as Circumstances, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request,
     RestrictedExpression,
@@ -7,13 +9,13 @@ use cedar_policy::{
 use hilum_formats::care::Role;
 use hilum_formats::local_time::{Clock, TimeZone, datetime};
 use hilum_formats::purpose;
-use hilum_plugin::{Context, Head, Party, Phase, Refusal, time};
+use hilum_plugin::{Context, Head, Party, Phase, Refusal, stated, time};
 
 use crate::consent::Consent;
 use crate::locations::Locations;
 use crate::marking;
-use crate::mentions::Mentions;
 use crate::patients::Who;
+use crate::policies::Policies;
 use crate::settings::{Confidentiality, Marking};
 
 /// The attribute in which a publisher states its purpose.
@@ -22,7 +24,7 @@ pub const PURPOSE_ATTRIBUTE: &str = "purpose";
 pub const CONFIDENTIALITY_ATTRIBUTE: &str = "confidentiality";
 /// The attribute with codes of what is sensitive in a record.
 pub const SENSITIVITY_ATTRIBUTE: &str = "sensitivity";
-/// The attribute in which the reason for breaking the glass is stated.
+/// The attribute in which a publisher states why it breaks the glass. A reader states it when it begins to read.
 pub const REASON_ATTRIBUTE: &str = "break-glass-reason";
 
 /// Why a request could not be told to Cedar. Names no value.
@@ -94,8 +96,9 @@ fn uid(kind: &str, id: &str) -> EntityUid {
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) purpose: &'static str,
-    /// The stated reason for breaking the glass.
-    pub(crate) reason: Option<&'a str>,
+    pub(crate) phase: Phase,
+    /// Why who asks breaks the glass; none where it does not say so, or no policy asks.
+    pub(crate) reason: Option<Cow<'a, str>>,
     content_type: Option<String>,
     labels: Option<&'a [String]>,
     confidentiality: Option<Confidentiality>,
@@ -119,16 +122,18 @@ impl<'a> Facts<'a> {
         context: &Context,
         head: &'a Head,
         size: u64,
-        mentions: &Mentions,
+        policies: &Policies,
         (marking, zone): (&Marking, &TimeZone),
         (treated_as, consent): (Vec<Role>, Consent),
     ) -> Result<Self, Refusal> {
+        let mentions = &policies.mentions;
         let has = |name| mentions.has(name);
         let looks_at_clock = ["weekday", "hour", "minute"].into_iter().any(has);
         let now = (looks_at_clock || has("now")).then(time::now);
         Ok(Self {
             purpose: purpose_of(context, head),
-            reason: head.attribute(REASON_ATTRIBUTE),
+            phase: context.phase,
+            reason: policies.break_some_glass().then(|| reason_of(context, head)).flatten(),
             content_type: has("contentType").then(|| essence(&head.content_type)),
             labels: has("labels").then_some(&head.labels),
             confidentiality: if has("confidentiality") {
@@ -162,8 +167,8 @@ impl<'a> Facts<'a> {
         text(self.purpose);
         text(&self.tags.len().to_string());
         self.tags.iter().for_each(|(name, value)| [name, value].into_iter().for_each(|part| text(part)));
-        text(self.reason.map_or("-", |_| "+"));
-        text(self.reason.unwrap_or_default());
+        text(self.reason.as_ref().map_or("-", |_| "+"));
+        text(self.reason.as_deref().unwrap_or_default());
         text(self.content_type.as_deref().unwrap_or_default());
         text(self.confidentiality.map_or("", Confidentiality::code));
         for list in [self.labels.map(|of| of.iter().map(String::as_str).collect()), self.sensitivity.clone()]
@@ -250,6 +255,15 @@ pub(crate) fn purpose_of(context: &Context, head: &Head) -> &'static str {
         // What a publisher wrote into a record is no statement of the reader.
         Phase::Egress => stated,
     })
+}
+
+/// Why who asks breaks the glass.
+fn reason_of<'a>(context: &Context, head: &'a Head) -> Option<Cow<'a, str>> {
+    match context.phase {
+        Phase::Ingress => head.attribute(REASON_ATTRIBUTE).map(Cow::Borrowed),
+        // What a publisher wrote into a record is no statement of the reader.
+        Phase::Egress => stated::break_glass_reason().map(Cow::Owned),
+    }
 }
 
 fn text(of: &str) -> RestrictedExpression {

@@ -25,8 +25,8 @@ use hilum_formats::care::Role;
 use hilum_formats::local_time::TimeZone;
 use hilum_formats::purpose;
 use hilum_plugin::{
-    Attribute, Authorize, BodyReader, ConfigError, Context, Decision, Description, Head, Obligation, Refusal,
-    Request, time,
+    Attribute, Authorize, BodyReader, ConfigError, Context, Decision, Description, Head, Obligation, Phase,
+    Refusal, Request, time,
 };
 
 use consent::Consent;
@@ -126,7 +126,7 @@ impl Access {
             Ok(known) => (known, None),
             Err(refusal) => ((Vec::new(), Consent::Deny), Some(refusal)),
         };
-        let facts = match Facts::of(context, head, size, &self.policies.mentions, told, known) {
+        let facts = match Facts::of(context, head, size, &self.policies, told, known) {
             Ok(facts) => facts,
             Err(refusal) => return Decision::Deny(refusal),
         };
@@ -174,7 +174,7 @@ impl Access {
         let sensitivity = marking::sensitivities(head)?;
         let asked = consent::Asked {
             now,
-            action: if context.phase == hilum_plugin::Phase::Ingress { "store" } else { "read" },
+            action: if context.phase == Phase::Ingress { "store" } else { "read" },
             purpose: facts::purpose_of(context, head),
             actors: &who.actors,
             described: learned.described()?,
@@ -254,8 +254,10 @@ impl Access {
         }
         for name in decided {
             let Some(broken) = self.policies.break_glass(name) else { continue };
-            // The policy's own code, not what the record says.
-            let Some(reason) = broken.reasons.iter().find(|code| Some(code.as_str()) == facts.reason) else {
+            // The policy's own code, not what was stated.
+            let Some(reason) =
+                broken.reasons.iter().find(|code| Some(code.as_str()) == facts.reason.as_deref())
+            else {
                 continue;
             };
             return Decision::AllowWith(vec![
@@ -265,8 +267,12 @@ impl Access {
                 obligation("justify", &broken.justify),
             ]);
         }
+        let place = match facts.phase {
+            Phase::Ingress => format!("in attribute `{REASON_ATTRIBUTE}`"),
+            Phase::Egress => "by the reader when it opens the subscription".to_owned(),
+        };
         let reason = format!(
-            "policy {} breaks the glass only for a reason, stated as one of its codes in attribute `{REASON_ATTRIBUTE}`",
+            "policy {} breaks the glass only for a reason, stated as one of its codes {place}",
             listed(decided)
         );
         deny("break-glass-reason", reason)

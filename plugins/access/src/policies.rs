@@ -75,6 +75,11 @@ impl Policies {
         self.authorizer.is_authorized(request, others, entities).decision()
     }
 
+    /// Whether there is a policy that permits only in an emergency.
+    pub(crate) fn break_some_glass(&self) -> bool {
+        !self.break_glass.is_empty()
+    }
+
     /// Of a policy that permits only in an emergency.
     pub(crate) fn break_glass(&self, policy: &str) -> Option<&BreakGlass> {
         self.break_glass.get(policy)

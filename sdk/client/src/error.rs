@@ -5,7 +5,7 @@ use std::io;
 use hilum_core::FlowName;
 use hilum_core::record::DraftError;
 use hilum_core::session::Violation;
-use hilum_core::wire::{CloseCode, Refusal};
+use hilum_core::wire::{CloseCode, Refusal, Version};
 use quinn::ConnectionError;
 
 /// Why there is no connection.
@@ -119,6 +119,16 @@ pub enum StreamError {
     /// The stream was finished.
     #[error("the stream is finished")]
     Finished,
+    /// The broker does not know what was asked for. Nothing was sent.
+    #[error(
+        "the broker speaks hilum {speaks}, and stating why the glass is broken takes hilum {needs}: update the broker"
+    )]
+    TooOld {
+        /// What was agreed on.
+        speaks: Version,
+        /// The first that has it.
+        needs: Version,
+    },
 }
 
 impl From<quinn::ReadError> for StreamError {

@@ -61,4 +61,4 @@ pub use hilum_core::wire::{Credit, Refusal, RefusalCode, admin::SeekTo, publishe
 pub use hilum_core::{Attribute, Digest, FlowName, Head, Offset, ReasonCode, SubscriptionName, Timestamp};
 pub use large::LargeBody;
 pub use publisher::{Ack, PendingAck, Publisher, Record, Resume};
-pub use subscription::{Delivery, DeliveryBody, Subscription};
+pub use subscription::{Delivery, DeliveryBody, SubscribeOptions, Subscription};

@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use hilum_core::chain::Receipt;
 use hilum_core::session::{Partial, SubscriptionClient, SubscriptionClientEvent};
-use hilum_core::wire::Credit;
 use hilum_core::wire::admin::SeekTo;
 use hilum_core::wire::large::OpenDownload;
 use hilum_core::wire::subscription::{self as wire, DeliveredBody, OpenSubscription};
+use hilum_core::wire::{Credit, Version};
 use hilum_core::{Digest, FlowName, Head, Offset, ReasonCode, SubscriptionName};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -34,6 +34,8 @@ pub struct Subscription {
     subscription: SubscriptionName,
     /// As it was asked for when it was opened.
     credit: Credit,
+    /// As it was stated when it was opened.
+    break_glass: Option<ReasonCode>,
     cursor: Offset,
     /// Taken from `arrived`, and not given yet.
     kept: VecDeque<Delivery>,
@@ -42,6 +44,18 @@ pub struct Subscription {
     task: JoinHandle<Result<(), StreamError>>,
     /// How the stream ended, once that is known: whoever asks again is told again.
     ended: Option<Result<(), StreamError>>,
+}
+
+/// What may be said when a subscription is opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SubscribeOptions {
+    /// Another place, to which the subscription is moved first, where its configuration lets readers do that (`replay`). What is
+    /// before that place counts as settled; what comes from it on is delivered, again or for the first time.
+    pub from: Option<SeekTo>,
+    /// Why we break the glass: a code that the hospital's policies know, such as `stroke`, and nothing about a patient. The broker writes it into its audit
+    /// before it delivers anything, and plugins that decide are told. It is stated again when the subscription is reopened. Needs a broker that speaks
+    /// hilum 1.1.
+    pub break_glass: Option<ReasonCode>,
 }
 
 impl Client {
@@ -55,8 +69,7 @@ impl Client {
         self.subscribe_from(flow, subscription, credit, None).await
     }
 
-    /// Opens a subscription and moves it to another place first, where its configuration lets readers do that (`replay`). What is
-    /// before that place counts as settled; what comes from it on is delivered, again or for the first time.
+    /// Opens a subscription and moves it to another place first: see [`SubscribeOptions::from`].
     pub async fn subscribe_from(
         &self,
         flow: &FlowName,
@@ -64,7 +77,18 @@ impl Client {
         credit: Credit,
         from: Option<SeekTo>,
     ) -> Result<Subscription, OpenError> {
-        let opened = self.open_subscription(flow.clone(), subscription.clone(), credit, from).await;
+        self.subscribe_with(flow, subscription, credit, SubscribeOptions { from, break_glass: None }).await
+    }
+
+    /// Opens a subscription with more to say.
+    pub async fn subscribe_with(
+        &self,
+        flow: &FlowName,
+        subscription: &SubscriptionName,
+        credit: Credit,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, OpenError> {
+        let opened = self.open_subscription(flow.clone(), subscription.clone(), credit, options).await;
         opened.map_err(|source| OpenError { purpose: "read from", flow: flow.clone(), source })
     }
 
@@ -73,12 +97,19 @@ impl Client {
         flow: FlowName,
         subscription: SubscriptionName,
         credit: Credit,
-        from: Option<SeekTo>,
+        SubscribeOptions { from, break_glass }: SubscribeOptions,
     ) -> Result<Subscription, StreamError> {
+        let version = self.welcome().version;
+        if break_glass.is_some() && version < Version::STATING {
+            return Err(StreamError::TooOld { speaks: version, needs: Version::STATING });
+        }
         let mut stream = self.open_stream().await?;
         let (of, name) = (flow.clone(), subscription.clone());
         let open = OpenSubscription { flow: of, subscription: name, credit, from };
         let mut machine = SubscriptionClient::new(open);
+        if let Some(break_glass) = &break_glass {
+            machine = machine.stating(break_glass);
+        }
         let opened = match stream.next_event(&mut machine).await {
             Ok(SubscriptionClientEvent::Opened(opened)) => opened,
             Ok(SubscriptionClientEvent::Refused(refusal)) => return Err(StreamError::Refused(refusal)),
@@ -97,6 +128,7 @@ impl Client {
             flow,
             subscription,
             credit,
+            break_glass,
             cursor,
             kept,
             arrived,
@@ -123,7 +155,8 @@ impl Subscription {
             subscription: subscription.clone(),
             source: Box::new(source),
         })?;
-        let opened = client.open_subscription(flow, subscription, self.credit, None).await;
+        let options = SubscribeOptions { from: None, break_glass: self.break_glass.clone() };
+        let opened = client.open_subscription(flow, subscription, self.credit, options).await;
         *self = opened.map_err(|source| self.error(source))?;
         Ok(())
     }

@@ -357,6 +357,19 @@ pub mod observed {
     }
 }
 
+/// What whoever receives the records of a call stated when it began to read. To be asked for in each call: one instance may serve readers
+/// who state different things. Needs no grant.
+pub mod stated {
+    use crate::backend;
+
+    /// Why the reader breaks the glass: a code of 1 to 64 characters of `a-z`, `0-9`, `-`, `_` and `.`. None where none was stated, and at
+    /// ingress, where a publisher's records speak for it.
+    #[must_use]
+    pub fn break_glass_reason() -> Option<String> {
+        backend::break_glass_reason()
+    }
+}
+
 /// New records into other flows, in the world `observe`. Grant: `emit:FLOW` for each flow.
 pub mod emit {
     use crate::backend;

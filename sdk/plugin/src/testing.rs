@@ -49,6 +49,8 @@ pub struct Host {
     pub state: BTreeMap<String, Versioned>,
     /// What other stages keep, by `FLOW/STAGE`; one that is not here is not granted.
     pub observed: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    /// What [`crate::stated::break_glass_reason`] says.
+    pub break_glass_reason: Option<String>,
     /// Records that may be emitted before [`EmitError::Full`].
     pub emitted_max: Option<usize>,
     /// Keys that state may have before [`StateError::Full`].

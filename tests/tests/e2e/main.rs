@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod disk;
 mod examples;
+mod glass;
 mod identity;
 mod large;
 mod life;

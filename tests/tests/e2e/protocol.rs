@@ -7,6 +7,7 @@ use hilum_core::record::ProducerId;
 use hilum_core::session::{ControlClient, Machine};
 use hilum_core::wire::control::{Hello, ToClient};
 use hilum_core::wire::publisher::OpenPublisher;
+use hilum_core::wire::subscription::{self, OpenStating, OpenSubscription};
 use hilum_core::wire::{CloseCode, Frame, FrameDecoder, Open, Version, encode};
 use hilum_tests::{Flow, raw};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
@@ -76,6 +77,27 @@ async fn a_frame_that_announces_more_than_a_frame_may_have() {
 }
 
 #[tokio::test]
+async fn a_reason_for_breaking_the_glass_that_is_no_code() {
+    let scene = Scene::new(&[Flow::plain()]).await;
+    let (_endpoint, connection) = raw::connect(&scene.hospital, scene.broker.address(), "reader").await;
+    let _control = greet(&connection).await;
+    for break_glass in ["Doe^Jane".to_owned(), "x".repeat(65), String::new()] {
+        let (flow, subscription) = (name("records"), name("all"));
+        let open = OpenSubscription { flow, subscription, credit: crate::support::CREDIT, from: None };
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        let stating = OpenStating { open, break_glass };
+        send.write_all(&frame(&Open::StatingSubscription(stating))).await.unwrap();
+        let answer = subscription::ToClient::decode(&first_frame(&mut recv).await).unwrap();
+        let subscription::ToClient::Refused(refusal) = answer else { panic!("{answer:?}") };
+        assert_eq!((refusal.code, refusal.retryable), (RefusalCode::InvalidRecord, false));
+        says(&refusal.reason, &["the reason for breaking the glass is no code", "1 to 64 characters"]);
+        assert!(!refusal.reason.contains("Doe"));
+    }
+    scene.lost_nothing().await;
+    assert!(!scene.stop().contains("Doe"), "what may be about a patient is not in the log");
+}
+
+#[tokio::test]
 async fn a_version_that_nobody_speaks() {
     let scene = Scene::new(&[Flow::plain()]).await;
     let (_endpoint, connection) = raw::connect(&scene.hospital, scene.broker.address(), "scanner").await;
@@ -86,7 +108,7 @@ async fn a_version_that_nobody_speaks() {
         panic!("welcomed");
     };
     assert_eq!((refusal.code, refusal.retryable), (RefusalCode::Version, false));
-    assert_eq!(refusal.reason, "the client speaks hilum 9.3, 8.0, this broker speaks hilum 1.0");
+    assert_eq!(refusal.reason, "the client speaks hilum 9.3, 8.0, this broker speaks hilum 1.1");
     assert_eq!(told(&connection).await.0, CloseCode::Version);
     scene.lost_nothing().await;
     says(&scene.stop(), &["no common version", "9.3", "spiffe://test/device/scanner"]);

@@ -246,6 +246,7 @@ fn chain(sandbox: &Sandbox, plugin: Arc<Plugin>, config: &str, host: &Arc<Host>)
         subscription: None,
         recipient: None,
         purpose: None,
+        break_glass: None,
     };
     let stage = StageSpec {
         name: "plugin".parse()?,

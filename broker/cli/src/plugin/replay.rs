@@ -277,6 +277,7 @@ mod tests {
                 subscription: None,
                 recipient: None,
                 purpose: None,
+                break_glass: None,
             },
             stage: "clean".parse().unwrap(),
             config: json!({ "key": key }),

@@ -174,6 +174,7 @@ fn scored(args: &Args) -> anyhow::Result<(Sandbox, Arc<Plugin>, Setting)> {
         subscription: None,
         recipient: None,
         purpose: None,
+        break_glass: None,
     };
     let stage = "clean".parse()?;
     Ok((

@@ -74,6 +74,7 @@ impl Setup {
             subscription: None,
             recipient: None,
             purpose: self.purpose.clone(),
+            break_glass: None,
         };
         let name = StageName::new("plugin")?;
         let stage = StageSpec { name, plugin: plugin.clone(), config, grants, limits: Limits::default() };

@@ -30,7 +30,10 @@ impl ControlClient {
                 return Err(Violation::unexpected("a second answer to the hello"));
             }
             ToClient::Goodbye(_) if !self.answered => return Err(Violation::unexpected("a goodbye")),
-            ToClient::Welcome(welcome) if welcome.version != Version::CURRENT => {
+            // An older broker chooses what it has; then nothing is sent that it lacks.
+            ToClient::Welcome(welcome)
+                if welcome.version.major != Version::CURRENT.major || welcome.version > Version::CURRENT =>
+            {
                 let reason = format!(
                     "the broker chose version {}, this client offered {}",
                     welcome.version,

@@ -135,15 +135,30 @@ fn an_unknown_major_is_refused_naming_both() {
     client.handle_data(&out);
     let Some(Some(ControlToClient::Refused(refusal))) = client.poll_event().unwrap() else { panic!() };
     assert_eq!(refusal.code, RefusalCode::Version);
-    assert_eq!(refusal.reason, "the client speaks hilum 7.1, 9.0, this broker speaks hilum 1.0");
+    assert_eq!(refusal.reason, "the client speaks hilum 7.1, 9.0, this broker speaks hilum 1.1");
 }
 
 #[test]
 fn an_older_minor_is_met() {
-    let versions = vec![Version { major: 1, minor: 0 }, Version { major: 1, minor: 9 }];
-    let hello = Open::Control(wire::control::Hello { versions, agent: String::new() });
-    let Ok(Some(Accepted::Control(mut server))) = accept_octets(&frame(&hello)) else { panic!() };
-    assert_eq!(server.welcome(principal()), Ok(Version { major: 1, minor: 0 }));
+    for (theirs, agreed) in [(0, 0), (1, 1), (9, 1)] {
+        let versions = vec![Version { major: 1, minor: theirs }];
+        let hello = Open::Control(wire::control::Hello { versions, agent: String::new() });
+        let Ok(Some(Accepted::Control(mut server))) = accept_octets(&frame(&hello)) else { panic!() };
+        assert_eq!(server.welcome(principal()), Ok(Version { major: 1, minor: agreed }));
+    }
+    for (chosen, is_taken) in
+        [((1, 0), true), ((1, 1), true), ((1, 2), false), ((0, 9), false), ((2, 0), false)]
+    {
+        let mut client = ControlClient::new("test");
+        let version = Version { major: chosen.0, minor: chosen.1 };
+        let welcome = wire::control::Welcome {
+            version,
+            principal: principal(),
+            limits: wire::control::Limits::CURRENT,
+        };
+        client.handle_data(&frame(&ControlToClient::Welcome(welcome)));
+        assert_eq!(client.poll_event().is_ok(), is_taken, "{version}");
+    }
 }
 
 #[test]

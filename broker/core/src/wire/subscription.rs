@@ -28,6 +28,17 @@ pub struct OpenSubscription {
     pub from: Option<SeekTo>,
 }
 
+/// Opens a subscription stream for a reader who states why it breaks the glass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenStating {
+    /// What is read.
+    pub open: OpenSubscription,
+    /// Why the reader breaks the glass, for plugins that decide and for the audit: a code as [`ReasonCode`] has them. The broker refuses the stream
+    /// where it is none, so that the reader is told what would be right.
+    #[serde(deserialize_with = "bounded::text")]
+    pub break_glass: String,
+}
+
 /// What a reader sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToBroker {

@@ -9,7 +9,7 @@ use super::control::{Goodbye, Hello, Limits, Welcome};
 use super::large::*;
 use super::publisher::{Ack, Durability, OpenPublisher, Publish, PublishedRecord, RecordRefused};
 use super::subscription::{
-    Deliver, DeliveredBody, Delivery, DeliveryRange, Nak, OpenSubscription, Settle, Term,
+    Deliver, DeliveredBody, Delivery, DeliveryRange, Nak, OpenStating, OpenSubscription, Settle, Term,
 };
 use super::*;
 use crate::chain::{Receipt, StageOutcome};
@@ -61,11 +61,11 @@ fn example<F: Frame + Serialize + PartialEq + std::fmt::Debug>(
 
 fn control_examples() -> Vec<(&'static str, Bytes)> {
     let welcome = Welcome {
-        version: Version { major: 1, minor: 0 },
+        version: Version { major: 1, minor: 1 },
         principal: "spiffe://st-marys/device/mri-1".parse().unwrap(),
         limits: Limits::CURRENT,
     };
-    let hello = Hello { versions: vec![Version { major: 1, minor: 0 }], agent: "example/1.0".into() };
+    let hello = Hello { versions: vec![Version { major: 1, minor: 1 }], agent: "example/1.0".into() };
     let refusal = Refusal::new(RefusalCode::UnknownPrincipal, "not in hilum.toml");
     vec![
         example("open-control", Open::Control(hello)),
@@ -139,6 +139,18 @@ fn subscription_examples() -> Vec<(&'static str, Bytes)> {
                 subscription: "manufacturer".parse().unwrap(),
                 credit: Credit { records: 256, octets: 1 << 20 },
                 from: Some(admin::SeekTo::Offset(Offset(200))),
+            }),
+        ),
+        example(
+            "open-subscription-stating",
+            Open::StatingSubscription(OpenStating {
+                open: OpenSubscription {
+                    flow: "device".parse().unwrap(),
+                    subscription: "manufacturer".parse().unwrap(),
+                    credit: Credit { records: 256, octets: 1 << 20 },
+                    from: None,
+                },
+                break_glass: "stroke".into(),
             }),
         ),
         example("subscription-opened", ToClient::Opened(Opened { cursor: Offset(298) })),

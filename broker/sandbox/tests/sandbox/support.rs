@@ -82,6 +82,7 @@ pub(crate) fn context() -> ChainContext {
         subscription: None,
         recipient: None,
         purpose: None,
+        break_glass: None,
     }
 }
 

@@ -117,6 +117,24 @@ fn decisions_follow_head_body_and_context() {
 }
 
 #[test]
+fn what_a_reader_states_is_told_with_its_own_calls_alone() {
+    let silent = chain(vec![stage("gate", json!({}))]);
+    let stating = silent.stating(Some("stroke".parse().unwrap()));
+    let other = stating.stating(Some("trauma".parse().unwrap()));
+    let none = stating.stating(None);
+    assert_eq!(silent.plan().digest(), stating.plan().digest());
+    // All of them have the same instances, in turns.
+    for _ in 0..2 {
+        for (chain, told) in
+            [(&silent, "nothing"), (&stating, "stroke"), (&other, "trauma"), (&none, "nothing")]
+        {
+            let input = record(Body::Inline("x".into()), &[("gate", "stated")]);
+            assert_eq!(chain.run(vec![input]).records.remove(0).unwrap_err().reason(), told);
+        }
+    }
+}
+
+#[test]
 fn what_another_stage_keeps_is_read_where_it_is_granted() {
     let services: Arc<Memory> = Arc::default();
     let kept = [("a", "1"), ("b", "2")].map(|(key, value)| (key.to_owned(), value.to_owned()));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hilum_core::chain::Plan;
 use hilum_core::record::ChainRun;
-use hilum_core::{Digest, FlowName, StageName, SubscriptionName};
+use hilum_core::{Digest, FlowName, ReasonCode, StageName, SubscriptionName};
 use hilum_sandbox::{BatchRun, Chain, Failure, Input, OpenBreaker, Ran};
 use parking_lot::Mutex;
 
@@ -86,6 +86,13 @@ impl Route {
         life: Arc<Life>,
     ) -> Self {
         Self { current, canary: canary.map(|(chain, trial)| Canary { chain, trial }), tallies, life }
+    }
+
+    /// The same for a reader who breaks the glass for this reason: its plugins are told. Nothing is loaded for it.
+    pub(crate) fn stating(&self, break_glass: &ReasonCode) -> Self {
+        let stating = |chain: &Chain| Arc::new(chain.stating(Some(break_glass.clone())));
+        let canary = self.canary.as_ref().map(|Canary { chain, trial }| (stating(chain), trial.clone()));
+        Self::new(stating(&self.current), canary, self.tallies.clone(), self.life.clone())
     }
 
     /// The chain that is not tried.

@@ -13,7 +13,7 @@ use hilum_core::record::{BlobId, Body, Delivered};
 use hilum_core::session::{DeliverError, Machine, SubscriptionServer, SubscriptionServerEvent};
 use hilum_core::wire::subscription::{DeliveredBody, Delivery};
 use hilum_core::wire::{CloseCode, Credit, Refusal, RefusalCode};
-use hilum_core::{Offset, limits};
+use hilum_core::{Offset, ReasonCode, limits};
 use quinn::{ConnectionError, ReadError, WriteError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -49,19 +49,19 @@ pub(super) async fn serve(
                 subscription: Some(request.subscription),
                 ..About::default()
             };
-            machine.refuse(session.denied(about, &denial).await);
-            stream.flush(&mut machine).await?;
-            return Ok(());
+            return refused(machine, stream, session.denied(about, &denial).await).await;
         }
     };
     let flow = session.flows.by_name.get(&request.flow);
     let Some(seat) = flow.and_then(|flow| flow.outlets.get(&request.subscription)) else {
         unreachable!("policy and flows are made of the same configuration");
     };
+    let break_glass = match machine.break_glass() {
+        Ok(break_glass) => break_glass,
+        Err(refusal) => return refused(machine, stream, refusal).await,
+    };
     if let Some(refusal) = not_allowed_to_seek(session, &machine, &seat.outlet).await {
-        machine.refuse(refusal);
-        stream.flush(&mut machine).await?;
-        return Ok(());
+        return refused(machine, stream, refusal).await;
     }
     let mut seated = seat.take().await;
     let outlet = seat.outlet.clone();
@@ -70,17 +70,16 @@ pub(super) async fn serve(
         Err(error) => {
             tracing::error!(flow = %outlet.flow, subscription = %outlet.subscription, %error, "a reader cannot be served");
             let reason = "the subscription cannot be read now; the broker's log says why";
-            machine.refuse(Refusal::retryable(RefusalCode::Unavailable, reason));
-            stream.flush(&mut machine).await?;
-            return Ok(());
+            return refused(machine, stream, Refusal::retryable(RefusalCode::Unavailable, reason)).await;
         }
     };
     let Opened { route, cursor, news, readers } = opened;
     if readers >= limits::READERS_MAX {
-        machine
-            .refuse(Refusal::retryable(RefusalCode::Busy, "the subscription has as many readers as it may"));
-        stream.flush(&mut machine).await?;
-        return Ok(());
+        let refusal = Refusal::retryable(RefusalCode::Busy, "the subscription has as many readers as it may");
+        return refused(machine, stream, refusal).await;
+    }
+    if let Some(refusal) = not_written_down(session, &outlet, break_glass.as_ref()).await {
+        return refused(machine, stream, refusal).await;
     }
     session.window.for_reader();
     machine.open(cursor);
@@ -92,6 +91,7 @@ pub(super) async fn serve(
         session,
         outlet,
         route,
+        break_glass,
         permit,
         changes,
         reader,
@@ -112,6 +112,17 @@ pub(super) async fn serve(
         stream.finish();
     }
     result.map(drop)
+}
+
+/// Ends a stream that is not opened.
+async fn refused(
+    mut machine: SubscriptionServer,
+    mut stream: Stream,
+    refusal: Refusal,
+) -> Result<(), StreamError> {
+    machine.refuse(refusal);
+    stream.flush(&mut machine).await?;
+    Ok(())
 }
 
 /// Who may read may not yet choose where: another place is for subscriptions whose configuration says so, and that nobody shares.
@@ -136,6 +147,26 @@ async fn not_allowed_to_seek(
     shared.audit_refusal(about.event(shared.now(), Action::Denied, reason)).await;
     shared.instruments.denied();
     Some(Refusal::new(RefusalCode::Denied, reason))
+}
+
+/// Who breaks the glass, when and why is in the audit before it gets anything: what plugins make of it comes later, with each record.
+async fn not_written_down(
+    session: &Session,
+    outlet: &Outlet,
+    break_glass: Option<&ReasonCode>,
+) -> Option<Refusal> {
+    let reason = format!("break-glass-reason={}", break_glass?);
+    let about = About {
+        principal: Some(session.principal.id.clone()),
+        flow: Some(outlet.flow.clone()),
+        subscription: Some(outlet.subscription.clone()),
+        offset: None,
+    };
+    let shared = &session.flows.shared;
+    let error = shared.audit(vec![about.event(shared.now(), Action::Stated, reason)]).await.err()?;
+    tracing::error!(flow = %outlet.flow, subscription = %outlet.subscription, %error, "what a reader states cannot be written down");
+    let reason = "the reason for breaking the glass cannot be written down now; the broker's log says why";
+    Some(Refusal::retryable(RefusalCode::Unavailable, reason))
 }
 
 struct Opened {
@@ -183,6 +214,8 @@ struct Reader<'a> {
     outlet: Arc<Outlet>,
     /// What a batch goes through. Only batches keep it: a reader that is slow keeps no chain that was replaced.
     route: Weak<Route>,
+    /// Why the reader breaks the glass, as long as this stream lasts: its own records are judged by it, and nobody else's.
+    break_glass: Option<ReasonCode>,
     permit: ReadPermit,
     /// Another configuration: policy is asked again, and the chain may be another.
     changes: watch::Receiver<Arc<Rules>>,
@@ -322,6 +355,10 @@ impl Reader<'_> {
         let room = Credit { records: machine.room(), octets: machine.room_octets() };
         let (outlet, permit) = (self.outlet.clone(), self.permit.clone());
         let reader = self.reader;
+        let route = match &self.break_glass {
+            Some(break_glass) => Arc::new(route.stating(break_glass)),
+            None => route,
+        };
         tokio::spawn(async move { outlet.next(&permit, &route, reader, room).await })
     }
 

@@ -172,10 +172,9 @@ fn without_knowledge_of_the_patient_nothing_passes_but_an_emergency() {
         assert_eq!(refusal.code, "patient-unclear", "{content_type}");
     }
     let emergency = Context { purpose: Some("BTG".into()), ..egress() };
-    let mut urgent = head("application/dicom");
-    urgent.attributes = vec![Attribute::new(REASON_ATTRIBUTE, "stroke")];
+    testing::with(|host| host.break_glass_reason = Some("stroke".into()));
     let mut access = with(EMERGENCY);
-    let decision = access.decide(&emergency, request(urgent, image_of("")));
+    let decision = access.decide(&emergency, request(head("application/dicom"), image_of("")));
     let Decision::AllowWith(obligations) = decision else { panic!("{decision:?}") };
     assert!(obligations.iter().any(|of| of.name == "break-glass-policy"));
 

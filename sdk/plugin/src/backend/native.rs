@@ -179,6 +179,10 @@ pub(crate) fn look_up(of: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>,
     current(|host| host.look_up(of, keys))
 }
 
+pub(crate) fn break_glass_reason() -> Option<String> {
+    current(|host| host.break_glass_reason.clone())
+}
+
 pub(crate) fn emit(flow: &str, made: Draft) -> Result<(), EmitError> {
     current(|host| host.emit(flow, made))
 }

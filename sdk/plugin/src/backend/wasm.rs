@@ -206,6 +206,10 @@ pub(crate) fn look_up(of: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>,
     Ok(host::observed::look_up(of, keys)?)
 }
 
+pub(crate) fn break_glass_reason() -> Option<String> {
+    host::stated::break_glass_reason()
+}
+
 pub(crate) fn emit(flow: &str, made: Draft) -> Result<(), EmitError> {
     Ok(host::emit::emit(flow, made.into())?)
 }

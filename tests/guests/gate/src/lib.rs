@@ -1,6 +1,7 @@
 //! An `authorize` plugin for tests: denies records that are marked in head or body, and obliges others.
 
 use hilum_plugin::observed::{self, ObservedError};
+use hilum_plugin::stated;
 use hilum_plugin::{Authorize, ConfigError, Context, Decision, Description, Obligation, Refusal, Request};
 use serde::Deserialize;
 
@@ -31,6 +32,10 @@ impl Authorize for Gate {
                 Ok(start) if start == b"open" => Decision::Allow,
                 _ => Decision::Deny(Refusal::new("denied", "the body does not start as it should")),
             },
+            Some("stated") => {
+                let reason = stated::break_glass_reason().unwrap_or_else(|| "nothing".into());
+                Decision::Deny(Refusal::new("stated", reason))
+            }
             Some("observed") => by_what_is_kept(&mut request),
             _ => Decision::Allow,
         }

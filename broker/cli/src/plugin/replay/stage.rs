@@ -198,6 +198,7 @@ fn context(hospital: &Hospital, flow: &FlowConfig, of: Option<&SubscriptionConfi
         subscription: of.map(|of| of.name.clone()),
         recipient: hospital.identities.values().find(reads).cloned(),
         purpose: of.map(|of| of.purpose.clone()),
+        break_glass: None,
     }
 }
 

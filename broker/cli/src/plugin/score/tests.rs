@@ -39,6 +39,7 @@ fn real(config: &Value) -> Report {
         subscription: None,
         recipient: None,
         purpose: None,
+        break_glass: None,
     };
     let grants = all_grants(&plugin, config);
     let (stage, limits, config) = ("clean".parse().unwrap(), Limits::default(), config.clone());

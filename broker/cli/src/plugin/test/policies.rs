@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use hilum_core::{Attribute, Head, Label, Principal, Timestamp};
+use hilum_core::{Attribute, Head, Label, Principal, ReasonCode, Timestamp};
 use hilum_sandbox::{ChainContext, Plugin, Sandbox, Settings};
 use hilum_server::chains::{grants, limits, load_plugin};
 use hilum_server::clock::Clock;
@@ -54,6 +54,9 @@ struct Case {
     /// What the record, or the subscription, states; where the case says nothing, the subscription's own.
     #[serde(default)]
     purpose: Option<String>,
+    /// Why the reader breaks the glass, or what the record says of that.
+    #[serde(default)]
+    break_glass: Option<ReasonCode>,
     /// What the clock shows.
     #[serde(default)]
     time: Option<Datetime>,
@@ -365,7 +368,9 @@ impl Case {
         let stated = match stage.subscription {
             Some(subscription) => Some(self.purpose.clone().unwrap_or_else(|| subscription.purpose.clone())),
             None => {
-                attributes.extend(self.purpose.clone().map(|purpose| ("purpose".to_owned(), purpose)));
+                let reason = self.break_glass.as_ref().map(ToString::to_string);
+                let said = [("purpose", self.purpose.clone()), ("break-glass-reason", reason)];
+                attributes.extend(said.into_iter().filter_map(|(name, said)| Some((name.to_owned(), said?))));
                 None
             }
         };
@@ -375,6 +380,7 @@ impl Case {
             subscription: stage.subscription.map(|subscription| subscription.name.clone()),
             recipient: stage.subscription.map(|_| Arc::new(who.clone())),
             purpose: stated,
+            break_glass: self.break_glass.clone().filter(|_| stage.subscription.is_some()),
         };
         // A test is asked by the hospital's own people, who may know what their policies say.
         let mut config = stage.stage.config.clone();
@@ -408,6 +414,7 @@ impl Case {
                     subscription: None,
                     recipient: None,
                     purpose: None,
+                    break_glass: None,
                 },
                 stage: stage.stage.clone(),
                 config: stage.config.clone(),
@@ -603,6 +610,35 @@ mod tests {
         let cases =
             [case(std::slice::from_ref(&came), "allow"), case(&[], "deny"), case(&[came, went], "deny")];
         fs::write(path("policies/ward.cases.toml"), cases.join("\n")).unwrap();
+        let report = test(directory.path()).unwrap();
+        let of_ward: Vec<_> = report.tested.iter().filter(|of| of.file.contains("ward")).collect();
+        assert_eq!(of_ward.len(), 3);
+        assert!(of_ward.iter().all(|of| of.differences.is_empty()), "{of_ward:#?}");
+    }
+
+    #[test]
+    fn a_reason_for_breaking_the_glass_is_the_readers_own() {
+        let directory = made();
+        let path = |name: &str| directory.path().join(name);
+        let flow = fs::read_to_string(path("flows/results.toml")).unwrap();
+        let ward = "\n[[subscription]]\nname = \"ward\"\nstakeholder = \"referrers\"\npurpose = \"BTG\"\n[[subscription.egress]]\nstage = \"urgent\"\nplugin = \"access\"\ngrants = [\"time\"]\nconfig_files = { policies = \"policies/ward.cedar\" }\n";
+        fs::write(path("flows/results.toml"), flow + ward).unwrap();
+        let policy = "@id(\"urgent\") @break_glass(\"stroke\") @justify(\"within 72h\") permit(principal, action == Action::\"read\", resource);";
+        fs::write(path("policies/ward.cedar"), policy).unwrap();
+        let case = |lines: &str| {
+            format!(
+                "[[case]]\nname = \"one\"\naction = \"read\"\nwho = \"referrer-1\"\ncontent_type = \"text/plain\"\npolicy = \"urgent\"\n{lines}\n"
+            )
+        };
+        let cases = [
+            case("break_glass = \"stroke\"\nexpect = \"break-glass\""),
+            case("break_glass = \"curious\"\nexpect = \"deny\"\ncode = \"break-glass-reason\""),
+            case(
+                "attributes = [[\"break-glass-reason\", \"stroke\"]]\nexpect = \"deny\"\ncode = \"break-glass-reason\"",
+            ),
+        ];
+        fs::write(path("policies/ward.cases.toml"), cases.join("\n")).unwrap();
+        provision::init(directory.path(), None, crate::bundled::PACKED, SystemTime::now()).unwrap();
         let report = test(directory.path()).unwrap();
         let of_ward: Vec<_> = report.tested.iter().filter(|of| of.file.contains("ward")).collect();
         assert_eq!(of_ward.len(), 3);

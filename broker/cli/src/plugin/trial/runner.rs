@@ -44,6 +44,7 @@ impl Setting {
             subscription: None,
             recipient: None,
             purpose: test.purpose.clone(),
+            break_glass: None,
         };
         Ok(Self {
             context,

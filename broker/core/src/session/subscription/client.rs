@@ -11,7 +11,7 @@ use crate::name::ReasonCode;
 use crate::record::Offset;
 use crate::session::{Input, Machine, Received, Violation, put};
 use crate::wire::subscription::{
-    Delivery, DeliveryRange, Nak, OpenSubscription, Opened, Settle, Term, ToBroker, ToClient,
+    Delivery, DeliveryRange, Nak, OpenStating, OpenSubscription, Opened, Settle, Term, ToBroker, ToClient,
 };
 use crate::wire::{CloseCode, Credit, Open, Refusal};
 
@@ -27,7 +27,7 @@ use crate::wire::{CloseCode, Credit, Open, Refusal};
 #[derive(Debug)]
 pub struct SubscriptionClient {
     input: Input,
-    open: Option<OpenSubscription>,
+    open: Option<Open>,
     state: State,
     credit: Credit,
     under_way: Flights,
@@ -84,7 +84,7 @@ impl SubscriptionClient {
         let credit = open.credit.bounded();
         Self {
             input: Input::default(),
-            open: Some(OpenSubscription { credit, ..open }),
+            open: Some(Open::Subscription(OpenSubscription { credit, ..open })),
             state: State::Opening,
             credit,
             under_way: Flights::default(),
@@ -97,6 +97,17 @@ impl SubscriptionClient {
             grant: None,
             finishing: false,
         }
+    }
+
+    /// Opens it for a reader who states why it breaks the glass. To be called before anything is sent, and only where the broker speaks
+    /// [`Version::STATING`](crate::wire::Version::STATING).
+    #[must_use]
+    pub fn stating(mut self, break_glass: &ReasonCode) -> Self {
+        if let Some(Open::Subscription(open)) = self.open.take() {
+            let break_glass = break_glass.to_string();
+            self.open = Some(Open::StatingSubscription(OpenStating { open, break_glass }));
+        }
+        self
     }
 
     /// The reader is done with one part of a delivery. Does nothing for one that is not under way.
@@ -281,7 +292,7 @@ impl Machine for SubscriptionClient {
 
     fn poll_transmit(&mut self, out: &mut BytesMut) {
         if let Some(open) = self.open.take() {
-            put(&Open::Subscription(open), out);
+            put(&open, out);
         }
         while !self.acked.is_empty() {
             let count = self.acked.len().min(limits::SETTLE_RANGES_MAX);

@@ -12,7 +12,10 @@ use crate::session::{Input, Machine, Received, Violation, put};
 use crate::wire::subscription::{
     Deliver, Delivery, DeliveryRange, Nak, OpenSubscription, Opened, Settle, Term, ToBroker, ToClient,
 };
-use crate::wire::{CloseCode, Credit, Refusal, encoded_octets_max, record_octets};
+use crate::wire::{CloseCode, Credit, Refusal, RefusalCode, encoded_octets_max, record_octets};
+
+/// What a client is told whose reason for breaking the glass is none.
+const NO_REASON: &str = "the reason for breaking the glass is no code: write 1 to 64 characters of a-z, 0-9, `-`, `_` and `.`, starting with a letter or digit";
 
 /// The broker's side of a subscription stream.
 ///
@@ -25,6 +28,8 @@ use crate::wire::{CloseCode, Credit, Refusal, encoded_octets_max, record_octets}
 pub struct SubscriptionServer {
     input: Input,
     request: OpenSubscription,
+    /// As the client wrote it.
+    break_glass: Option<String>,
     state: State,
     opening: Option<ToClient>,
     credit: Credit,
@@ -95,11 +100,16 @@ pub struct Delivering {
 }
 
 impl SubscriptionServer {
-    pub(in crate::session) fn new(request: OpenSubscription, input: Input) -> Self {
+    pub(in crate::session) fn new(
+        request: OpenSubscription,
+        break_glass: Option<String>,
+        input: Input,
+    ) -> Self {
         Self {
             input,
             credit: request.credit.bounded(),
             request,
+            break_glass,
             state: State::Opening,
             opening: None,
             in_flight: Flights::default(),
@@ -113,6 +123,16 @@ impl SubscriptionServer {
     #[must_use]
     pub fn request(&self) -> &OpenSubscription {
         &self.request
+    }
+
+    /// Why the client breaks the glass; none where it states nothing.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of a client whose reason is no code. It does not repeat what that wrote, which may be about a patient.
+    pub fn break_glass(&self) -> Result<Option<ReasonCode>, Refusal> {
+        let code = self.break_glass.as_deref().map(ReasonCode::new).transpose();
+        code.map_err(|_| Refusal::new(RefusalCode::InvalidRecord, NO_REASON))
     }
 
     /// Lets the client read a subscription that stands at `cursor`.

@@ -17,6 +17,24 @@ pub(super) fn opened(cursor: u64, credit: Credit) -> Pair<SubscriptionClient, Su
     pair
 }
 
+#[test]
+fn a_reader_states_why_it_breaks_the_glass_or_nothing() {
+    assert_eq!(opening(WIDE).server.break_glass(), Ok(None));
+    let open = || opening(WIDE).server.request().clone();
+    let mut client = SubscriptionClient::new(open()).stating(&"stroke".parse().unwrap());
+    let Accepted::Subscription(server) = accept(&mut client) else { panic!("subscription") };
+    assert_eq!(server.break_glass(), Ok(Some("stroke".parse().unwrap())));
+    assert_eq!(server.request(), &open());
+    for break_glass in ["", "Doe^Jane", &"x".repeat(65)] {
+        let stating = wire::subscription::OpenStating { open: open(), break_glass: break_glass.to_owned() };
+        let octets = frame(&Open::StatingSubscription(stating));
+        let Ok(Some(Accepted::Subscription(server))) = accept_octets(&octets) else { panic!() };
+        let refusal = server.break_glass().unwrap_err();
+        assert_eq!(refusal.code, wire::RefusalCode::InvalidRecord);
+        assert!(refusal.reason.contains("1 to 64 characters") && !refusal.reason.contains("Doe"));
+    }
+}
+
 const WIDE: Credit = Credit { records: 1000, octets: 1 << 20 };
 
 /// Number, offset, attempt and part of each delivery.
