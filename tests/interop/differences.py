@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 import pydicom
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.uid import UID_dictionary
 
 sys.path.append(str(Path(__file__).parent.parent / "peers"))
@@ -43,6 +43,9 @@ REASONS = {
     "reference": "PS3.15 asks for X/Z/U* of a sequence of references: here it goes where the IOD does not require it; the engine keeps it with new UIDs, or with those that it had.",
     "rewritten": "Orthanc decodes and writes the object anew with DCMTK, which says otherwise how pixels and palettes are stored; here what is not de-identified stays as it is, octet by octet.",
     "lost": "Orthanc's reader loses elements of this file, in which numbers have no value.",
+    "comments": "Comments and application data in compressed frames are overwritten with blanks; the image that decoders see is as it was.",
+    "form": "The value is none of its value representation: letters in a number could say anything.",
+    "beyond": "The table leaves it out, and it is a unique identifier of an instance as those that it names.",
     "scheme": "A coding scheme that is not a published one may be a hospital's: its texts are replaced.",
 }
 
@@ -151,6 +154,12 @@ def reason(engine, file, path, here, there, registered, actions):
         return "reference"
     if any("D" in part for part in above) or tag in CLEANED:
         return "cleaned"
+    if tag == 0x7FE00010 and here == "replaced" and there == "kept":
+        return "comments"
+    if not action and here == "emptied" and dictionary_VR(tag) in ("DS", "IS", "CS"):
+        return "form"
+    if not action and here == "replaced" and dictionary_VR(tag) == "UI":
+        return "beyond"
     if action and here != "kept" and there == "kept":
         return "asked"
     if "/" in action or action == "Z":

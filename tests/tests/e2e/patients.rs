@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{CREDIT, done, name, next, nothing_comes, says};
 
-const IDENTIFIERS: &str = r#"identifiers = { authorities = { st-marys = ["ST-MARYS", "St. Mary's Hospital", "urn:oid:1.2.3"] }, unnamed = "st-marys" }"#;
+const IDENTIFIERS: &str = r#"identifiers = { authorities = { st-marys = ["ST-MARYS", "St. Mary's Hospital", "urn:oid:1.2.3"], other = ["urn:oid:9.9"] }, unnamed = "st-marys" }"#;
 
 /// Images go to doctors who treat the patient, and to research where the patient permits it.
 const POLICIES: &str = r#"
@@ -76,11 +76,21 @@ impl Ward {
         self.admissions.publish(Record::new("application/hl7-v2", Bytes::from(text))).await.unwrap();
     }
 
+    /// What is in force names the patient by two numbers; what is not, by the one that no image has.
     async fn consent(&self, case: &Case, status: &str) {
+        let number = &case.patient.record_number;
+        let other = serde_json::json!({"system": "urn:oid:9.9", "value": format!("99{number}")});
+        let both = serde_json::json!([{"system": "urn:oid:1.2.3", "value": number}, other]);
+        let patient = if status == "active" {
+            serde_json::json!({"reference": "#p"})
+        } else {
+            serde_json::json!({"identifier": other})
+        };
         let consent = serde_json::json!({
-            "resourceType": "Consent", "id": "c1", "status": status,
+            "resourceType": "Consent", "id": format!("consent-{number}"), "status": status,
             "scope": {"coding": [{"code": "research"}]},
-            "patient": {"identifier": {"system": "urn:oid:1.2.3", "value": case.patient.record_number}},
+            "contained": [{"resourceType": "Patient", "id": "p", "identifier": both}],
+            "patient": patient,
             "policyRule": {"coding": [{"code": "OPTIN"}]},
             "provision": {"type": "permit", "purpose": [{"code": "HRESCH"}]},
         });
