@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 import pydicom
-from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.uid import UID_dictionary
 
 sys.path.append(str(Path(__file__).parent.parent / "peers"))
@@ -129,6 +129,11 @@ def table():
     return {row[0].upper(): row[3] for row in rows}
 
 
+def representation(tag):
+    """What the dictionary says of a tag; nothing if it does not know it."""
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else ""
+
+
 def shown(tag):
     return f"({tag.group:04X},{tag.element:04X})"
 
@@ -156,9 +161,9 @@ def reason(engine, file, path, here, there, registered, actions):
         return "cleaned"
     if tag == 0x7FE00010 and here == "replaced" and there == "kept":
         return "comments"
-    if not action and here == "emptied" and dictionary_VR(tag) in ("DS", "IS", "CS"):
+    if not action and here == "emptied" and representation(tag) in ("DS", "IS", "CS"):
         return "form"
-    if not action and here == "replaced" and dictionary_VR(tag) == "UI":
+    if not action and here == "replaced" and representation(tag) == "UI":
         return "beyond"
     if action and here != "kept" and there == "kept":
         return "asked"

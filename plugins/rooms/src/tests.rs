@@ -191,15 +191,17 @@ fn a_clock_that_is_ahead_stops_a_room_for_no_longer_than_a_moment() {
     tick(602);
     assert_eq!(alerts(&told()), ["raised door-open-during-acquisition"]);
     // A sensor of next week, and one that is a little ahead.
+    let mut all = Vec::new();
     for (minute, ahead) in [(603, 7 * 1440), (603, 30)] {
         show(minute + ahead, "room-1", "temperature", 21.0);
         tick(minute);
-        drop(told());
+        all.extend(told());
     }
     show(604, "mri-1", "in-use", 1.0);
     show(605, "room-1", "door", 0.0);
     tick(640);
-    assert_eq!(alerts(&told()), ["cleared door-open-during-acquisition"]);
+    all.extend(told());
+    assert_eq!(alerts(&all), ["cleared door-open-during-acquisition"]);
     show(641, "room-1", "door", 1.0);
     tick(643);
     assert_eq!(alerts(&told()), ["raised door-open-during-acquisition"], "it is followed as before");

@@ -23,8 +23,10 @@ const fn bundled(name: &'static str) -> Bundled {
 const BUNDLED: &[Bundled] = &[
     bundled("access"),
     bundled("analytics"),
+    bundled("claims"),
     bundled("deidentify"),
     bundled("encrypt"),
+    bundled("relationships"),
     bundled("rooms"),
     bundled("security"),
 ];
@@ -260,8 +262,8 @@ fn a_wrong_template_makes_nothing() {
 
 #[test]
 fn plugins_that_are_nowhere_are_named() {
-    let (_place, report) = made_with(&BUNDLED[..3]);
-    assert_eq!(report.plugins_missing, ["encrypt", "rooms", "security"]);
+    let (_place, report) = made_with(&BUNDLED[..4]);
+    assert_eq!(report.plugins_missing, ["encrypt", "relationships", "rooms", "security"]);
 }
 
 #[test]
