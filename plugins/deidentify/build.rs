@@ -82,10 +82,28 @@ fn attributes(table: &table::Table) -> String {
     for (tag, (vr, row)) in &attributes {
         let _ = writeln!(made, "    Attribute {{ tag: Tag(0x{tag:08X}), vr: Vr::{vr}, row: {row} }},");
     }
+    let _ = writeln!(made, "];\n{}", slots(attributes.keys()));
     let mut uids: Vec<String> = read(REGISTERED_UIDS).lines().map(str::to_owned).collect();
     uids.sort();
-    let _ = write!(made, "];\npub(super) static REGISTERED_UIDS: [&str; {}] = {uids:#?};\n", uids.len());
+    let _ = write!(made, "pub(super) static REGISTERED_UIDS: [&str; {}] = {uids:#?};\n", uids.len());
     made
+}
+
+/// A hash table with open addressing: in a slot is the place of a tag among all, from 1; in one that is free, 0.
+fn slots<'t>(tags: impl ExactSizeIterator<Item = &'t u32>) -> String {
+    let bits = (2 * tags.len()).next_power_of_two().ilog2();
+    let mut slots = vec![0; 1 << bits];
+    for (place, tag) in (1..).zip(tags) {
+        let mut slot = table::slot(*tag, bits);
+        while slots[slot] != 0 {
+            slot = (slot + 1) % slots.len();
+        }
+        slots[slot] = place;
+    }
+    format!(
+        "pub(super) const SLOT_BITS: u32 = {bits};\npub(super) static SLOTS: [u16; {}] = {slots:?};",
+        slots.len()
+    )
 }
 
 /// The sequences that lead to an attribute with a choice, as nodes of a tree, and the type of each attribute in each IOD as two bits.

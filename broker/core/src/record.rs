@@ -20,7 +20,7 @@
 //! | [`Delivered`] | policy and the subscription's chain allowed it | [`Stored::deliver`] |
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -175,22 +175,19 @@ impl fmt::Debug for Body {
     }
 }
 
-/// A body together with its digest, which is right by construction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A body together with its digest, which is right by construction. The digest is computed when somebody first asks for it, once for all
+/// clones: what one stage makes and the next one replaces needs none.
+#[derive(Debug, Clone)]
 pub struct Measured {
     body: Body,
-    digest: Digest,
+    digest: Arc<OnceLock<Digest>>,
 }
 
 impl Measured {
-    /// Digests an inline body; takes a blob's digest from its reference.
+    /// Takes a body. The digest of a large one is that of its reference.
     #[must_use]
     pub fn new(body: Body) -> Self {
-        let digest = match &body {
-            Body::Inline(octets) => Digest::of(octets),
-            Body::Blob(blob) => blob.digest,
-        };
-        Self { body, digest }
+        Self { body, digest: Arc::default() }
     }
 
     /// The body.
@@ -202,7 +199,10 @@ impl Measured {
     /// SHA-256 of the body.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        self.digest
+        match &self.body {
+            Body::Inline(octets) => *self.digest.get_or_init(|| Digest::of(octets)),
+            Body::Blob(blob) => blob.digest,
+        }
     }
 
     /// Gives the body back.
@@ -407,8 +407,8 @@ impl ChainRun {
     /// The run of a plan without stages.
     #[must_use]
     pub fn unprocessed(head: &Head, body: &Measured, plan: &Plan) -> Self {
-        let receipt =
-            Receipt { input: body.digest, plan: plan.digest(), outcomes: Vec::new(), output: body.digest };
+        let digest = body.digest();
+        let receipt = Receipt { input: digest, plan: plan.digest(), outcomes: Vec::new(), output: digest };
         Self { outputs: vec![Output::unchanged(head, body)], receipt }
     }
 }
@@ -466,13 +466,13 @@ fn check_run(input: &Measured, plan: &Plan, run: &ChainRun) -> Result<(), SealEr
     if actual != expected {
         return Err(SealError::Outcomes { actual, expected });
     }
-    if receipt.input != input.digest {
+    if receipt.input != input.digest() {
         return Err(SealError::Input);
     }
     if run.outputs.is_empty() || run.outputs.len() > limits::SPLIT_RECORDS_MAX {
         return Err(SealError::Count(run.outputs.len()));
     }
-    if receipt.output != output_digest(run.outputs.iter().map(|output| output.body.digest)) {
+    if receipt.output != output_digest(run.outputs.iter().map(|output| output.body.digest())) {
         return Err(SealError::Output);
     }
     let made = |outcome: &StageOutcome| matches!(outcome, StageOutcome::Replaced | StageOutcome::Split);
@@ -608,15 +608,15 @@ pub struct Stored {
     flow: FlowName,
     offset: Offset,
     envelope: Envelope,
-    digest: Digest,
+    body: Measured,
 }
 
 impl Stored {
     /// Reads what [`Sealed::into_entry`] wrote and the log kept at `offset`.
     pub fn decode(flow: FlowName, offset: Offset, octets: &[u8]) -> Result<Self, EntryError> {
         let envelope: Envelope = decode(octets)?;
-        let digest = Measured::new(envelope.body.clone()).digest;
-        Ok(Self { flow, offset, envelope, digest })
+        let body = Measured::new(envelope.body.clone());
+        Ok(Self { flow, offset, envelope, body })
     }
 
     /// The flow it is in.
@@ -640,7 +640,7 @@ impl Stored {
     /// The body and its digest, as input of an egress chain.
     #[must_use]
     pub fn measured(&self) -> Measured {
-        Measured { body: self.envelope.body.clone(), digest: self.digest }
+        self.body.clone()
     }
 
     /// Takes what a subscription's egress chain made of this record, if policy permits the reader what is left of its
@@ -659,7 +659,7 @@ impl Stored {
         if let Some(label) = labels.iter().find(|label| !permit.is_cleared_for(label)) {
             return Err(DeliverError::NotCleared(label.clone()));
         }
-        check_run(&self.measured(), plan, &run)?;
+        check_run(&self.body, plan, &run)?;
         let ChainRun { outputs, receipt } = run;
         let deliver = |output| {
             let (head, body) = output_head(output, head, &labels);

@@ -1,8 +1,10 @@
 //! What one call into a plugin has used up, and what it has done so far.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::hmac;
 use hilum_core::cose::Sealer;
 use hilum_core::originals::{Original, Pseudonym};
 use hilum_core::record::BlobRef;
@@ -49,6 +51,8 @@ pub(crate) struct Call {
     pub(crate) made: Vec<BlobRef>,
     /// Key agreements with groups of recipients, by their names: a batch needs one for each, and the next batch new ones.
     pub(crate) sealers: Vec<(Vec<String>, Sealer)>,
+    /// Secrets that it used, by their names, of which a stage has been granted few.
+    pub(crate) secrets: Vec<(String, Arc<hmac::Key>)>,
     /// The place of a panic, as the guest's SDK reports it.
     pub(crate) panic: Option<String>,
     /// A service that failed under the call.
@@ -84,6 +88,7 @@ impl Call {
             originals: Some(BTreeMap::new()),
             made: Vec::new(),
             sealers: Vec::new(),
+            secrets: Vec::new(),
             panic: None,
             fault: None,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hilum_core::chain::{FailsOn, Plan, PlannedStage, World};
 use hilum_core::limits::CHAIN_STAGES_MAX;
+use hilum_core::record::Output;
 use hilum_core::{FlowName, Principal, ReasonCode, StageName, SubscriptionName, Timestamp};
 
 use crate::breaker::Standing;
@@ -182,6 +183,13 @@ impl Chain {
     #[must_use]
     pub fn run(&self, inputs: Vec<Input>) -> BatchRun {
         batch::run(self, inputs, false)
+    }
+
+    /// As [`Chain::run`], but makes no receipts, whose digests take longer than most plugins do: for tools, which neither store nor deliver
+    /// what comes out.
+    #[must_use]
+    pub fn outputs(&self, inputs: Vec<Input>) -> Vec<Result<Vec<Output>, Failure>> {
+        batch::outputs(self, inputs)
     }
 
     /// As [`Chain::run`], but leaves out the `observe` stages: what they would have seen is in [`crate::Ran::observations`], for

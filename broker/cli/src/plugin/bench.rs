@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hilum_core::limits::{BATCH_RECORDS_MAX, INLINE_BODY_OCTETS_MAX};
+use hilum_core::record::Output;
 use hilum_sandbox::{Chain, Failure as RunFailure, Input};
 use serde_json::json;
 
@@ -21,7 +22,8 @@ use crate::output::{Exit, Failure, print, print_json};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The body on standard input goes through the plugin again and again, on one thread, in calls of --batch records as a broker makes \
-them under load. What the plugin makes of it is thrown away. Configuration and grants are as with `hilum plugin run`.
+them under load. What the plugin makes of it is thrown away. Configuration and grants are as with `hilum plugin run`. The digests of a
+broker's receipts are left out, unless --receipts asks for them: they are the broker's work and not the plugin's.
 
 With --files every file of a folder goes through once, on --threads threads, and what becomes of it is written to the folder --out.
 
@@ -49,6 +51,9 @@ pub(super) struct Args {
     /// Threads that take files
     #[arg(long, value_name = "N", default_value_t = 2, requires = "files", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: u16,
+    /// Make the receipts that a broker makes, with a SHA-256 digest of what goes in and of what comes out
+    #[arg(long)]
+    receipts: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -63,6 +68,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let host = Arc::new(Host::new().context("no temporary directory")?);
     measure(args, &host, &mut io::stdin().lock())?.show(args)?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    /// What the chain makes of a batch, with receipts if they are asked for.
+    fn outputs(&self, chain: &Chain, inputs: Vec<Input>) -> Vec<Result<Vec<Output>, RunFailure>> {
+        if !self.receipts {
+            return chain.outputs(inputs);
+        }
+        let records = chain.run(inputs).records;
+        records.into_iter().map(|result| result.map(|ran| ran.run.outputs)).collect()
+    }
 }
 
 /// What was measured.
@@ -117,7 +133,7 @@ impl Figures {
 /// Calls the plugin until the time is over.
 fn measure(args: &Args, host: &Arc<Host>, from: &mut dyn Read) -> anyhow::Result<Figures> {
     let (chain, plugin) = args.setup.chain(host)?;
-    let input = args.setup.input(host, from)?;
+    let input = args.setup.input(host, from, 0)?;
     let octets = input.body.body().size();
     if octets > INLINE_BODY_OCTETS_MAX as u64 {
         let help = format!("give a body of up to {INLINE_BODY_OCTETS_MAX} octets");
@@ -125,12 +141,12 @@ fn measure(args: &Args, host: &Arc<Host>, from: &mut dyn Read) -> anyhow::Result
     }
     let batch: Vec<Input> = vec![input; usize::from(args.batch)];
     // The first call, which warms the instance up, is not counted.
-    call(&chain, &batch)?;
+    call(args, &chain, &batch)?;
     let time = Duration::from_secs(args.seconds);
     let (started, mut calls, had) = (Instant::now(), Vec::new(), processor_time());
     while started.elapsed() < time {
         let called = Instant::now();
-        call(&chain, &batch)?;
+        call(args, &chain, &batch)?;
         calls.push(u64::try_from(called.elapsed().as_micros())?);
     }
     let took = started.elapsed();
@@ -150,9 +166,9 @@ fn processor_time() -> Option<Duration> {
 }
 
 /// One call, in which every record has to get through.
-fn call(chain: &Chain, batch: &[Input]) -> Result<(), Failure> {
-    let ran = chain.run(batch.to_vec());
-    match ran.records.into_iter().find_map(Result::err) {
+fn call(args: &Args, chain: &Chain, batch: &[Input]) -> Result<(), Failure> {
+    let results = args.outputs(chain, batch.to_vec());
+    match results.into_iter().find_map(Result::err) {
         None => Ok(()),
         Some(RunFailure::Refused { code, reason, .. }) => Err(Failure {
             exit: Exit::Refused,
@@ -172,7 +188,16 @@ mod tests {
 
     fn figures(component: &str, body: &[u8]) -> anyhow::Result<Figures> {
         let setup = Setup::new(component, "x-application/hl7-v2+er7");
-        let args = Args { setup, batch: 8, seconds: 1, json: true, files: None, out: None, threads: 1 };
+        let args = Args {
+            setup,
+            batch: 8,
+            seconds: 1,
+            json: true,
+            files: None,
+            out: None,
+            threads: 1,
+            receipts: false,
+        };
         measure(&args, &Arc::new(Host::new()?), &mut &body[..])
     }
 

@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn run_on(args: &Args, host: &Arc<Host>, from: &mut dyn Read, to: &mut dyn Write) -> anyhow::Result<Exit> {
     let (chain, _) = args.setup.chain(host)?;
-    let mut input = args.setup.input(host, from)?;
+    let mut input = args.setup.input(host, from, 0)?;
     input.head.trace = args.trace.then_some(spans::RUN);
     let run = chain.run(vec![input]);
     host.spans.lines().iter().for_each(|line| eprintln!("span: {line}"));

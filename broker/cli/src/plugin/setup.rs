@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -82,8 +82,8 @@ impl Setup {
         Ok((Chain::load(&sandbox, context, vec![stage], services)?, plugin))
     }
 
-    /// A record with what is read as its body.
-    pub(super) fn input(&self, host: &Host, from: &mut dyn Read) -> anyhow::Result<Input> {
+    /// A record with what is read as its body, which is expected to have so many octets.
+    pub(super) fn input(&self, host: &Host, from: &mut dyn Read, expected: u64) -> anyhow::Result<Input> {
         let attribute =
             |(name, value): &(String, String)| Attribute { name: name.clone(), value: value.clone() };
         let head = Head {
@@ -97,7 +97,7 @@ impl Setup {
             trace: None,
         };
         let source = command_line()?;
-        let body = read_body(host, &source.id, from).context("standard input")?;
+        let body = read_body(host, &source.id, from, expected).context("standard input")?;
         Ok(Input { head, source: Arc::new(source), offset: None, body: Measured::new(body) })
     }
 }
@@ -160,9 +160,19 @@ fn texts<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
 }
 
 /// The body, in memory if it is small and in a temporary file if it is not.
-fn read_body(host: &Host, source: &PrincipalId, from: &mut dyn Read) -> anyhow::Result<Body> {
+fn read_body(host: &Host, source: &PrincipalId, from: &mut dyn Read, expected: u64) -> anyhow::Result<Body> {
     let mut start = Vec::new();
-    from.take(INLINE_BODY_OCTETS_MAX as u64 + 1).read_to_end(&mut start)?;
+    let expected = usize::try_from(expected).unwrap_or(usize::MAX).min(INLINE_BODY_OCTETS_MAX + 1);
+    // One call for what is expected; another one finds the end, or what nobody expected.
+    start.resize(expected, 0);
+    let n = loop {
+        match from.read(&mut start) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    start.truncate(n);
+    from.take((INLINE_BODY_OCTETS_MAX + 1 - n) as u64).read_to_end(&mut start)?;
     if start.len() <= INLINE_BODY_OCTETS_MAX {
         return Ok(Body::Inline(start.into()));
     }

@@ -1,5 +1,7 @@
 //! `keys`: what is done under keys that no plugin ever sees.
 
+use std::sync::Arc;
+
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use hilum_core::cose::{self, OpenError, PLAIN_OCTETS_MAX, RecipientKey, SealError, Sealer};
@@ -217,10 +219,9 @@ impl Host {
         if values.len() > KEYED_VALUES_MAX {
             return Ok(Err(KeyError::Other(format!("a call takes at most {KEYED_VALUES_MAX} values"))));
         }
-        let secret = match self.place.services.secret(key) {
-            Ok(Some(secret)) => hmac::Key::new(hmac::HMAC_SHA256, &secret),
-            Ok(None) => return Ok(Err(KeyError::NoValidKey(key.to_owned()))),
-            Err(error) => return Ok(Err(KeyError::Other(self.fault(error)))),
+        let secret = match self.secret(key) {
+            Ok(secret) => secret,
+            Err(error) => return Ok(Err(error)),
         };
         let mut made = Vec::with_capacity(values.len());
         for some in values.chunks(VALUES_AT_ONCE) {
@@ -228,6 +229,22 @@ impl Host {
             made.extend(some.iter().map(|value| make(&secret, value)));
         }
         Ok(Ok(made))
+    }
+
+    /// A secret that the stage was granted, made ready once for a call: the next call sees one that was changed or destroyed.
+    fn secret(&mut self, name: &str) -> Result<Arc<hmac::Key>, KeyError> {
+        if let Some((_, secret)) = self.call.secrets.iter().find(|(known, _)| known == name) {
+            return Ok(Arc::clone(secret));
+        }
+        match self.place.services.secret(name) {
+            Ok(Some(octets)) => {
+                let secret = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &octets));
+                self.call.secrets.push((name.to_owned(), Arc::clone(&secret)));
+                Ok(secret)
+            }
+            Ok(None) => Err(KeyError::NoValidKey(name.to_owned())),
+            Err(error) => Err(KeyError::Other(self.fault(error))),
+        }
     }
 
     /// Remembers what pseudonyms stand for, where that is kept: it is before anything of the call goes on.

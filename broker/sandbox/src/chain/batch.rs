@@ -3,7 +3,7 @@
 use hilum_core::chain::{Receipt, StageOutcome, World, output_digest};
 use hilum_core::limits::{BATCH_OCTETS_MAX, BATCH_RECORDS_MAX, SPLIT_RECORDS_MAX};
 use hilum_core::record::{ChainRun, Measured, Output};
-use hilum_core::{Body, Digest};
+use hilum_core::{Body, Digest, Head};
 
 use super::Chain;
 use crate::breaker::Admission;
@@ -13,7 +13,6 @@ use crate::stage::{Effects, Item, Made, Stage, Verdict};
 
 /// One input with all records that the stages have made of it so far.
 struct Flight {
-    input: Digest,
     body: Measured,
     /// The records; empty once it has failed.
     items: Vec<Item>,
@@ -25,6 +24,22 @@ struct Flight {
 
 /// Runs inputs through all stages of a chain, or all but those that observe.
 pub(super) fn run(chain: &Chain, inputs: Vec<Input>, defers: bool) -> BatchRun {
+    let (flights, effects) = fly(chain, inputs, defers);
+    let plan = chain.plan.digest();
+    let records = flights.into_iter().map(|flight| flight.land(plan)).collect();
+    BatchRun { records, emitted: effects.emitted }
+}
+
+/// What all stages make of inputs, without a receipt.
+pub(super) fn outputs(chain: &Chain, inputs: Vec<Input>) -> Vec<Result<Vec<Output>, Failure>> {
+    let (flights, _) = fly(chain, inputs, false);
+    let outputs = |flight: Flight| {
+        flight.failure.map_or_else(|| Ok(flight.items.into_iter().map(Item::output).collect()), Err)
+    };
+    flights.into_iter().map(outputs).collect()
+}
+
+fn fly(chain: &Chain, inputs: Vec<Input>, defers: bool) -> (Vec<Flight>, Effects) {
     let stages = chain.stages.len();
     let mut flights: Vec<Flight> = inputs.into_iter().map(|input| Flight::new(input, stages)).collect();
     let mut effects = Effects::default();
@@ -36,9 +51,7 @@ pub(super) fn run(chain: &Chain, inputs: Vec<Input>, defers: bool) -> BatchRun {
         }
     }
     discard_unused(chain, &flights, &effects);
-    let plan = chain.plan.digest();
-    let records = flights.into_iter().map(|flight| flight.land(plan)).collect();
-    BatchRun { records, emitted: effects.emitted }
+    (flights, effects)
 }
 
 /// Runs the stages that observe on what was put off, all records together. After a failure what the calls before it did is the
@@ -78,7 +91,6 @@ impl Flight {
     fn new(input: Input, stages: usize) -> Self {
         let Input { head, source, offset, body } = input;
         Self {
-            input: body.digest(),
             items: vec![Item { head, source, offset, body: body.clone() }],
             body,
             outcomes: Vec::with_capacity(stages),
@@ -101,14 +113,8 @@ impl Flight {
             return Err(failure);
         }
         let output = output_digest(self.items.iter().map(|item| item.body.digest()));
-        let receipt = Receipt { input: self.input, plan, outcomes: self.outcomes, output };
-        let outputs = self.items.into_iter().map(|item| Output {
-            key: item.head.key,
-            content_type: item.head.content_type,
-            attributes: item.head.attributes,
-            body: item.body,
-        });
-        let run = ChainRun { outputs: outputs.collect(), receipt };
+        let receipt = Receipt { input: self.body.digest(), plan, outcomes: self.outcomes, output };
+        let run = ChainRun { outputs: self.items.into_iter().map(Item::output).collect(), receipt };
         Ok(Ran { run, obligations: self.obligations, observations: self.observations })
     }
 
@@ -173,6 +179,11 @@ impl Flight {
 }
 
 impl Item {
+    fn output(self) -> Output {
+        let Head { key, content_type, attributes, .. } = self.head;
+        Output { key, content_type, attributes, body: self.body }
+    }
+
     fn replace(&mut self, made: Made) {
         let Made { key, content_type, attributes, body } = made;
         self.head.key = key;

@@ -308,16 +308,28 @@ impl Profile {
 
     /// The value representation and the row of an attribute.
     fn lookup(&self, tag: Tag) -> Option<(Vr, u16)> {
-        let found = ATTRIBUTES.binary_search_by_key(&tag, |attribute| attribute.tag);
-        match (found, &self.own) {
-            (Ok(found), None) => Some((ATTRIBUTES[found].vr, ATTRIBUTES[found].row)),
-            (Ok(found), Some(own)) => Some((ATTRIBUTES[found].vr, own.rows[found])),
-            (Err(_), None) => None,
-            (Err(_), Some(own)) => {
+        match (place_of(tag), &self.own) {
+            (Some(place), None) => Some((ATTRIBUTES[place].vr, ATTRIBUTES[place].row)),
+            (Some(place), Some(own)) => Some((ATTRIBUTES[place].vr, own.rows[place])),
+            (None, None) => None,
+            (None, Some(own)) => {
                 let found = own.more.binary_search_by_key(&tag, |attribute| attribute.tag).ok()?;
                 Some((own.more[found].vr, own.more[found].row))
             }
         }
+    }
+}
+
+/// The place of an attribute in [`ATTRIBUTES`]. It is looked for once for each data element, and a search by halves would take as long as
+/// all else that is done with one.
+fn place_of(tag: Tag) -> Option<usize> {
+    let mut slot = table::slot(tag.0, SLOT_BITS);
+    loop {
+        let place = usize::from(SLOTS[slot]).checked_sub(1)?;
+        if ATTRIBUTES[place].tag == tag {
+            return Some(place);
+        }
+        slot = (slot + 1) % SLOTS.len();
     }
 }
 
@@ -371,7 +383,7 @@ impl OwnTable {
             None if attribute.row == NO_ROW => NO_ROW,
             None => UNJUDGED,
         };
-        let is_new = |tag: u32| ATTRIBUTES.binary_search_by_key(&Tag(tag), |known| known.tag).is_err();
+        let is_new = |tag: u32| place_of(Tag(tag)).is_none();
         let more = rows.iter().zip(0..).filter(|(row, _)| is_new(row.tag));
         let more = more.map(|(row, index)| Attribute {
             tag: Tag(row.tag),

@@ -325,6 +325,9 @@ impl<'s, 'p> Rewriter<'s, 'p> {
 
     /// Writes the attributes that the profile adds and whose place is not after `tag`.
     fn add_up_to(&mut self, tag: Tag, encoding: Encoding) -> Result<(), Refusal> {
+        if self.codes.is_none() && ADDED.get(self.added).is_none_or(|next| *next > tag) {
+            return Ok(());
+        }
         while let Some(added) = ADDED.get(self.added).filter(|added| **added <= tag) {
             self.added += 1;
             if *added > pixels::ROWS {

@@ -228,3 +228,8 @@ pub(crate) fn exact_tag(text: &str) -> Option<u32> {
     };
     Some(half(group)? << 16 | half(element)?)
 }
+
+/// Where to begin to look for a tag among 2^`bits` slots (Fibonacci hashing: one that is as good for tags that follow each other).
+pub(crate) fn slot(tag: u32, bits: u32) -> usize {
+    (tag.wrapping_mul(0x9E37_79B1) >> (u32::BITS - bits)) as usize
+}

@@ -85,7 +85,7 @@ impl Rewriter<'_, '_> {
         let mut values = value.split(|octet| *octet == b'\\').map(trim);
         Ok(match vr {
             Vr::CS => values.all(|value| value.len() <= CODE_OCTETS_MAX),
-            _ => values.all(|value| value.iter().all(|octet| b"0123456789+-.eE ".contains(octet))),
+            _ => values.all(|value| value.iter().all(is_of_number)),
         })
     }
 
@@ -340,4 +340,9 @@ impl Rewriter<'_, '_> {
         scope.characters = characters;
         Ok(write_element(self.stream, scope.encoding, header.tag, Vr::CS, &value)?)
     }
+}
+
+/// Whether an octet may be in a number: one of DS or IS, or blanks around it (PS3.5 section 6.2).
+fn is_of_number(octet: &u8) -> bool {
+    matches!(octet, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' | b' ')
 }

@@ -105,6 +105,7 @@ impl Header {
 }
 
 /// Reads the next header.
+#[inline]
 pub fn read_header(stream: &mut Stream<'_>, encoding: Encoding) -> Result<Header, Error> {
     let offset = stream.offset();
     let [a, b, c, d, e, f, g, h] = stream.take::<8>()?;

@@ -27,6 +27,7 @@ impl Extent {
 }
 
 /// Refuses a tag that is not greater than the one before it, or that has no place in a data set.
+#[inline]
 pub fn check_place(header: &Header, last: &mut Option<Tag>) -> Result<(), Error> {
     if matches!(header.tag.group(), 0 | 2 | 0xFFFE) {
         return Err(header.refuse("misplaced-tag", "this has no place in a data set"));

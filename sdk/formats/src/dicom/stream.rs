@@ -73,6 +73,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Whether the input has ended.
+    #[inline]
     pub fn at_end(&mut self) -> Result<bool, Error> {
         Ok(self.buffered() == 0 && !self.fill()?)
     }
@@ -89,7 +90,13 @@ impl<'a> Stream<'a> {
     }
 
     /// The next `N` octets.
+    #[inline]
     pub fn take<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        if let Some(octets) = self.window[self.start..].first_chunk() {
+            let octets = *octets;
+            self.advance(N);
+            return Ok(octets);
+        }
         let octets = self.peek()?.ok_or_else(|| self.truncated())?;
         self.advance(N);
         Ok(octets)
@@ -104,7 +111,16 @@ impl<'a> Stream<'a> {
     }
 
     /// Passes over `n` octets.
+    #[inline]
     pub fn skip(&mut self, n: u64) -> Result<(), Error> {
+        if n <= self.buffered() as u64 {
+            self.pass(n);
+            return Ok(());
+        }
+        self.skip_beyond(n)
+    }
+
+    fn skip_beyond(&mut self, n: u64) -> Result<(), Error> {
         let mut left = n - self.pass(n);
         while left > 0 {
             let passed = if self.inflater.is_some() {

@@ -15,6 +15,7 @@ const FRAGMENT_READ_OCTETS: usize = 64;
 ///
 /// # Errors
 /// When the value is not one that its header announces, or the object ends inside it.
+#[inline]
 pub fn skip_value(
     stream: &mut Stream<'_>,
     header: &Header,
@@ -22,7 +23,10 @@ pub fn skip_value(
     extent: Extent,
     depth: usize,
 ) -> Result<(), Error> {
-    Walk { stream, extent, copies: false }.value(header, encoding, depth)
+    match header.defined_length() {
+        Some(length) => stream.skip(length),
+        None => Walk { stream, extent, copies: false }.value(header, encoding, depth),
+    }
 }
 
 /// Passes on the value of a data element that lies within `extent`.

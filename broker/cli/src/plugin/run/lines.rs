@@ -62,7 +62,7 @@ impl<R: Read> Lines<R> {
                 break;
             }
             octets += line.len();
-            batch.push(args.setup.input(host, &mut line.as_slice())?);
+            batch.push(args.setup.input(host, &mut line.as_slice(), line.len() as u64)?);
         }
         Ok(batch)
     }

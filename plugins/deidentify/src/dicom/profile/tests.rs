@@ -187,8 +187,14 @@ fn a_table_that_cannot_be_read_is_refused_at_its_line_and_column() {
 }
 
 #[test]
-fn attributes_are_sorted_and_registered_uids_are_found() {
+fn attributes_and_registered_uids_are_found() {
     assert!(ATTRIBUTES.is_sorted_by_key(|attribute| attribute.tag));
+    for (place, attribute) in ATTRIBUTES.iter().enumerate() {
+        let next = Tag(attribute.tag.0 + 1);
+        let is_known = ATTRIBUTES.get(place + 1).is_some_and(|known| known.tag == next);
+        assert_eq!(place_of(attribute.tag), Some(place));
+        assert_eq!(place_of(next), is_known.then_some(place + 1));
+    }
     assert!(is_registered_uid(b"1.2.840.10008.1.1"));
     assert!(is_registered_uid(b"1.2.840.10008.1.4.1.1"));
     assert!(!is_registered_uid(b"1.2.840.10008.1.1.1999"));
