@@ -32,11 +32,11 @@ const MEMORY: &str = "/dev/shm";
 /// What is measured, and how many times faster than it the plugin is to be. Below 1, how many times slower it may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Engine {
-    Sandbox,
-    Native {
-        /// Whether it leaves out the digests that a broker needs for its receipts.
-        is_bare: bool,
+    Sandbox {
+        /// Whether it makes a broker's receipts, with digests of what goes in and comes out, which none of the others has.
+        receipts: bool,
     },
+    Native,
     Peer {
         name: &'static str,
         workers: &'static str,
@@ -46,9 +46,9 @@ enum Engine {
 
 /// All of them, with what the plugin's rate is to be of theirs, where something is asked.
 const ENGINES: [(Engine, Option<f64>); 7] = [
-    (Engine::Sandbox, None),
-    (Engine::Native { is_bare: false }, Some(1.0 / 1.6)),
-    (Engine::Native { is_bare: true }, None),
+    (Engine::Sandbox { receipts: false }, None),
+    (Engine::Sandbox { receipts: true }, None),
+    (Engine::Native, Some(1.0 / 1.6)),
     (Engine::Peer { name: "orthanc", workers: CLIENTS, is_slow: false }, Some(5.0)),
     (Engine::Peer { name: "dcmanon", workers: WORKERS, is_slow: false }, Some(3.0)),
     (Engine::Peer { name: "kitware", workers: WORKERS, is_slow: true }, None),
@@ -58,9 +58,9 @@ const ENGINES: [(Engine, Option<f64>); 7] = [
 impl Engine {
     fn title(self) -> &'static str {
         match self {
-            Self::Sandbox => "deidentify, in the sandbox",
-            Self::Native { is_bare: false } => "deidentify, without one",
-            Self::Native { is_bare: true } => "the same without digests for receipts",
+            Self::Sandbox { receipts: false } => "deidentify, in the sandbox",
+            Self::Sandbox { receipts: true } => "the same with a broker's receipts",
+            Self::Native => "deidentify, without a sandbox",
             Self::Peer { name: "orthanc", .. } => "Orthanc, /instances/{id}/anonymize, 4 clients",
             Self::Peer { name: "kitware", .. } => "Kitware dicom-anonymizer",
             Self::Peer { name, .. } => name,
@@ -204,7 +204,7 @@ impl Bench {
         let built = target_directory().join("release");
         let all = self.work.0.join("all");
         match engine {
-            Engine::Sandbox => {
+            Engine::Sandbox { receipts } => {
                 let mut hilum = Command::new(built.join("hilum"));
                 hilum.args([
                     "plugin",
@@ -215,15 +215,14 @@ impl Bench {
                     "--json",
                 ]);
                 hilum.args(["--batch", BATCH, "--threads", WORKERS]).arg("--files").arg(&all);
-                let printed = printed(hilum.arg("--out").arg(&to))?;
+                let printed = printed(hilum.arg("--out").arg(&to).args(receipts.then_some("--receipts")))?;
                 ensure!(field(&printed, "refused")? == 0.0, "the plugin refused files");
                 let rate = field(&printed, "files_per_second")?;
                 self.whole(&to, &all).map(|()| rate)
             }
-            Engine::Native { is_bare } => {
+            Engine::Native => {
                 let mut native = Command::new(built.join("examples/native"));
-                let bare = is_bare.then_some("bare");
-                let rate = printed(native.args([&all, &to]).arg(WORKERS).args(bare))?.trim().parse()?;
+                let rate = printed(native.args([&all, &to]).arg(WORKERS))?.trim().parse()?;
                 self.whole(&to, &all).map(|()| rate)
             }
             Engine::Peer { name, workers, is_slow } => {

@@ -1,17 +1,14 @@
 //! The plugin without a sandbox, for `cargo xtask bench deidentify`: the DICOM files of a folder, from file to file, on some threads.
 //!
-//! `native FROM TO THREADS` prints how many files it made in a second. Like the broker, which needs them for its receipts, it takes the digest of
-//! each body before and after; with `native FROM TO THREADS bare` it does not.
+//! `native FROM TO THREADS` prints how many files it made in a second.
 
 use std::fs;
-use std::hint::black_box;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use hilum_deidentify::Deidentify;
 use hilum_plugin::{Outcome, Transform, testing};
 
@@ -32,26 +29,18 @@ fn main() -> ExitCode {
 
 fn run() -> Result<f64, Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (from, to, threads, is_bare) = match arguments.as_slice() {
-        [from, to, threads] => (from, to, threads, false),
-        [from, to, threads, bare] if bare == "bare" => (from, to, threads, true),
-        _ => return Err("usage: native FROM TO THREADS [bare]".into()),
+    let [from, to, threads] = arguments.as_slice() else {
+        return Err("usage: native FROM TO THREADS".into());
     };
     let (to, threads): (PathBuf, usize) = (to.into(), threads.parse()?);
     let mut files = fs::read_dir(from)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, Error>>()?;
     files.sort();
     fs::create_dir_all(&to)?;
-    let for_receipt = |octets: &[u8]| {
-        if !is_bare {
-            black_box(digest(&SHA256, octets));
-        }
-    };
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), Error> {
         let mut plugin = Deidentify::configure(testing::config(serde_json::json!({})))?;
         while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
             let octets = fs::read(path)?;
-            for_receipt(&octets);
             let message = testing::message("application/dicom", octets);
             let draft = match plugin.transform(&testing::context(), message) {
                 Outcome::Replace(draft) => draft,
@@ -59,7 +48,6 @@ fn run() -> Result<f64, Error> {
             };
             let name = path.file_name().ok_or("a file without a name")?;
             let octets = testing::octets(draft.body);
-            for_receipt(&octets);
             fs::write(to.join(name), octets)?;
         }
         Ok(())
