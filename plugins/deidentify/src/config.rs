@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::dicom::ProfileOption;
+use crate::texts::TextRule;
 pub use messages::{MessageDates, PostalCodes, TelemetryMember};
 
 /// The configuration of one stage, as JSON that fits [`SCHEMA`].
@@ -33,7 +34,7 @@ pub struct Config {
     pub retained_identifiers: RetainedIdentifiers,
     /// How many days the dates of a patient are shifted at most, for option `retain-longitudinal-modified-dates` and `message_dates`.
     pub date_shift_days_max: u32,
-    /// Words that stay in descriptions beside those of body parts, for options that clean descriptions.
+    /// Words that stay in descriptions beside those of body parts, for options that clean descriptions, and in [`Config::texts`].
     pub vocabulary: Vec<String>,
     /// Private attributes that stay beside those of PS3.15 Table E.3.10-1, for option `retain-safe-private`.
     pub safe_private: Vec<SafePrivate>,
@@ -63,6 +64,8 @@ pub struct Config {
     pub staff: Staff,
     /// HL7v2 segments that the standard does not define (`ZPI`) and what happens to each; all others are refused.
     pub local_segments: BTreeMap<String, LocalSegment>,
+    /// What goes on of free text in HL7v2, X12 and FHIR, by the name of its place (`NTE-3`, `NTE02`, `Observation.note`); of all other none does.
+    pub texts: BTreeMap<String, TextRule>,
     /// Names of the record's attributes that go on. All others are dropped, since they may hold what the body no longer does.
     pub attributes: Vec<String>,
 }
@@ -225,6 +228,7 @@ impl Default for Config {
             postal_codes: PostalCodes::default(),
             patient_system: None,
             code_systems: Vec::new(),
+            texts: BTreeMap::new(),
             telemetry: BTreeMap::new(),
             staff: Staff::default(),
             local_segments: BTreeMap::new(),
@@ -255,7 +259,7 @@ mod tests {
             "options":["retain-uids"],"retained_identifiers":"accepted","date_shift_days_max":30,
             "vocabulary":["STIR"],"safe_private":[{"creator":"ACME","tag":"(0029,xx10)","vr":"DS"}],
             "message_dates":"shift","postal_codes":"three-digits","patient_system":"urn:oid:1.2","code_systems":["urn:oid:1.3"],"telemetry":{"serial":"pseudonym"},
-            "other_text":"keep","unknown_attributes":"quarantine","private_sop_classes":"unknown","table":"# PS3.15 2027a","content_table":"# PS3.15 2027b"}"##;
+            "other_text":"keep","unknown_attributes":"quarantine","private_sop_classes":"unknown","texts":{"NTE-3":"words"},"table":"# PS3.15 2027a","content_table":"# PS3.15 2027b"}"##;
         let config: Config = serde_json::from_str(json).unwrap();
         assert_eq!(config.attributes, ["modality"]);
         assert_eq!(config.key, "k2");
@@ -275,6 +279,7 @@ mod tests {
         assert_eq!(config.postal_codes, PostalCodes::ThreeDigits);
         assert_eq!(config.patient_system.as_deref(), Some("urn:oid:1.2"));
         assert_eq!(config.code_systems, ["urn:oid:1.3"]);
+        assert_eq!(config.texts["NTE-3"], TextRule::Words);
         assert_eq!(config.telemetry["serial"], TelemetryMember::Pseudonym);
         assert_eq!(config.other_text, OtherText::Keep);
         assert_eq!(config.unknown_attributes, UnknownAttributes::Quarantine);

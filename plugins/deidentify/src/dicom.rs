@@ -36,7 +36,7 @@ pub(crate) mod tests;
 pub use hilum_formats::dicom::{MemoryPipe, Pipe};
 pub use options::ProfileOption;
 pub use profile::Profile;
-pub(crate) use {dates::shift_digits, profile::is_registered_uid};
+pub(crate) use {characters::Characters, dates::shift_digits, profile::is_registered_uid, words::Words};
 
 use crate::{Pseudonyms, Refusal};
 use hilum_formats::dicom::Stream;

@@ -12,15 +12,18 @@ mod references;
 mod table;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod values;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::json::Json;
+use crate::texts::Texts;
 use crate::{Config, Pseudonyms, Refusal};
 use elements::{Cleaner, Scope};
 use patients::Index;
+pub(crate) use texts::is_free_text;
 
 /// Octets of a resource or bundle, which is held in memory with all that it is made of.
 pub const OCTETS_MAX: usize = 8 << 20;
@@ -43,7 +46,8 @@ pub fn deidentify(
     }
     let document = Json::parse(input)?;
     let index = Index::of(&document, config);
-    let cleaner = Cleaner { config, keys, index, now, made: RefCell::new(BTreeMap::new()) };
+    let texts = Texts::new(config);
+    let cleaner = Cleaner { config, keys, texts, index, now, made: RefCell::new(BTreeMap::new()) };
     let mut out = Vec::with_capacity(input.len());
     cleaner.resource(&document, &Scope::default(), &mut out)?;
     Ok(out)

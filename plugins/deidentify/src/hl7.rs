@@ -17,10 +17,12 @@ use hilum_formats::Edits;
 use hilum_formats::hl7::{Document, Segment};
 
 use crate::dates::Dates;
+use crate::texts::Texts;
 use crate::{Config, LocalSegment, Pseudonyms, Refusal};
 pub(crate) use field::aggregated;
 use field::{Cleaned, Cleaner, year_of};
 use table::TABLE;
+pub(crate) use table::is_free_text;
 
 /// Character sets (HL7 table 0211) in which an octet that is ASCII is what it looks like.
 const CHARACTER_SETS: [&str; 21] = [
@@ -59,13 +61,14 @@ pub fn deidentify(input: &[u8], config: &Config, keys: &dyn Pseudonyms) -> Resul
     let mut message_year = None;
     let mut dates = Dates::Year;
     let mut cleaned = Vec::new();
+    let texts = &Texts::new(config);
     for (index, segment) in document.segments().iter().enumerate() {
         dates = patients::dates(&document.segments()[index..], dates, config, keys)?;
         if segment.name() == "MSH" {
             let sent = segment.field(7).unwrap_or_default();
             message_year = year_of(sent.component(1, &segment.delimiters()).text);
         }
-        let cleaner = Cleaner { config, keys, message_year, dates, segment };
+        let cleaner = Cleaner { config, keys, texts, message_year, dates, segment };
         clean_segment(&cleaner, segment, &mut cleaned, &mut edits)?;
     }
     let output = edits.apply(input).map_err(|error| Refusal::new("internal", error.to_string()))?;
@@ -97,7 +100,10 @@ fn clean_segment(
             continue;
         }
         cleaned.clear();
-        let outcome = cleaner.clean(rules.action(number), &field, cleaned)?;
+        let outcome = match cleaner.text_rule(number, rules.action(number)) {
+            Some(rule) => cleaner.text(rule, &field, cleaned),
+            None => cleaner.clean(rules.action(number), &field, cleaned)?,
+        };
         if outcome == Cleaned::Written && cleaned != field.text {
             edits.replace(field.span(), &cleaned);
         }

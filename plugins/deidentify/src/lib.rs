@@ -17,6 +17,7 @@ pub mod pseudonym;
 mod refusal;
 mod shape;
 pub mod telemetry;
+mod texts;
 pub mod x12;
 
 pub use config::{
@@ -27,3 +28,4 @@ pub use config::{
 pub use plugin::Deidentify;
 pub use pseudonym::Pseudonyms;
 pub use refusal::Refusal;
+pub use texts::TextRule;

@@ -2,8 +2,8 @@
 
 use crate::dicom::{self, Pipe, Profile};
 use crate::{
-    BurnedInAnnotation, Config, Pseudonyms, RecognizableFaces, Refusal, RetainedIdentifiers, SCHEMA, fhir,
-    hl7, pseudonym, telemetry, x12,
+    BurnedInAnnotation, Config, Pseudonyms, RecognizableFaces, Refusal, RetainedIdentifiers, SCHEMA,
+    TextRule, fhir, hl7, pseudonym, telemetry, texts, x12,
 };
 use hilum_plugin::keys::KeyError;
 use hilum_plugin::{
@@ -61,7 +61,8 @@ impl Transform for Deidentify {
             let retains = config.options.iter().any(|option| option.retains_identifiers());
             config.burned_in_annotation == BurnedInAnnotation::Pass
                 || config.recognizable_faces == RecognizableFaces::Pass
-                || (retains && config.retained_identifiers == RetainedIdentifiers::Phi)
+                || ((retains || config.texts.values().any(|rule| *rule == TextRule::Keep))
+                    && config.retained_identifiers == RetainedIdentifiers::Phi)
         };
         if !config.is_some_and(reveals) {
             description = description.removes("phi");
@@ -70,6 +71,7 @@ impl Transform for Deidentify {
     }
 
     fn configure(config: Config) -> Result<Self, ConfigError> {
+        texts::check(&config)?;
         let profile = Profile::new(&config)?;
         Ok(Deidentify { config, profile })
     }
@@ -375,6 +377,12 @@ mod tests {
         ] {
             let config = Config { recognizable_faces: faces, ..Config::default() };
             assert_eq!(Deidentify::describe(Some(&config)).removes.is_empty(), reveals, "{faces:?}");
+        }
+        for (rule, reveals) in [(TextRule::Words, false), (TextRule::Keep, true)] {
+            let mut config = Config { texts: [("NTE-3".to_owned(), rule)].into(), ..Config::default() };
+            assert_eq!(Deidentify::describe(Some(&config)).removes.is_empty(), reveals, "{rule:?}");
+            config.retained_identifiers = RetainedIdentifiers::Accepted;
+            assert_eq!(Deidentify::describe(Some(&config)).removes, ["phi"], "{rule:?}");
         }
         for option in ProfileOption::ALL {
             let mut config = Config { options: vec![option], ..Config::default() };

@@ -10,7 +10,7 @@ mod element;
 mod patients;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod types;
 
 use std::collections::BTreeSet;
@@ -19,8 +19,10 @@ use hilum_formats::Edits;
 use hilum_formats::x12::{Document, Error, Party, Place, Segment, Transaction, Walker, recount};
 
 use crate::dates::Dates;
+use crate::texts::Texts;
 use crate::{Config, Pseudonyms, Refusal};
 use element::Cleaner;
+pub(crate) use element::is_free_text;
 use patients::Patients;
 use table::{Owner, Rule, rule, segments};
 
@@ -33,8 +35,9 @@ pub fn deidentify(input: &[u8], config: &Config, keys: &dyn Pseudonyms) -> Resul
     let document = Document::parse(input).map_err(invalid)?;
     document.check_counts().map_err(|error| Refusal::new("invalid-count", error.to_string()))?;
     let mut edits = Edits::new();
+    let texts = &Texts::new(config);
     for segment in document.segments().iter().filter(|segment| is_envelope(segment)) {
-        let cleaner = Cleaner { config, keys, year: None, dates: Dates::Year, segment };
+        let cleaner = Cleaner { config, keys, texts, year: None, dates: Dates::Year, segment };
         clean(&cleaner, Owner::Claim, &mut edits)?;
     }
     for transaction in document.transactions() {
@@ -51,7 +54,7 @@ pub fn deidentify(input: &[u8], config: &Config, keys: &dyn Pseudonyms) -> Resul
             if !known.contains(segment.identifier()) {
                 return Err(unknown(segment));
             }
-            clean(&Cleaner { config, keys, year, dates, segment }, owner, &mut edits)?;
+            clean(&Cleaner { config, keys, texts, year, dates, segment }, owner, &mut edits)?;
         }
     }
     let cleaned = edits.apply(input).map_err(|error| Refusal::new("internal", error.to_string()))?;
@@ -104,7 +107,10 @@ fn clean(cleaner: &Cleaner<'_>, owner: Owner, edits: &mut Edits) -> Result<(), R
     match rule(owner, segment.identifier(), segment.element(1)) {
         None => Err(unknown(segment)),
         Some(Rule::Remove) => {
-            edits.remove(segment.whole_span());
+            match cleaner.text() {
+                Some(left) => edits.replace(segment.span(), left),
+                None => edits.remove(segment.whole_span()),
+            }
             Ok(())
         }
         Some(Rule::Elements(actions)) => {

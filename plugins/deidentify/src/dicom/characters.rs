@@ -7,7 +7,7 @@ use hilum_formats::dicom::trim;
 
 /// What the octets of a text are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) enum Characters {
+pub(crate) enum Characters {
     /// Letters are those of ASCII; what is over it, or after an escape sequence (ISO/IEC 2022), is not looked at.
     #[default]
     Ascii,

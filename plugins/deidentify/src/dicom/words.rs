@@ -13,20 +13,20 @@ const ESCAPE: u8 = 0x1B;
 
 /// The words that may stay.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Words {
+pub(crate) struct Words {
     /// The hospital's, in lower case and sorted.
     own: Vec<String>,
 }
 
 impl Words {
-    pub(super) fn new(own: &[String]) -> Words {
+    pub(crate) fn new(own: &[String]) -> Words {
         let mut own: Vec<String> = own.iter().map(|word| word.to_lowercase()).collect();
         own.sort_unstable();
         Words { own }
     }
 
     /// The words of a value that may stay, with a space between them, in the value's own character set; none if there are none.
-    pub(super) fn of(&self, value: &[u8], characters: Characters) -> Option<Vec<u8>> {
+    pub(crate) fn of(&self, value: &[u8], characters: Characters) -> Option<Vec<u8>> {
         let end = value.iter().position(|octet| *octet == ESCAPE).unwrap_or(value.len());
         // What touches an escape sequence is not a whole word.
         let cut = value[..end].iter().rposition(|octet| !is_of_word(octet)).map_or(0, |last| last + 1);

@@ -9,6 +9,7 @@ use super::table::{self, Action, Row};
 use super::{OCTETS_MAX, codes};
 use crate::dates::Dates;
 use crate::json::{Json, Members, member, write_raw, write_text};
+use crate::texts::Texts;
 use crate::{Config, Pseudonyms, Refusal, Staff, UnknownAttributes};
 
 /// What an element says that is not there because it may not be known (FHIR R4, extension data-absent-reason).
@@ -23,6 +24,7 @@ const NARRATIVE: &[u8] = br#"{"status":"empty","div":"<div xmlns=\"http://www.w3
 pub(super) struct Cleaner<'c> {
     pub(super) config: &'c Config,
     pub(super) keys: &'c dyn Pseudonyms,
+    pub(super) texts: Texts<'c>,
     pub(super) index: Index,
     /// The year from which ages are counted.
     pub(super) now: u16,
@@ -231,6 +233,9 @@ impl Cleaner<'_> {
 
     /// Writes what is left of a value or a list of values; whether there is anything.
     fn values(&self, row: &Row, value: &Json<'_>, scope: &Scope, out: &mut Vec<u8>) -> Result<bool, Refusal> {
+        if let Some(rule) = self.text_rule(row) {
+            return self.free_text(rule, row, value, out);
+        }
         let elements = match (row.is_list, value) {
             _ if matches!(row.action, Action::Remove | Action::Masked) => return Ok(false),
             (true, Json::Array(elements)) => elements,
@@ -330,7 +335,7 @@ fn mask_always(row: &Row, out: &mut Vec<u8>) {
 }
 
 /// Writes a value as it is, but for extensions and what is said beside primitive values.
-fn write_without_extensions(value: &Json<'_>, out: &mut Vec<u8>) -> bool {
+pub(super) fn write_without_extensions(value: &Json<'_>, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     match value {
         Json::Null => return false,
@@ -375,7 +380,7 @@ fn write_without_extensions(value: &Json<'_>, out: &mut Vec<u8>) -> bool {
     !is_empty
 }
 
-fn misplaced(row: &Row) -> Refusal {
+pub(super) fn misplaced(row: &Row) -> Refusal {
     Refusal::new("invalid-fhir", format!("{}.{} is not of its type", row.container, row.member))
 }
 

@@ -7,7 +7,10 @@ use super::table::Action;
 use super::{scalar, tables};
 use crate::dates::{self, Dates};
 use crate::pseudonym::{STAFF, patient, short, trim};
-use crate::{Config, PatientId, PostalCodes, Pseudonyms, Refusal, Staff, ages, places, postal, shape};
+use crate::texts::Texts;
+use crate::{
+    Config, PatientId, PostalCodes, Pseudonyms, Refusal, Staff, TextRule, ages, places, postal, shape,
+};
 
 /// Octets of a message structure such as `ORU_R01` (HL7 v2.5.1, table 0354).
 const MESSAGE_TYPE_OCTETS_MAX: usize = 7;
@@ -18,6 +21,7 @@ const REFERENCE: &str = "reference";
 pub(super) struct Cleaner<'a> {
     pub(super) config: &'a Config,
     pub(super) keys: &'a dyn Pseudonyms,
+    pub(super) texts: &'a Texts<'a>,
     /// The year of MSH-7, from which ages are counted.
     pub(super) message_year: Option<u16>,
     /// What happens to dates.
@@ -54,6 +58,30 @@ impl Cleaner<'_> {
             }
         }
         Ok(Cleaned::Written)
+    }
+
+    /// The hospital's rule for a field, if it is one of free text, by its number and what happens to it otherwise.
+    pub(super) fn text_rule(&self, number: usize, action: Action) -> Option<TextRule> {
+        let is_text = match action {
+            Action::Empty => true,
+            Action::Value => matches!(self.segment.field(2).unwrap_or_default().text, b"ST" | b"TX" | b"FT"),
+            _ => false,
+        };
+        self.texts.rule(|| format!("{}-{number}", self.segment.name())).filter(|_| is_text)
+    }
+
+    /// Writes what a rule leaves of free text: words have no delimiters in them.
+    pub(super) fn text(&self, rule: TextRule, field: &Part<'_>, out: &mut Vec<u8>) -> Cleaned {
+        if rule == TextRule::Keep {
+            return Cleaned::Kept;
+        }
+        let delimiters = &self.segment.delimiters();
+        let mut left = Joined::new(out, delimiters.repetition);
+        for part in field.repetitions(delimiters) {
+            left.push(self.texts.words(&part.decode(delimiters)).unwrap_or_default().as_bytes());
+        }
+        left.end();
+        Cleaned::Written
     }
 
     /// Writes what stands for one repetition of a field.

@@ -147,6 +147,17 @@ pub(super) static TABLE: LazyLock<BTreeMap<&'static str, Rules>> = LazyLock::new
     table
 });
 
+/// Whether a field, such as `NTE-3`, is one of free text, or OBX-5, which may be.
+pub(crate) fn is_free_text(field: &str) -> bool {
+    SOURCE.lines().skip(1).any(|line| {
+        let mut columns = line.split('\t');
+        let mut next = || columns.next().unwrap_or_default();
+        let (segment, number, _name, action, why) = (next(), next(), next(), next(), next());
+        let is_named = field.strip_prefix(segment).and_then(|rest| rest.strip_prefix('-')) == Some(number);
+        is_named && why.starts_with("free text") && matches!(action, "empty" | "value")
+    })
+}
+
 /// The rows of the table: segment, field and action.
 fn rows() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     SOURCE.lines().skip(1).map(|line| {

@@ -7,10 +7,14 @@ use super::types::{self, Left};
 use crate::dates::{self, Dates};
 use crate::hl7::aggregated;
 use crate::pseudonym::{STAFF, patient, pseudonym, short, trim};
-use crate::{Config, PatientId, Pseudonyms, Refusal, Staff, postal};
+use crate::texts::Texts;
+use crate::{Config, PatientId, Pseudonyms, Refusal, Staff, TextRule, postal};
 
 /// What stands for a patient's identifier where the configuration asks for none: the guides require one.
 const NO_IDENTIFIER: &str = "ANONYMOUS";
+
+/// The elements that hold free text; segments go without them.
+const TEXTS: [(&str, usize); 3] = [("K3", 1), ("MSG", 1), ("NTE", 2)];
 
 /// The domain of references.
 const REFERENCE: &str = "reference";
@@ -19,6 +23,7 @@ const REFERENCE: &str = "reference";
 pub(super) struct Cleaner<'a> {
     pub(super) config: &'a Config,
     pub(super) keys: &'a dyn Pseudonyms,
+    pub(super) texts: &'a Texts<'a>,
     /// The year in which the transaction was made.
     pub(super) year: Option<u16>,
     /// What happens to the dates of whom the segment is about.
@@ -45,6 +50,33 @@ impl Cleaner<'_> {
             cleaned.pop();
         }
         Ok(cleaned.join(&self.segment.separators().element))
+    }
+
+    /// What the hospital's rules leave of a segment of free text; none if that is nothing.
+    pub(super) fn text(&self) -> Option<Vec<u8>> {
+        let segment = self.segment.identifier();
+        let (_, element) = TEXTS.iter().find(|(of, _)| *of == segment)?;
+        let rule = self.texts.rule(|| format!("{segment}{element:02}"))?;
+        let text = self.segment.element(*element);
+        let left = match rule {
+            TextRule::Keep => text.to_vec(),
+            TextRule::Words => self.texts.words(text)?.into_bytes(),
+        };
+        if left.is_empty() {
+            return None;
+        }
+        // NTE01 says what the note is about.
+        let about = self.segment.element(1);
+        let mut cleaned = vec![segment.as_bytes()];
+        if *element > 1 {
+            cleaned.push(if about.len() == 3 && about.iter().all(u8::is_ascii_uppercase) {
+                about
+            } else {
+                b"ADD"
+            });
+        }
+        cleaned.push(&left);
+        Some(cleaned.join(&self.segment.separators().element))
     }
 
     /// One element that is not empty, with the one before it, and the country if it is of an address.
@@ -263,6 +295,11 @@ impl Cleaner<'_> {
     fn place(&self, what: &str) -> String {
         format!("segment {}, offset {}: {what}", self.segment.number(), self.segment.offset())
     }
+}
+
+/// Whether an element, such as `NTE02`, holds free text.
+pub(crate) fn is_free_text(element: &str) -> bool {
+    TEXTS.iter().any(|(segment, number)| format!("{segment}{number:02}") == element)
 }
 
 /// The year that CCYYMMDD begins with.

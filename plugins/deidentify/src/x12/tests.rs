@@ -82,6 +82,11 @@ fn interchange(transaction: &[&str], end: &str) -> Vec<u8> {
     recount(&text).unwrap()
 }
 
+/// A claim of these segments.
+pub(crate) fn claim(segments: &[&str]) -> Vec<u8> {
+    interchange(&[&CLAIM[..2], segments, &["SE*0*0021"]].concat(), "~")
+}
+
 fn clean(text: &[u8]) -> String {
     clean_as(text, &Config::default())
 }
@@ -98,12 +103,12 @@ fn code_of(text: &[u8]) -> &'static str {
 
 /// What one segment becomes in a claim between ST, BHT and SE, after the named ones.
 fn cleaned(before: &[&str], segment: &str) -> Option<String> {
-    let all: Vec<&str> = [&CLAIM[..2], before, &[segment, "SE*0*0021"]].concat();
-    let text = clean(&interchange(&all, "~"));
+    let all = [before, &[segment]].concat();
+    let text = clean(&claim(&all));
     let document = Document::parse(text.as_bytes()).unwrap();
     let segments = document.transactions().next().unwrap().segments().to_vec();
-    let kept = segments.len() == all.len();
-    kept.then(|| String::from_utf8(segments[all.len() - 2].text().to_vec()).unwrap())
+    let kept = segments.len() == all.len() + 3;
+    kept.then(|| String::from_utf8(segments[all.len() + 1].text().to_vec()).unwrap())
 }
 
 #[test]
