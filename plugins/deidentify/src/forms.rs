@@ -125,6 +125,12 @@ impl Form {
         })
     }
 
+    /// Whether octets are a code of this form, and not several words that may be a name.
+    pub(crate) fn takes(self, code: &[u8]) -> bool {
+        let is_code = std::str::from_utf8(code).is_ok_and(|code| self.fits(code));
+        is_code && !(self == Form::Token && shape::are_names(code))
+    }
+
     /// Whether a code is of this form.
     pub(crate) fn fits(self, code: &str) -> bool {
         let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());

@@ -17,6 +17,7 @@ use std::borrow::Cow;
 
 use super::table::{self, Action, TableError};
 use crate::ages;
+use crate::forms::Form;
 pub(super) use items::{Item, Reading};
 use rows::{ContentRow, ValueType};
 
@@ -38,38 +39,38 @@ pub(super) enum Verdict {
     Remove,
 }
 
-/// Coding schemes that are published (PS3.16 section 8 and PS3.3 table 8.2-1), so that a code of them is known to many.
-const PUBLIC: [&[u8]; 25] = [
-    b"BI",
-    b"CD10",
-    b"DCM",
-    b"DICOM",
-    b"FMA",
-    b"I10",
-    b"I9",
-    b"ICD10",
-    b"ISO639_1",
-    b"ISO3166_1",
-    b"LN",
-    b"MA",
-    b"MDC",
-    b"NCDR",
-    b"NCIt",
-    b"NDC",
-    b"NEU",
-    b"POS",
-    b"RADLEX",
-    b"RXNORM",
-    b"SCT",
-    b"SNM3",
-    b"SRT",
-    b"UCUM",
-    b"UMLS",
+/// Coding schemes that are published (PS3.16 section 8 and PS3.3 table 8.2-1), so that a code of them is known to many, and what their codes look like.
+const PUBLIC: [(&[u8], Form); 25] = [
+    (b"BI", Form::Token),
+    (b"CD10", Form::Icd10),
+    (b"DCM", Form::Token),
+    (b"DICOM", Form::Token),
+    (b"FMA", Form::Digits(7)),
+    (b"I10", Form::Icd10),
+    (b"I9", Form::Icd9),
+    (b"ICD10", Form::Icd10),
+    (b"ISO639_1", Form::Language),
+    (b"ISO3166_1", Form::Token),
+    (b"LN", Form::Loinc),
+    (b"MA", Form::Token),
+    (b"MDC", Form::Token),
+    (b"NCDR", Form::Token),
+    (b"NCIt", Form::Token),
+    (b"NDC", Form::Ndc),
+    (b"NEU", Form::Token),
+    (b"POS", Form::Token),
+    (b"RADLEX", Form::Token),
+    (b"RXNORM", Form::Digits(7)),
+    (b"SCT", Form::Snomed),
+    (b"SNM3", Form::Token),
+    (b"SRT", Form::Token),
+    (b"UCUM", Form::Unit),
+    (b"UMLS", Form::Token),
 ];
 
-/// Whether a coding scheme (0008,0102) is a published one.
-pub(super) fn is_public(scheme: &[u8]) -> bool {
-    PUBLIC.contains(&scheme)
+/// What the codes of a coding scheme (0008,0102) look like, if it is a published one.
+pub(super) fn form_of(scheme: &[u8]) -> Option<Form> {
+    PUBLIC.iter().find(|(published, _)| *published == scheme).map(|(_, form)| *form)
 }
 
 /// Names, numbers and dates of birth of subjects (PS3.16 TID 1007); ages are removed with them, as they could be over 89 in units of

@@ -10,8 +10,9 @@ use super::pixels::{Codestream, Said, segments};
 use super::profile::{self, Otherwise};
 use super::rewrite::{Rewriter, Scope, Within};
 use super::{characters, content, dates, dummy};
+use crate::forms::Form;
 use crate::pseudonym::{self, ORDER};
-use crate::{BurnedInAnnotation, PatientId, Refusal};
+use crate::{BurnedInAnnotation, PatientId, Refusal, shape};
 
 /// How many octets are read at a time between fragments that are too large to be read.
 const FRAGMENT_READ_OCTETS: usize = 64;
@@ -27,7 +28,8 @@ const REMOVED_SCHEME: &[u8] = b"99HILUM";
 pub(super) struct CodeParts {
     value: Option<(Vr, Vec<u8>)>,
     scheme: Vec<u8>,
-    is_public: bool,
+    /// What codes of the scheme look like, if it is a published one and the value so far is one of them.
+    form: Option<Form>,
 }
 
 impl Rewriter<'_, '_> {
@@ -274,7 +276,7 @@ impl Rewriter<'_, '_> {
         self.put(header.tag, vr, otherwise, encoding)
     }
 
-    /// Passes on the parts of a code whose coding scheme is a published one, and puts a code that says nothing in the place of any other.
+    /// Passes on the parts of a code whose coding scheme is a published one, if it looks like one of that scheme, and puts a code that says nothing in the place of any other.
     pub(super) fn code(
         &mut self,
         header: &Header,
@@ -291,19 +293,25 @@ impl Rewriter<'_, '_> {
                 return Ok(());
             }
             profile::CODING_SCHEME => {
-                code.is_public = content::is_public(trim(&value));
-                code.scheme = trim(&value).to_vec();
-                let is_public = code.is_public;
                 let of_code = code.value.as_ref().map_or(&[][..], |(_, of_code)| trim(of_code));
+                let fits = |form: &Form| of_code.is_empty() || form.takes(of_code);
+                code.form = content::form_of(trim(&value)).filter(fits);
+                code.scheme = trim(&value).to_vec();
+                let is_public = code.form.is_some();
                 self.look_at_code(trim(&value), of_code);
                 self.write_code_value(within, encoding)?;
                 let scheme = if is_public { &value } else { REMOVED_SCHEME };
                 return Ok(write_element(self.stream, encoding, header.tag, vr, scheme)?);
             }
-            profile::LONG_CODE_VALUE => self.look_at_code(&code.scheme, trim(&value)),
+            profile::LONG_CODE_VALUE => {
+                code.form = code.form.filter(|form| form.takes(trim(&value)));
+                self.look_at_code(&code.scheme, trim(&value));
+            }
             _ => {}
         }
-        if code.is_public && header.tag != profile::URN_CODE_VALUE {
+        let code = &within.code;
+        let is_known = header.tag != profile::CODE_MEANING || !shape::identifies(&value);
+        if code.form.is_some() && is_known && header.tag != profile::URN_CODE_VALUE {
             return Ok(write_element(self.stream, encoding, header.tag, vr, &value)?);
         }
         match header.tag {
@@ -316,7 +324,7 @@ impl Rewriter<'_, '_> {
     /// Writes the value of a code that no coding scheme follows.
     pub(super) fn end_code(&mut self, within: &mut Within, encoding: Encoding) -> Result<(), Refusal> {
         if within.code.value.is_some() {
-            within.code.is_public = false;
+            within.code.form = None;
             self.write_code_value(within, encoding)?;
         }
         Ok(())
@@ -324,7 +332,7 @@ impl Rewriter<'_, '_> {
 
     fn write_code_value(&mut self, within: &mut Within, encoding: Encoding) -> Result<(), Refusal> {
         let Some((vr, value)) = within.code.value.take() else { return Ok(()) };
-        let value = if within.code.is_public { &value } else { REMOVED };
+        let value = if within.code.form.is_some() { &value } else { REMOVED };
         Ok(write_element(self.stream, encoding, profile::CODE_VALUE, vr, value)?)
     }
 

@@ -59,7 +59,7 @@ fn left<'a>(
     let nothing = Part::default();
     let form = tables::form_of(system.text, config);
     // CDC's reports of vaccinations put two codes into one.
-    let fits = |form: Form| code.subcomponents(delimiters).all(|part| fits(form, &part, delimiters));
+    let fits = |form: Form| code.subcomponents(delimiters).all(|part| form.takes(&part.decode(delimiters)));
     if !code.is_empty() && form.is_some_and(fits) {
         let is_text = shape::is_text(&text.decode(delimiters));
         return [*code, if is_text { *text } else { nothing }, *system];
@@ -78,12 +78,6 @@ fn left<'a>(
     }
     let unit = if local == Local::Unit && is_unit(text) { *text } else { nothing };
     [*code, unit, if tables::is_local(system.text) { *system } else { nothing }]
-}
-
-fn fits(form: Form, code: &Part<'_>, delimiters: &Delimiters) -> bool {
-    let decoded = code.decode(delimiters);
-    std::str::from_utf8(&decoded)
-        .is_ok_and(|code| form.fits(code) && !(form == Form::Token && shape::are_names(code.as_bytes())))
 }
 
 /// Whether a code may go on without a published system.

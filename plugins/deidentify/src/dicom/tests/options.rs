@@ -229,6 +229,40 @@ fn content_items_stay_and_what_identifies_in_them_goes() {
 }
 
 #[test]
+fn what_says_to_be_a_published_code_looks_like_one() {
+    let finding = ("DCM", "121071");
+    let long = elements().text(0x0008_0102, "SH", "SCT").text(0x0008_0104, "LO", "Jane").text(
+        0x0008_0119,
+        "UC",
+        "DOE JANE 4711",
+    );
+    let items = [
+        content("CODE", finding, &code(0x0040_A168, "SCT", "80891009", "Heart")),
+        content("CODE", finding, &code(0x0040_A168, "SCT", "DOE JANE", "Heart")),
+        content("CODE", finding, &code(0x0040_A168, "LN", "4711", "Heart")),
+        content("CODE", finding, &code(0x0040_A168, "SRT", "Doe^Jane", "Heart")),
+        content("CODE", finding, &code(0x0040_A168, "SRT", "T-32000", "of 555-123-4567")),
+        content("CODE", finding, &elements().sequence(0x0040_A168, &[long], Ends::Delimiter)),
+    ];
+    let after = elements().sequence(0x0040_A730, &items, Ends::Length);
+    let report = object_of("1.2.840.10008.5.1.4.1.1.88.33", &elements(), &after);
+    let output = deidentify_as(&with_options(&[CleanStructuredContent]), &report).unwrap();
+    for gone in ["DOE", "JANE", "Doe", "4711", "4567"] {
+        assert!(!contains(&output, gone), "{gone}");
+    }
+    let object = open(&output);
+    let kept = object.element(Tag(0x0040, 0xA730)).unwrap().items().unwrap();
+    let values = kept[..5].iter().map(|item| {
+        let code = item.element(Tag(0x0040, 0xA168)).unwrap();
+        [0x0102, 0x0100, 0x0104].map(|element| item_text(code, 0x0008, element))
+    });
+    let own = ["99HILUM", "REMOVED", "REMOVED"].map(str::to_owned);
+    let of_heart = ["SCT", "80891009", "Heart"].map(str::to_owned);
+    let unnamed = ["SRT", "T-32000", "REMOVED"].map(str::to_owned);
+    assert_eq!(values.collect::<Vec<_>>(), [of_heart, own.clone(), own.clone(), own, unnamed]);
+}
+
+#[test]
 fn graphics_stay_without_their_texts() {
     let text_object = elements().text(0x0070_0006, "ST", "DOE JANE, knee");
     let graphic = elements().text(0x0070_0023, "CS", "POINT");
