@@ -338,7 +338,10 @@ impl Draft {
     #[must_use]
     pub fn attest(self, principal: Arc<Principal>) -> Attested {
         let Self { flow, head, body, producer } = self;
-        Attested { flow, head, body: Measured::new(body), producer, principal }
+        let body = Measured::new(body);
+        // Each record's receipt has it, and here many connections work beside each other, while a flow is sealed by one task.
+        body.digest();
+        Attested { flow, head, body, producer, principal }
     }
 }
 
