@@ -1,5 +1,7 @@
 """Masks in the pixels of files that others made: what the plugin `deidentify` writes is decoded by others and held against the original.
 
+Of codecs that few files are in, more are made: of each kind of pixels that is not compressed, by the encoders of others.
+
 Each file of a package goes through the real sandbox with one rule that covers two rectangles. If the plugin delivers it, every
 sample outside of them has to be what it was, every one inside has to be the fill, and the object has to say that its pixels were cleaned.
 If it refuses it, that has to be for a reason that is expected: for what the pixels are, not for a mistake.
@@ -17,8 +19,9 @@ from pathlib import Path
 
 import numpy
 import pydicom
+from pydicom.errors import InvalidDicomError
 from pydicom.pixels import pixel_array
-from pydicom.uid import JPEGLossless, JPEGLosslessSV1, RLELossless
+from pydicom.uid import JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless, RLELossless
 
 # Left, top, width, height: inside of each file that is large enough.
 RECTANGLES = [(0, 0, 9, 2), (2, 1, 8, 7)]
@@ -33,12 +36,19 @@ CONFIG = {
 }
 NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}
 JPEG_LOSSLESS = {JPEGLossless, JPEGLosslessSV1}
-CODECS = {RLELossless: "masked in RLE", JPEGLossless: "masked in JPEG Lossless", JPEGLosslessSV1: "masked in JPEG Lossless"}
+# Octets of pixels that are compressed by other encoders.
+RECOMPRESSED_MAX = 1_500_000
+JPEG_LS = {JPEGLSLossless, JPEGLSNearLossless}
+CODECS = {
+    RLELossless: "masked in RLE",
+    **dict.fromkeys(JPEG_LOSSLESS, "masked in JPEG Lossless"),
+    **dict.fromkeys(JPEG_LS, "masked in JPEG-LS"),
+}
 # What files may be refused for whatever their pixels are.
 MALFORMED = {"not-part-10", "no-transfer-syntax", "unknown-vr", "truncated", "tag-order", "incomplete-object", "length-past-end"}
 MALFORMED |= {"media-directory", "unsupported-transfer-syntax", "malformed-uid", "undefined-length", "value-too-long", "misplaced-tag"}
 
-# Files that are refused for what their pixels are, though they are not compressed.
+# Files that are refused for what their pixels are, though they are not compressed or in a codec that is masked.
 UNMASKABLE = {
     # More octets than its frame has.
     "MR_small_padded.dcm": "wrong-length",
@@ -49,6 +59,11 @@ UNMASKABLE = {
     # Two pixels are a word of big endian, and a rectangle begins between them.
     "OBXXXX1A_expb.dcm": "pixels-not-maskable",
     "OBXXXX1A_expb_2frame.dcm": "pixels-not-maskable",
+    # They were compressed with loss.
+    "JPEGLSNearLossless_08.dcm": "pixels-not-maskable",
+    "JPEGLSNearLossless_16.dcm": "pixels-not-maskable",
+    "SC_rgb_jls_lossy_line.dcm": "pixels-not-maskable",
+    "SC_rgb_jls_lossy_sample.dcm": "pixels-not-maskable",
 }
 
 
@@ -92,11 +107,20 @@ def decoded(path: Path):
             yield pixel_array(dataset, raw=True, decoding_plugin=decoder)
     elif syntax in JPEG_LOSSLESS:
         # DCMTK leaves colours as they are coded.
-        with tempfile.NamedTemporaryFile(suffix=".dcm") as plain:
-            subprocess.run(["dcmdjpeg", "--conv-never", str(path), plain.name], check=True)
-            yield pixel_array(pydicom.dcmread(plain.name), raw=True)
+        yield by_dcmtk(path, "dcmdjpeg", "--conv-never")
+    elif syntax in JPEG_LS:
+        # CharLS, and what DCMTK has of its own.
+        yield pixel_array(dataset, raw=True, decoding_plugin="pyjpegls")
+        yield by_dcmtk(path, "dcmdjpls", "--planar-auto")
     else:
         yield pixel_array(dataset, raw=True)
+
+
+def by_dcmtk(path: Path, *command):
+    """The samples of a file, by a program of DCMTK."""
+    with tempfile.NamedTemporaryFile(suffix=".dcm") as plain:
+        subprocess.run([*command, str(path), plain.name], check=True)
+        return pixel_array(pydicom.dcmread(plain.name), raw=True)
 
 
 def problems(original_path: Path, made_path: Path):
@@ -122,12 +146,39 @@ def is_large_enough(dataset) -> bool:
     return all(left + width <= dataset.Columns and top + height <= dataset.Rows for left, top, width, height in RECTANGLES)
 
 
+def kind(dataset):
+    """What pixels are like, if they are not compressed and few."""
+    if dataset.file_meta.get("TransferSyntaxUID") not in NATIVE or len(dataset.get("PixelData", "")) not in range(1, RECOMPRESSED_MAX):
+        return None
+    names = ("BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel", "PhotometricInterpretation")
+    return (*(str(dataset.get(name)) for name in names), str(dataset.get("NumberOfFrames", 1)) != "1")
+
+
+def recompressed(directory: Path, into: Path) -> None:
+    """Compresses a file of each kind of pixels by each encoder that takes it."""
+    seen = {None}
+    for file in sorted(path for path in directory.rglob("*") if path.is_file()):
+        try:
+            dataset = pydicom.dcmread(file)
+        except InvalidDicomError:
+            continue
+        if kind(dataset) in seen or not is_large_enough(dataset):
+            continue
+        seen.add(kind(dataset))
+        for mode in ("+il", "+is", "+in") if dataset.SamplesPerPixel == 3 else ("+il",):
+            # Some kinds are not for JPEG-LS, such as single bits.
+            command = ["dcmcjpls", mode, str(file), str(into / f"{file.stem}{mode}.dcm")]
+            subprocess.run(command, capture_output=True, check=False)
+
+
 def complaints(hilum: str, directory: Path, counts: Counter):
     """Everything that must not be, of all files below a directory."""
     with tempfile.TemporaryDirectory() as temporary:
-        config, made = Path(temporary, "config.json"), Path(temporary, "made.dcm")
+        config, made, more = (Path(temporary, name) for name in ("config.json", "made.dcm", "recompressed"))
         config.write_text(json.dumps(CONFIG))
-        for file in sorted(path for path in directory.rglob("*") if path.is_file()):
+        more.mkdir()
+        recompressed(directory, more)
+        for file in sorted(path for place in (directory, more) for path in place.rglob("*") if path.is_file()):
             octets, code = run(hilum, config, file)
             if octets is not None:
                 made.write_bytes(octets)

@@ -4,14 +4,17 @@
 //! - `rules` says by the signature of a device where text is; `faces` whether somebody could be recognised.
 //! - `layout` finds the bits of a rectangle; `native` covers them as the pixels stream by.
 //! - `look` chooses frames, `picture` makes them grey, and `text` doubts that there is no text in them.
-//! - `fragments` holds what is encapsulated frame by frame, `rle` and `jpeg_lossless` decode and encode a frame, `segments` overwrites its comments.
+//! - `fragments` holds what is encapsulated frame by frame, `codec` covers a frame with what `rle`, `jpeg_lossless` and `jpeg_ls` decode and encode,
+//!   and `segments` overwrites its comments.
 //!
 //! What is not known to be clean, and cannot be made clean exactly, is refused.
 
+mod codec;
 mod faces;
 mod facts;
 mod fragments;
 mod jpeg_lossless;
+mod jpeg_ls;
 mod layout;
 mod look;
 mod native;
@@ -27,6 +30,7 @@ use super::options::ProfileOption;
 use super::profile;
 use super::rewrite::{Rewriter, Scope};
 use crate::{BurnedInAnnotation, RecognizableFaces, Refusal, TextDetector};
+use codec::Codec;
 use faces::Face;
 pub(super) use facts::{Facts, Said};
 use fragments::Frames;
@@ -45,14 +49,10 @@ const NOTED_OCTETS_MAX: u64 = 1024;
 /// Extended Offset Table and its lengths (PS3.3 C.7.6.3.1.8).
 const EXTENDED_OFFSETS: Tag = Tag(0x7FE0_0001);
 const EXTENDED_LENGTHS: Tag = Tag(0x7FE0_0002);
-const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
-const JPEG_LOSSLESS: [&str; 2] = ["1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"];
 /// Transfer syntaxes whose frames are compressed by something else, by the ends of their identifiers.
-const SYNTAX_NAMES: [(&str, &str); 10] = [
+const SYNTAX_NAMES: [(&str, &str); 8] = [
     ("1.2.4.50", "JPEG Baseline"),
     ("1.2.4.51", "JPEG Extended"),
-    ("1.2.4.80", "JPEG-LS Lossless"),
-    ("1.2.4.81", "JPEG-LS Near-Lossless"),
     ("1.2.4.90", "JPEG 2000 Lossless"),
     ("1.2.4.91", "JPEG 2000"),
     ("1.2.4.201", "HTJ2K Lossless"),
@@ -61,13 +61,6 @@ const SYNTAX_NAMES: [(&str, &str); 10] = [
     ("1.2.4.110", "JPEG XL Lossless"),
 ];
 const ANATOMIC_REGION: Tag = Tag(0x0008_2218);
-
-/// What frames are decoded and encoded with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Codec {
-    Rle,
-    JpegLossless,
-}
 
 impl<'s> Rewriter<'s, '_> {
     /// Takes note of what a data element says of the pixels, before anything is decided about it.
@@ -179,7 +172,7 @@ impl<'s> Rewriter<'s, '_> {
             return Ok(false);
         }
         let is_masked = matches!(self.facts.decision(&self.profile.pixel_rules).action, Action::Mask(_));
-        let is_merged = self.codec() == Some(Codec::JpegLossless) && self.is_looked_at();
+        let is_merged = self.codec().is_some_and(|codec| codec != Codec::Rle) && self.is_looked_at();
         if !is_masked && !is_merged {
             return Ok(false);
         }
@@ -211,34 +204,18 @@ impl<'s> Rewriter<'s, '_> {
         }
         let extended = std::mem::take(&mut self.facts.extended);
         let (at, count) = ((scope.encoding, scope.extent), (layout.frames, codec == Codec::Rle));
-        // The fragments of a frame in JPEG Lossless become one.
+        // The fragments of a frame in anything but RLE become one.
         let keeps_table = mask.is_empty() && codec == Codec::Rle;
         let mut frames = Frames::begin(self.stream, header, at, count, &extended, keeps_table)?;
         let mut number = 0;
         while let Some(mut frame) = frames.next(self.stream)? {
             let looks = looks.filter(|looks| looks.want(number));
-            match codec {
-                Codec::Rle => {
-                    if !mask.is_empty() {
-                        let masked = rle::mask(&frame, layout, mask);
-                        frame =
-                            masked.map_err(|rle::Malformed(what)| header.refuse("malformed-rle", what))?;
-                    }
-                    looks.map_or(Ok(()), |looks| looks.at_rle(number, &frame))?;
-                }
-                Codec::JpegLossless if mask.is_empty() && looks.is_none() => blank(header, &mut frame)?,
-                Codec::JpegLossless => {
-                    let malformed =
-                        |jpeg_lossless::Malformed(what)| header.refuse("malformed-jpeg-lossless", what);
-                    let mut decoded = jpeg_lossless::Frame::decode(&frame, layout).map_err(malformed)?;
-                    if mask.is_empty() {
-                        blank(header, &mut frame)?;
-                    } else {
-                        decoded.cover(layout, mask);
-                        frame = decoded.encode();
-                    }
-                    looks.map_or(Ok(()), |looks| looks.at_samples(number, &decoded.samples))?;
-                }
+            let picture = codec.clean(&mut frame, layout, mask, looks.is_some()).map_err(|failure| {
+                let (code, what) = codec.refusal(failure);
+                header.refuse(code, what)
+            })?;
+            if let (Some(looks), Some(picture)) = (looks, picture) {
+                looks.at(number, picture)?;
             }
             frames.write(self.stream, &frame)?;
             number += 1;
@@ -253,11 +230,7 @@ impl<'s> Rewriter<'s, '_> {
 
     /// What the frames of the object can be decoded and encoded with.
     fn codec(&self) -> Option<Codec> {
-        match self.syntax {
-            RLE_LOSSLESS => Some(Codec::Rle),
-            syntax if JPEG_LOSSLESS.contains(&syntax) => Some(Codec::JpegLossless),
-            _ => None,
-        }
+        Codec::of(self.syntax)
     }
 
     /// How many frames the object has, if it says so in a number.
@@ -365,12 +338,6 @@ impl<'s> Rewriter<'s, '_> {
             Face::Unknown | Face::None => Ok(()),
         }
     }
-}
-
-/// Overwrites the comments of a frame of JPEG Lossless.
-fn blank(header: &Header, frame: &mut [u8]) -> Result<(), Refusal> {
-    let blanked = Codestream::Jpeg.blank(frame);
-    blanked.map_err(|segments::Malformed(what)| header.refuse("malformed-fragments", what).into())
 }
 
 fn check_octets(header: &Header, length: u64, layout: &Layout) -> Result<(), Refusal> {

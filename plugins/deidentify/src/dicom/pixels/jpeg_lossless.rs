@@ -4,16 +4,13 @@
 //! Of what the standard allows, one scan of one or three components that are not subsampled is read, as all writers of DICOM make it. Written is
 //! selection value 1 and one table for all images. Comments and application segments, which may hold text, are left out.
 
-use super::layout::{Layout, Mask};
+use super::codec::{Malformed, Sampled};
+use super::layout::Layout;
 
 /// Samples of a frame, which is held in memory.
 const SAMPLES_MAX: usize = 4 << 20;
 /// How many bits the codes of the categories 0 to 16 that are written have: an image of any kind is neither best nor worst off.
 const WRITTEN_LENGTHS: [u8; 17] = [3, 3, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14];
-
-/// What is wrong with an encoded frame, or not supported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
 
 /// A decoded frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,37 +21,36 @@ pub(super) struct Frame {
     /// The identifiers of the components.
     components: Vec<u8>,
     /// Pixel after pixel.
-    pub(super) samples: Vec<u16>,
+    samples: Vec<u16>,
 }
 
-impl Frame {
-    /// Decodes a frame of a layout.
-    ///
-    /// # Errors
-    /// Where it is none, is none of the layout, or is made in a way that is not supported.
-    pub(super) fn decode(encoded: &[u8], layout: &Layout) -> Result<Frame, Malformed> {
+impl Sampled for Frame {
+    fn decode(encoded: &[u8], layout: &Layout) -> Result<Frame, Malformed> {
         Decoder::default().frame(encoded, layout)
     }
 
+    fn loss(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn samples(&self) -> &[u16] {
+        &self.samples
+    }
+
+    fn samples_mut(&mut self) -> &mut [u16] {
+        &mut self.samples
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        self.encode_by(1)
+    }
+}
+
+impl Frame {
     #[cfg(test)]
     pub(super) fn of_test(precision: u8, [rows, columns, count]: [usize; 3], samples: Vec<u16>) -> Frame {
         let components = (0..3).take(count).collect();
         Frame { precision, rows, columns, components, samples }
-    }
-
-    /// Replaces the pixels that a mask covers.
-    pub(super) fn cover(&mut self, layout: &Layout, mask: &Mask) {
-        let fill = layout.sample_fills();
-        let count = self.components.len();
-        for range in mask.ranges(layout.columns) {
-            let pixels = self.samples[range.start * count..range.end * count].chunks_exact_mut(count);
-            pixels.for_each(|pixel| pixel.copy_from_slice(&fill[..count]));
-        }
-    }
-
-    /// Encodes it, padded to an even length.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        self.encode_by(1)
     }
 
     pub(super) fn encode_by(&self, selection: u8) -> Vec<u8> {

@@ -4,7 +4,6 @@ use hilum_formats::dicom::Error;
 
 use super::layout::{Layout, Mask};
 use super::picture::Picture;
-use super::rle::Malformed;
 use super::rules::Rectangle;
 use super::text;
 
@@ -43,24 +42,11 @@ impl<'l> Looks<'l> {
         self.at(number, Picture::of_native(frame, self.layout, big_endian))
     }
 
-    /// Looks at a frame in RLE Lossless.
-    ///
-    /// # Errors
-    /// Where there is something like text, or no frame.
-    pub(super) fn at_rle(&self, number: u64, frame: &[u8]) -> Result<(), Error> {
-        let picture = Picture::of_rle(frame, self.layout);
-        self.at(number, picture.map_err(|Malformed(what)| Error::new("malformed-rle", what))?)
-    }
-
-    /// Looks at the samples of a frame, pixel after pixel.
+    /// Looks at a picture of a frame.
     ///
     /// # Errors
     /// Where there is something like text.
-    pub(super) fn at_samples(&self, number: u64, samples: &[u16]) -> Result<(), Error> {
-        self.at(number, Picture::of_samples(samples, self.layout))
-    }
-
-    fn at(&self, number: u64, mut picture: Picture) -> Result<(), Error> {
+    pub(super) fn at(&self, number: u64, mut picture: Picture) -> Result<(), Error> {
         picture.cover(&self.known);
         if !text::is_likely(&picture) {
             return Ok(());
