@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hilum_core::chain::{StageOutcome, output_digest};
 use hilum_core::originals::{Original, Pseudonym};
+use hilum_core::record::Output;
 use hilum_core::{Body, Digest};
 use hilum_sandbox::{Failure, FailureKind, Grants, Limits, StageSpec};
 use serde_json::json;
@@ -44,6 +45,19 @@ fn replace_and_split_are_in_the_receipt() {
     assert_eq!(bodies, [b"eno", b"owt"]);
     assert_eq!(ran.receipt.outcomes, [StageOutcome::Split, StageOutcome::Replaced]);
     assert_eq!(ran.receipt.output, output_digest([Digest::of(b"eno"), Digest::of(b"owt")]));
+}
+
+#[test]
+fn what_comes_out_is_the_same_without_receipts() {
+    let mut reverse = behaving("reverse");
+    reverse.name = "second".parse().unwrap();
+    let outputs = chain(vec![behaving("split"), reverse]).outputs(vec![text("abc"), text("cba")]);
+    let bodies = |made: &Result<Vec<_>, Failure>| -> Vec<Vec<u8>> {
+        made.as_ref().unwrap().iter().map(|output: &Output| inline(&output.body).to_vec()).collect()
+    };
+    assert_eq!(outputs.iter().map(bodies).collect::<Vec<_>>(), [[b"eno", b"owt"], [b"eno", b"owt"]]);
+    let refused = chain(vec![behaving("refuse")]).outputs(vec![text("abc")]);
+    assert!(matches!(refused[..], [Err(Failure::Refused { .. })]));
 }
 
 #[test]

@@ -181,9 +181,12 @@ mod tests {
             fs::write(from.path().join(format!("{number}.hl7")), message).unwrap();
         }
         fs::write(from.path().join("other.hl7"), "no message").unwrap();
-        let done = measure(&args("application/hl7-v2"), from.path(), Some(to.path())).unwrap();
-        assert_eq!((done.passed, done.refused), (10, 1));
-        assert!(done.octets > 500);
+        for receipts in [false, true] {
+            let args = Args { receipts, ..args("application/hl7-v2") };
+            let done = measure(&args, from.path(), Some(to.path())).unwrap();
+            assert_eq!((done.passed, done.refused), (10, 1));
+            assert!(done.octets > 500);
+        }
         let out = files(to.path()).unwrap();
         assert_eq!(out.len(), 10);
         assert!(out.iter().all(|path| !fs::read_to_string(path).unwrap().contains("DOE")));
