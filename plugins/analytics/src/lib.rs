@@ -4,11 +4,12 @@
 //! leads across a threshold within the horizon, a reading is across it, it is not as it used to be, or the sensor itself is broken, a
 //! maintenance record goes to the configured flow: once for each cause, until it has gone away. A batch of records is one step:
 //! readings are grouped by sensor ([`batch`]), waveforms becoming readings of their own ([`vibration`]); each sensor is read from the
-//! stage's state, follows its readings ([`watched`]: [`fault`], [`sensor`] with [`trend`], [`baseline`] with [`season`]) and is
+//! stage's state, follows its readings ([`watched`]: [`fault`], [`sensor`] with [`trend`] and [`curves`], [`baseline`] with [`season`]) and is
 //! written back ([`keep`]), and then alerts are emitted. Silence is noticed between batches ([`presence`]).
 
 mod baseline;
 mod batch;
+mod curves;
 mod fault;
 mod fft;
 mod keep;

@@ -4,18 +4,16 @@ use hilum_plugin::{Attribute, Body, Draft};
 use serde::Serialize;
 
 use crate::baseline;
+use crate::curves::{DAYS_MAX, Forecast, Shape};
 use crate::fault;
 use crate::presence;
 use crate::sensor::{self, Phase, Statistics};
 use crate::settings::{Side, Statistic, Watch};
-use crate::trend::Forecast;
 use crate::watched::Change;
 use hilum_formats::calendar;
 
 /// Media type of the records.
 pub const CONTENT_TYPE: &str = "application/vnd.hilum.maintenance+json";
-/// Times further off than this are not written; no trend lasts so long.
-const DAYS_MAX: f64 = 36_500.0;
 
 #[derive(Serialize)]
 struct Record<'a> {
@@ -76,6 +74,8 @@ struct Expected {
     days_earliest: f64,
     days_latest: f64,
     confidence: f64,
+    /// What the trend looks like.
+    shape: &'static str,
 }
 
 #[derive(Serialize)]
@@ -212,7 +212,7 @@ fn status(phase: Phase) -> &'static str {
     }
 }
 
-fn expected(time_ms: u64, Forecast { days, days_earliest, days_latest }: Forecast) -> Expected {
+fn expected(time_ms: u64, Forecast { days, days_earliest, days_latest, shape }: Forecast) -> Expected {
     let at = |days: f64| calendar::format(time_ms.saturating_add(whole_ms(days)));
     Expected {
         at: at(days),
@@ -222,6 +222,12 @@ fn expected(time_ms: u64, Forecast { days, days_earliest, days_latest }: Forecas
         days_earliest: rounded(days_earliest),
         days_latest: rounded(days_latest),
         confidence: 0.95,
+        shape: match shape {
+            Shape::Line => "line",
+            Shape::Accelerating => "accelerating",
+            Shape::Slowing => "slowing",
+            Shape::Unclear => "unclear",
+        },
     }
 }
 

@@ -1,10 +1,16 @@
 //! What is known of one sensor of one machine: running statistics, its trend, and which alerts are standing.
 //!
 //! A batch of readings goes through [`Sensor::follow`], which returns what became of alerts. All of it is plain numbers,
-//! [`Sensor::encode`]d in a few hundred octets, so that another instance can go on where this one stopped.
+//! [`Sensor::encode`]d in a few hundred octets ([`kept`]), so that another instance can go on where this one stopped.
 
+use crate::curves::{Course, Curves, Forecast, LATEST};
 use crate::settings::{Side, Statistic, Watch};
-use crate::trend::{Forecast, Line, SIGNIFICANT, STILL_SIGNIFICANT, Trend};
+use crate::trend::{Line, SIGNIFICANT, STILL_SIGNIFICANT, Trend};
+
+mod kept;
+#[cfg(test)]
+pub(crate) use kept::before_curves;
+pub(crate) use kept::{ENCODED_OCTETS, ENCODED_OCTETS_BEFORE_CURVES};
 
 pub(crate) const DAY_MS: f64 = 86_400_000.0;
 /// Readings before a forecast, and before a reading can be called a stray.
@@ -15,11 +21,6 @@ const STRAY_DEVIATIONS: f64 = 5.0;
 const STRAYS_MAX: i8 = 8;
 /// A standing forecast goes away only when the crossing is this much further off than it takes to raise it.
 const HORIZON_HYSTERESIS: f64 = 1.5;
-/// First octet of the encoding.
-const ENCODING: u8 = 1;
-/// Octets of the encoding: its version, the octets of [`Sensor`], and its numbers.
-pub(crate) const ENCODED_OCTETS: usize = 1 + 6 + 8 * 22;
-
 /// The state of one sensor.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Sensor {
@@ -36,6 +37,7 @@ pub(crate) struct Sensor {
     /// The newest value.
     value: f64,
     trend: Trend,
+    curves: Curves,
     /// Strays in a row: above the line if positive, below it if negative.
     strays: i8,
     /// The statistic that all this is of, so that a new configuration starts anew.
@@ -172,6 +174,7 @@ impl Sensor {
         };
         if watch.has_threshold() {
             self.trend.advance(elapsed_ms / DAY_MS, watch.memory_days);
+            self.curves.advance(elapsed_ms / DAY_MS, watch.memory_days);
             self.learn_trend(watch, compared, followed);
         }
         compared
@@ -184,7 +187,7 @@ impl Sensor {
             if self.trend.readings() == 0.0 {
                 self.since_ms = self.last_ms;
             }
-            self.trend.add(value, line.map(|line| line.value));
+            self.add(value, line.map(|line| line.value));
             return;
         };
         let deviation = (line.deviation * line.deviation + line.value_variance).sqrt();
@@ -200,15 +203,21 @@ impl Sensor {
             self.strays = if above { run } else { -run };
             if run >= STRAYS_MAX {
                 self.restart_trend();
-                self.trend.add(value, None);
+                self.add(value, None);
                 return;
             }
         }
-        self.trend.add(bounded, Some(line.value));
+        self.add(bounded, Some(line.value));
+    }
+
+    fn add(&mut self, value: f64, expected: Option<f64>) {
+        let counted = self.trend.add(value, expected);
+        self.curves.add(counted);
     }
 
     fn restart_trend(&mut self) {
         self.trend = Trend::default();
+        self.curves = Curves::default();
         self.since_ms = self.last_ms;
         self.strays = 0;
     }
@@ -264,25 +273,50 @@ impl Sensor {
             Side::Below => (line.slope < 0.0, line.value <= threshold),
             Side::Above => (line.slope > 0.0, line.value >= threshold),
         };
-        let alert = &mut self.alerts[side as usize];
-        let (significance, horizon_days) = match alert.phase {
-            Phase::Quiet => (SIGNIFICANT, watch.horizon_days),
-            Phase::Forecast => (STILL_SIGNIFICANT, watch.horizon_days * HORIZON_HYSTERESIS),
-            Phase::Crossed => return None,
-        };
-        let forecast =
-            line.crossing(threshold, significance).filter(|forecast| forecast.days <= horizon_days);
-        let forecast = forecast.filter(|_| leads_there);
-        let before = alert.phase;
-        let after = if forecast.is_some() { Phase::Forecast } else { Phase::Quiet };
+        let Alert { phase: before, run } = self.alerts[side as usize];
+        if before == Phase::Crossed {
+            return None;
+        }
+        let is_due = leads_there && self.is_due(watch, line, side, threshold);
+        let after = if is_due { Phase::Forecast } else { Phase::Quiet };
         // Beyond the threshold already, but not yet confirmed: the next readings decide.
-        let is_undecided = alert.run > 0 || (is_across && leads_there);
+        let is_undecided = run > 0 || (is_across && leads_there);
         if before == after || (after == Phase::Quiet && is_undecided) {
             return None;
         }
-        alert.phase = after;
+        self.alerts[side as usize].phase = after;
+        let course = self.course(watch).filter(|_| is_due);
+        let forecast = course.map(|course| course.forecast(side, threshold));
         let Point { time_ms, value } = point;
         Some(Change { side, before, after, forecast, line: Some(*line), time_ms, value })
+    }
+
+    /// Whether the threshold is crossed in time for an alert, or for one to stay.
+    ///
+    /// An alert wants that to be likely, and beside it either the line or the whole interval to be within the horizon: which curve is the
+    /// most likely changes with every few readings of mere noise, so that an alert on the median alone would come and go.
+    fn is_due(&self, watch: &Watch, line: &Line, side: Side, threshold: f64) -> bool {
+        let stands = self.alerts[side as usize].phase == Phase::Forecast;
+        let (significance, horizon_days) = if stands {
+            (STILL_SIGNIFICANT, watch.horizon_days * HORIZON_HYSTERESIS)
+        } else {
+            (SIGNIFICANT, watch.horizon_days)
+        };
+        let Some(days) = line.days_to(threshold, significance) else { return false };
+        let is_line_due = days <= horizon_days;
+        if stands && is_line_due {
+            return true;
+        }
+        if !self.curves.may_reach((&self.trend, watch), side, horizon_days) {
+            return false;
+        }
+        let course = self.course(watch);
+        let probability = course.map_or(0.0, |course| course.probability(side, threshold, horizon_days));
+        probability >= if stands || is_line_due { 0.5 } else { LATEST }
+    }
+
+    fn course(&self, watch: &Watch) -> Option<Course> {
+        self.curves.course(&self.trend, watch.memory_days, watch.noise_floor())
     }
 
     /// The trend, once there is history enough to speak of one.
@@ -292,65 +326,6 @@ impl Sensor {
             history_ms >= watch.history_hours * 3_600_000.0 && self.trend.readings() >= READINGS_MIN;
         self.trend.line(watch.noise_floor()).filter(|_| is_long)
     }
-
-    /// The state as octets: version, small numbers, then IEEE 754 doubles, little-endian.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let [below, above] = &self.alerts;
-        let mut encoded = Vec::with_capacity(ENCODED_OCTETS);
-        encoded.extend([
-            ENCODING,
-            self.statistic,
-            below.phase as u8,
-            below.run,
-            above.phase as u8,
-            above.run,
-        ]);
-        encoded.extend(self.strays.to_le_bytes());
-        let mut copy = self.clone();
-        for number in copy.numbers() {
-            encoded.extend(number.to_le_bytes());
-        }
-        encoded
-    }
-
-    /// The state from octets; none where they are of another version or another statistic, or make no sense.
-    pub(crate) fn decode(watch: &Watch, encoded: &[u8]) -> Option<Self> {
-        let (small, numbers) = encoded.split_at_checked(7)?;
-        let &[ENCODING, statistic, below, below_run, above, above_run, strays] = small else { return None };
-        if encoded.len() != ENCODED_OCTETS || statistic != statistic_octet(watch) {
-            return None;
-        }
-        let alerts =
-            [Alert { phase: phase(below)?, run: below_run }, Alert { phase: phase(above)?, run: above_run }];
-        let mut sensor = Self { statistic, alerts, strays: i8::from_le_bytes([strays]), ..Self::default() };
-        for (number, octets) in sensor.numbers().into_iter().zip(numbers.chunks_exact(8)) {
-            *number = f64::from_le_bytes(octets.try_into().ok()?);
-            if !number.is_finite() {
-                return None;
-            }
-        }
-        Some(sensor)
-    }
-
-    /// All numbers, in the order in which they are kept.
-    fn numbers(&mut self) -> impl IntoIterator<Item = &mut f64> {
-        [
-            &mut self.last_ms,
-            &mut self.since_ms,
-            &mut self.count,
-            &mut self.mean,
-            &mut self.squares,
-            &mut self.smoothed,
-            &mut self.smoothed_square,
-            &mut self.value,
-        ]
-        .into_iter()
-        .chain(self.trend.numbers())
-    }
-}
-
-fn phase(octet: u8) -> Option<Phase> {
-    [Phase::Quiet, Phase::Forecast, Phase::Crossed].into_iter().find(|phase| *phase as u8 == octet)
 }
 
 fn statistic_octet(watch: &Watch) -> u8 {

@@ -14,8 +14,6 @@
 pub(crate) const SIGNIFICANT: f64 = 5.0;
 /// The same for a forecast that has been raised already: it has to become much less certain to go away.
 pub(crate) const STILL_SIGNIFICANT: f64 = 2.5;
-/// Standard normal quantile for intervals of 95 per cent.
-const INTERVAL: f64 = 1.96;
 /// The correlation beyond which successive residuals say nothing new.
 const CORRELATION_MAX: f64 = 0.98;
 
@@ -67,8 +65,8 @@ impl Trend {
         self.precision *= kept;
     }
 
-    /// Learns a value at the time that it has been moved to; `expected` is what the line said of it.
-    pub(crate) fn add(&mut self, value: f64, expected: Option<f64>) {
+    /// Learns a value at the time that it has been moved to; `expected` is what the line said of it. Gives the value as it is counted.
+    pub(crate) fn add(&mut self, value: f64, expected: Option<f64>) -> f64 {
         if self.readings == 0.0 {
             self.reference = value;
         }
@@ -84,48 +82,68 @@ impl Trend {
         self.precision += 1.0;
         self.value += value;
         self.value_squared += value * value;
+        value
     }
 
     /// The line at the newest reading; none where the readings do not determine one.
     ///
     /// `noise_floor` is the least standard deviation that a reading is believed to have, such as half its last digit.
     pub(crate) fn line(&self, noise_floor: f64) -> Option<Line> {
-        let determinant = self.weight * self.time_squared - self.time * self.time;
-        if determinant <= 1e-9 * self.weight * self.time_squared {
+        let time = Sums {
+            first: self.time,
+            second: self.time_squared,
+            value: self.time_value,
+            precision: self.precision_time,
+            precision_second: self.precision_time_squared,
+        };
+        self.fit(&time, noise_floor)
+    }
+
+    /// The same in another measure of time, of which the sums are given.
+    pub(crate) fn fit(&self, time: &Sums, noise_floor: f64) -> Option<Line> {
+        let determinant = self.weight * time.second - time.first * time.first;
+        if determinant <= 1e-9 * self.weight * time.second {
             return None;
         }
         // The inverse of X'WX.
-        let a = self.time_squared / determinant;
-        let b = -self.time / determinant;
+        let a = time.second / determinant;
+        let b = -time.first / determinant;
         let c = self.weight / determinant;
-        let value = a * self.value + b * self.time_value;
-        let slope = b * self.value + c * self.time_value;
+        let value = a * self.value + b * time.value;
+        let slope = b * self.value + c * time.value;
 
-        let freedom = self.weight
-            - (a * self.precision + 2.0 * b * self.precision_time + c * self.precision_time_squared);
+        let freedom =
+            self.weight - (a * self.precision + 2.0 * b * time.precision + c * time.precision_second);
         if freedom < 3.0 {
             return None;
         }
-        let squares = self.value_squared - value * self.value - slope * self.time_value;
-        let deviation = (squares.max(0.0) / freedom).sqrt().max(noise_floor);
+        let squares = (self.value_squared - value * self.value - slope * time.value).max(0.0);
+        let deviation = (squares / freedom).sqrt().max(noise_floor);
         let variance = deviation * deviation * self.correlation_factor();
 
-        let (p, q) = (
-            a * self.precision + b * self.precision_time,
-            a * self.precision_time + b * self.precision_time_squared,
-        );
-        let (r, s) = (
-            b * self.precision + c * self.precision_time,
-            b * self.precision_time + c * self.precision_time_squared,
-        );
+        let (p, q) =
+            (a * self.precision + b * time.precision, a * time.precision + b * time.precision_second);
+        let (r, s) =
+            (b * self.precision + c * time.precision, b * time.precision + c * time.precision_second);
         Some(Line {
             value: value + self.reference,
             slope,
             deviation,
+            squares: squares.max(noise_floor * noise_floor * self.weight),
             value_variance: variance * (p * a + q * b),
             covariance: variance * (p * b + q * c),
             slope_variance: variance * (r * b + s * c),
         })
+    }
+
+    /// As how many independent readings those count that it remembers.
+    pub(crate) fn evidence(&self) -> f64 {
+        self.weight / self.correlation_factor()
+    }
+
+    /// Sums of the weights, of their squares, and of weighted values.
+    pub(crate) fn weights(&self) -> [f64; 3] {
+        [self.weight, self.precision, self.value]
     }
 
     fn correlation_factor(&self) -> f64 {
@@ -157,6 +175,18 @@ impl Trend {
     }
 }
 
+/// Sums over weighted readings of time t in some measure that is 0 at the newest reading.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sums {
+    /// Of wt, wt² and wty.
+    pub(crate) first: f64,
+    pub(crate) second: f64,
+    pub(crate) value: f64,
+    /// Of w²t and w²t².
+    pub(crate) precision: f64,
+    pub(crate) precision_second: f64,
+}
+
 /// A line at the time of the newest reading, with its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Line {
@@ -166,17 +196,11 @@ pub(crate) struct Line {
     pub(crate) slope: f64,
     /// Standard deviation of readings around it.
     pub(crate) deviation: f64,
+    /// Weighted sum of the squares of what it leaves unexplained.
+    pub(crate) squares: f64,
     pub(crate) value_variance: f64,
     covariance: f64,
     slope_variance: f64,
-}
-
-/// When a line crosses a threshold, in days from now, with an interval of 95 per cent.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Forecast {
-    pub(crate) days: f64,
-    pub(crate) days_earliest: f64,
-    pub(crate) days_latest: f64,
 }
 
 impl Line {
@@ -185,26 +209,32 @@ impl Line {
         self.slope * self.slope > significance * significance * self.slope_variance
     }
 
-    /// Where the line crosses `threshold`; none where it is level (its slope is less than `significance` standard errors)
-    /// or leads away.
-    ///
-    /// The interval is Fieller's: all times at which the line may be at the threshold. It is finite and longer on the far
-    /// side, as it should be for the ratio of two uncertain numbers.
-    pub(crate) fn crossing(&self, threshold: f64, significance: f64) -> Option<Forecast> {
+    /// In how many days it crosses `threshold`; none where it is level (its slope is less than `significance` standard errors), leads
+    /// away or is across.
+    pub(crate) fn days_to(&self, threshold: f64, significance: f64) -> Option<f64> {
         let distance = self.value - threshold;
-        let square = INTERVAL * INTERVAL;
-        if !self.is_sloped(significance) || distance * self.slope >= 0.0 {
-            return None;
+        let leads_there = self.is_sloped(significance) && distance * self.slope < 0.0;
+        leads_there.then(|| -distance / self.slope)
+    }
+
+    /// What is so much of the way towards another one; away from it, where that is less than nothing, and then as uncertain as this one.
+    pub(crate) fn towards(&self, other: &Self, part: f64) -> Self {
+        let between = |own: f64, other: f64, part: f64| own + part * (other - own);
+        let inside = part.max(0.0);
+        Self {
+            value: between(self.value, other.value, part),
+            slope: between(self.slope, other.slope, part),
+            value_variance: between(self.value_variance, other.value_variance, inside),
+            covariance: between(self.covariance, other.covariance, inside),
+            slope_variance: between(self.slope_variance, other.slope_variance, inside),
+            ..*self
         }
-        let a = self.slope * self.slope - square * self.slope_variance;
-        let b = self.slope * distance - square * self.covariance;
-        let c = distance * distance - square * self.value_variance;
-        let root = (b * b - a * c).max(0.0).sqrt();
-        Some(Forecast {
-            days: -distance / self.slope,
-            days_earliest: ((-b - root) / a).max(0.0),
-            days_latest: (-b + root) / a,
-        })
+    }
+
+    /// How many standard errors it is above `threshold` at time `t`.
+    pub(crate) fn errors_above(&self, threshold: f64, t: f64) -> f64 {
+        let variance = self.value_variance + t * (2.0 * self.covariance + t * self.slope_variance);
+        (self.value + self.slope * t - threshold) / variance.max(f64::MIN_POSITIVE).sqrt()
     }
 }
 

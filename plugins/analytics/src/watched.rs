@@ -9,8 +9,10 @@ use crate::octets::{Octets, Rest};
 use crate::sensor::{self, Point, Sensor, Statistics, milliseconds};
 use crate::settings::Watch;
 
-/// First octet of the encoding. One that begins with 1 is of a [`Sensor`] alone, as older versions kept it.
-const ENCODING: u8 = 2;
+/// First octet of the encoding, and of that before a [`Sensor`] had curves. One that begins with 1 is of a [`Sensor`] alone, as older
+/// versions kept it.
+const ENCODING: u8 = 3;
+const ENCODING_BEFORE_CURVES: u8 = 2;
 
 /// The state of one sensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,14 +108,17 @@ impl Watched {
     pub(crate) fn decode(watch: &Watch, encoded: &[u8]) -> Option<Self> {
         let mut watched = Self::new(watch);
         let mut rest = Rest(encoded);
-        if encoded.first() != Some(&ENCODING) {
-            watched.sensor = Sensor::decode(watch, encoded)?;
-            watched.health.last_ms = watched.sensor.last_ms();
-            return Some(watched);
-        }
-        rest.small()?;
+        let sensor_octets = match rest.small()? {
+            ENCODING => sensor::ENCODED_OCTETS,
+            ENCODING_BEFORE_CURVES => sensor::ENCODED_OCTETS_BEFORE_CURVES,
+            _ => {
+                watched.sensor = Sensor::decode(watch, encoded)?;
+                watched.health.last_ms = watched.sensor.last_ms();
+                return Some(watched);
+            }
+        };
         watched.health = Health::decode(&mut rest)?;
-        watched.sensor = Sensor::decode(watch, rest.some(sensor::ENCODED_OCTETS)?)?;
+        watched.sensor = Sensor::decode(watch, rest.some(sensor_octets)?)?;
         let has_baseline = rest.small()? == 1;
         if let Some(learn) = watch.baseline.as_ref().filter(|_| has_baseline) {
             let decoded = Baseline::decode(learn, &mut rest).filter(|_| rest.is_empty());

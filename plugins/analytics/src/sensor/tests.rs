@@ -1,6 +1,7 @@
 //! One sensor over weeks: when it says that a part will fail, and when it does not.
 
 use super::*;
+use crate::curves::Shape;
 use crate::simulate::Noise;
 
 const HALF_HOUR_MS: u64 = 1_800_000;
@@ -80,6 +81,58 @@ fn a_fast_leak_is_told_as_soon_as_there_is_history() {
     let changes = follow(&helium(), &readings(48 * 5, |day| 75.0 - 2.0 * day + 0.05 * noise.normal()));
     assert_eq!(phases(&changes), [(Phase::Quiet, Phase::Forecast)]);
     assert!((1.0..1.3).contains(&changes[0].0), "{}", changes[0].0);
+}
+
+/// Days at which a cold head that warms faster and faster, by e every ten days, has reached its limit, and what was said of it.
+fn warming(seed: u64) -> (f64, Vec<(f64, Change)>) {
+    let watch = watch(serde_json::json!({"sensor": "cold-head", "above": 5.0, "horizon_days": 10}));
+    let mut noise = Noise::new(seed);
+    let changes =
+        follow(&watch, &readings(48 * 60, |day| 4.2 + 0.01 * (day / 10.0).exp() + 0.01 * noise.normal()));
+    (10.0 * (80.0f64).ln(), changes)
+}
+
+#[test]
+fn a_cold_head_that_warms_faster_and_faster_is_told_when_it_is_due() {
+    let (mut held, mut accelerating) = (0, 0);
+    for seed in 0..20 {
+        let (truth, changes) = warming(seed);
+        assert_eq!(
+            phases(&changes),
+            [(Phase::Quiet, Phase::Forecast), (Phase::Forecast, Phase::Crossed)],
+            "{seed}"
+        );
+        let (day, change) = (changes[0].0, &changes[0].1);
+        let (forecast, left) = (change.forecast.unwrap(), truth - day);
+        assert!((3.0..10.0).contains(&left), "raised {left} days ahead");
+        assert!((forecast.days / left - 1.0).abs() < 0.5, "{forecast:?}, truly {left}");
+        let of_line = change.line.unwrap().days_to(5.0, SIGNIFICANT).unwrap();
+        assert!(of_line > 3.0 * left, "a straight line says {of_line}, truly {left}");
+        held += usize::from((forecast.days_earliest..=forecast.days_latest).contains(&left));
+        accelerating += usize::from(forecast.shape == Shape::Accelerating);
+    }
+    assert!(held >= 17, "{held} of 20");
+    assert!(accelerating >= 17, "{accelerating} of 20");
+}
+
+/// It comes to rest at 61, or so slowly to 60 that the line alone would be wrong by weeks.
+#[test]
+fn a_leak_that_is_slowing_down_is_not_told_too_soon() {
+    for (rests, seed) in (0..10).flat_map(|seed| [(62.0, seed), (58.0, seed)]) {
+        let mut noise = Noise::new(seed);
+        let points =
+            readings(48 * 120, |day| rests + (78.0 - rests) * (-day / 28.0).exp() + 0.05 * noise.normal());
+        for (day, change) in follow(&helium(), &points) {
+            let crosses_at =
+                if rests < 60.0 { 28.0 * ((78.0 - rests) / (60.0 - rests)).ln() } else { f64::INFINITY };
+            let left = crosses_at - day;
+            assert!(rests < 60.0, "{change:?} on day {day}");
+            if let Some(forecast) = change.forecast {
+                assert!((10.0..30.0).contains(&left), "raised {left} days ahead");
+                assert!((forecast.days - left).abs() < 10.0, "{forecast:?}, truly {left}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -215,8 +268,20 @@ fn the_encoding_brings_everything_back_and_is_small() {
     sensor.follow(&helium(), &readings(1000, |day| 70.0 - 0.6 * day + noise.normal()));
     let encoded = sensor.encode();
     assert_eq!(encoded.len(), ENCODED_OCTETS);
-    assert!(encoded.len() < 200);
+    assert!(encoded.len() < 300);
     assert_eq!(Sensor::decode(&helium(), &encoded).unwrap(), sensor);
+}
+
+#[test]
+fn state_from_before_curves_keeps_alerts_and_begins_the_trend_anew() {
+    let mut sensor = Sensor::new(&helium());
+    let points = readings(48 * 16, |day| 75.0 - 0.6 * day);
+    sensor.follow(&helium(), &points[..480]);
+    assert_eq!(sensor.is_told(), [true, false]);
+    let mut old = Sensor::decode(&helium(), &before_curves(&sensor)).unwrap();
+    assert_eq!((old.trend.readings(), old.statistics()), (0.0, sensor.statistics()));
+    assert_eq!(old.follow(&helium(), &points[480..]).changes, [], "the alert stands");
+    assert_eq!(old.is_told(), [true, false]);
 }
 
 #[test]
@@ -230,7 +295,8 @@ fn what_is_no_state_is_not_taken() {
         encoded[at] = octet;
         Sensor::decode(&helium(), &encoded)
     };
-    assert_eq!(changed(0, 2), None, "another version");
+    assert_eq!(changed(0, 1), None, "shorter in that version");
+    assert_eq!(changed(0, 3), None, "another version");
     assert_eq!(changed(1, 1), None, "another statistic");
     assert_eq!(changed(2, 9), None, "no such phase");
     let mut infinite = encoded.clone();

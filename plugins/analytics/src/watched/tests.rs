@@ -102,9 +102,19 @@ fn the_encoding_brings_everything_back() {
 fn state_of_an_older_version_goes_on() {
     let mut sensor = Sensor::new(&watch());
     sensor.follow(&watch(), &points(1, [4.2; 5]));
-    let mut watched = Watched::decode(&watch(), &sensor.encode()).unwrap();
-    assert_eq!(watched.statistics().count, 5.0);
-    assert_eq!(watched.follow(&watch(), &points(1, [4.2])).late, 1);
+    let before_curves = sensor::before_curves(&sensor);
+    let mut of_watched = Octets::default();
+    of_watched.small(ENCODING_BEFORE_CURVES);
+    let mut health = Health::default();
+    health.last_ms = sensor.last_ms();
+    health.encode(&mut of_watched);
+    of_watched.some(&before_curves);
+    of_watched.small(0);
+    for encoded in [before_curves, of_watched.into_vec()] {
+        let mut watched = Watched::decode(&watch(), &encoded).unwrap();
+        assert_eq!(watched.statistics().count, 5.0);
+        assert_eq!(watched.follow(&watch(), &points(1, [4.2])).late, 1);
+    }
 }
 
 #[test]
