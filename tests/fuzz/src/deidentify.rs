@@ -3,7 +3,7 @@
 use hilum_deidentify::dicom::{Pipe, Profile, ProfileOption, rewrite};
 use hilum_deidentify::{
     BurnedInAnnotation, Config, LocalSegment, PatientId, PrivateSopClasses, Pseudonyms, Refusal, Staff,
-    dicom, fhir, hl7, telemetry, x12,
+    TextDetector, dicom, fhir, hl7, telemetry, x12,
 };
 use hilum_formats::dicom::Error;
 use hilum_formats::x12::Separators;
@@ -18,7 +18,8 @@ const COMPARED_OCTETS_MAX: usize = 1 << 20;
 pub fn check(octets: &[u8]) {
     let Some((choice, input)) = octets.split_first() else { return };
     let config = config(*choice);
-    match choice % 5 {
+    match choice % 6 {
+        5 => frame(input),
         0 => image(input, &config),
         1 => drop(again(input, |input| hl7::deidentify(input, &config, &Keys))),
         2 => drop(again(input, |input| x12::deidentify(input, &config, &Keys))),
@@ -79,6 +80,57 @@ fn image(input: &[u8], config: &Config) {
     let mut pieces = Pieces { input, output: Vec::new() };
     rewrite(&mut pieces, &profile, &Keys).expect("in memory it goes through");
     assert_eq!(pieces.output, output, "in pieces it is the same");
+}
+
+/// Transfer syntaxes whose frames are decoded and encoded again.
+const CODED: [&str; 6] = [
+    "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.4.81",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.4.50",
+];
+
+/// A small frame that is masked: the octets say how it is compressed, how large it is, of which colours and bits.
+fn frame(input: &[u8]) {
+    let Some(([syntax, kind, rows, columns], frame)) = input.split_first_chunk() else { return };
+    let (samples, photometric): (u8, &[u8]) = match kind % 5 {
+        0 => (1, b"MONOCHROME2 "),
+        1 => (3, b"RGB "),
+        2 => (3, b"YBR_FULL"),
+        3 => (3, b"YBR_FULL_422"),
+        _ => (3, b"YBR_RCT "),
+    };
+    let bits = if kind & 0x80 == 0 { 8 } else { 16 };
+    let explicit = Encoding { explicit: true, big: false };
+    let mut octets = Vec::new();
+    let out = &mut octets;
+    element(out, explicit, 0x0008_0016, b"UI", b"1.2.840.10008.5.1.4.1.1.4\0");
+    element(out, explicit, 0x0008_0018, b"UI", b"1.9.8.7.4711");
+    element(out, explicit, 0x0008_0060, b"CS", b"US");
+    element(out, explicit, 0x0028_0002, b"US", &[samples, 0]);
+    element(out, explicit, 0x0028_0004, b"CS", photometric);
+    element(out, explicit, 0x0028_0006, b"US", &[0, 0]);
+    element(out, explicit, 0x0028_0010, b"US", &[*rows, 0]);
+    element(out, explicit, 0x0028_0011, b"US", &[*columns, 0]);
+    element(out, explicit, 0x0028_0100, b"US", &[bits, 0]);
+    element(out, explicit, 0x0028_0101, b"US", &[bits, 0]);
+    header(out, explicit, 0x7FE0_0010, b"OB", u32::MAX);
+    header(out, explicit, 0xFFFE_E000, b"", 0);
+    let frame = &frame[..frame.len() / 2 * 2];
+    header(out, explicit, 0xFFFE_E000, b"", u32::try_from(frame.len()).expect("short"));
+    out.extend_from_slice(frame);
+    header(out, explicit, 0xFFFE_E0DD, b"", 0);
+    let object = part_10(CODED[usize::from(*syntax) % CODED.len()], &octets);
+    let config = Config {
+        options: vec![ProfileOption::CleanPixelData],
+        pixel_rules: Some("# Hilum pixel rules\naction\nmask 0,0,*,1 1,1,1,1\n".to_owned()),
+        text_detector: TextDetector::Readable,
+        ..Config::default()
+    };
+    let profile = Profile::new(&config).expect("the rules are rules");
+    drop(again(&object, |object| dicom::deidentify(object, &profile, &Keys)));
 }
 
 /// A pipe that gives and takes a few octets at a time.
@@ -161,7 +213,38 @@ pub fn seeds() -> Vec<Vec<u8>> {
         [{"system":"http://loinc.org","code":"30525-0"}]},"subject":{"reference":"urn:uuid:a-1"},"valueQuantity":{"value":9.70e1,"code":"a"}}}]}"##;
     seeds.push([&[3][..], bundle].concat());
     seeds.push([&[4][..], br#"{"machine":"m-1","readings":[{"sensor":"t","unit":"Cel","time":1,"value":2.50}],"operator":"x"}"#].concat());
+    seeds.extend(frame_seeds());
     seeds
+}
+
+/// Frames of JPEG-LS (the example of ITU-T T.87 H.3), JPEG 2000 by OpenJPEG and baseline JPEG by libjpeg-turbo.
+const FRAMES: [(&[u8; 4], &[u8]); 3] = [
+    (&[2, 0, 4, 4], b"\xFF\xD8\xFF\xF7\0\x0B\x08\0\x04\0\x04\x01\x01\x11\0\xFF\xDA\0\x08\x01\x01\0\0\0\0\
+        \xC0\0\0\x6C\x80\x20\x8E\x01\xC0\0\0\x57\x40\0\0\x6E\xE6\0\0\x01\xBC\x18\0\0\x05\xD8\0\0\x91\x60\xFF\xD9\0"),
+    (&[4, 0, 33, 36], b"\xFF\x4F\xFF\x51\x00\x29\x00\x00\x00\x00\x00\x24\x00\x00\x00\x21\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x24\x00\x00\
+        \x00\x21\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x07\x01\x01\xFF\x52\x00\x0C\x00\x00\x00\x01\x00\x05\x04\x04\x00\x01\xFF\
+        \x5C\x00\x13\x40\x40\x48\x48\x50\x48\x48\x50\x48\x48\x50\x48\x48\x50\x48\x48\x50\xFF\x64\x00\x25\x00\x01\x43\x72\x65\x61\
+        \x74\x65\x64\x20\x62\x79\x20\x4F\x70\x65\x6E\x4A\x50\x45\x47\x20\x76\x65\x72\x73\x69\x6F\x6E\x20\x32\x2E\x35\x2E\x32\xFF\
+        \x90\x00\x0A\x00\x00\x00\x00\x00\xC6\x00\x01\xFF\x93\xCF\xB4\x14\x08\x8E\x17\x2E\x1F\xC0\x3A\x14\x0F\x90\x14\x01\xD0\x40\
+        \x05\x9F\x07\x0F\x03\xC1\xF3\x84\x80\x74\x38\x0F\x90\x10\x04\x2B\x36\x5F\x06\x4F\x7F\x07\xA7\xC0\xF9\x02\xC3\xEA\x07\x81\
+        \xF3\x85\x12\x12\x9F\x01\xDF\x17\xFE\xF7\xF3\xA9\xFC\x7F\x12\x93\xEB\x2A\xE7\xC3\xEA\x0D\x87\xD4\x1B\x07\xD4\x16\x1B\xCF\
+        \x0C\x2D\xA5\xEC\x4D\x5E\x69\xA2\x83\x5B\x4B\x12\xC3\xD1\x07\xB7\x23\xB7\xEE\x43\xCD\x4A\x69\xBF\x17\xE9\x2C\x7B\xD9\xEB\
+        \x67\x63\x63\x65\x5C\xC3\xEA\x16\x8F\xB4\x62\x07\xCE\x44\x20\x79\x01\x4B\x48\xD7\x04\xAB\xFB\xE2\x8F\x49\xB7\x83\x9F\x2A\
+        \x55\xAF\x1B\x45\x44\x37\x2D\xE5\x38\xF8\x4D\xAD\x6D\xAE\xA1\x86\x10\xB2\x87\x64\x1B\x59\x74\x6B\xCD\x24\x82\x81\xE7\x86\
+        \x20\x78\xF6\x9C\x0C\x5C\x8F\x4B\x12\x8E\x88\xA7\x82\xD3\xA7\x88\x7B\xFF\xD9"),
+    (&[5, 0, 27, 44], b"\xFF\xD8\xFF\xE0\x00\x10\x4A\x46\x49\x46\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00\xFF\xFE\x00\x0A\x4A\x61\x6E\x65\x20\x44\
+        \x6F\x65\xFF\xDB\x00\x43\x00\x0D\x09\x0A\x0B\x0A\x08\x0D\x0B\x0A\x0B\x0E\x0E\x0D\x0F\x13\x20\x15\x13\x12\x12\x13\x27\x1C\
+        \x1E\x17\x20\x2E\x29\x31\x30\x2E\x29\x2D\x2C\x33\x3A\x4A\x3E\x33\x36\x46\x37\x2C\x2D\x40\x57\x41\x46\x4C\x4E\x52\x53\x52\
+        \x32\x3E\x5A\x61\x5A\x50\x60\x4A\x51\x52\x4F\xFF\xC0\x00\x0B\x08\x00\x1B\x00\x2C\x01\x01\x11\x00\xFF\xC4\x00\x17\x00\x01\
+        \x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05\x00\x07\x06\xFF\xC4\x00\x19\x10\x00\x02\x03\x01\x00\x00\
+        \x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x21\x03\x04\x31\x01\xFF\xDA\x00\x08\x01\x01\x00\x00\x3F\x00\xE0\x6A\xC5\x88\
+        \x66\xAC\x58\x86\x6A\xC5\x88\x62\xAC\x58\x8C\xC4\x84\xEA\xC5\x88\x66\xAC\x58\x86\x2A\xC5\x88\x66\xAC\x58\x8C\x88\x8E\x8A\
+        \xAC\x58\x86\x6A\xC5\x88\x62\xAC\x58\x86\x6A\xC5\x88\xC4\xC8\xEB\x6A\xF3\x89\x0C\xD5\xE7\x12\x19\xAB\xCE\x24\x31\x57\x9C\
+        \x48\xC2\x08\xFF\xD9"),
+];
+
+fn frame_seeds() -> impl Iterator<Item = Vec<u8>> {
+    FRAMES.into_iter().map(|(head, frame)| [&[5][..], head, frame, &[0][..frame.len() % 2]].concat())
 }
 
 /// How headers of data elements are written.

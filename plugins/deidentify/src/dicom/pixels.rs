@@ -4,7 +4,7 @@
 //! - `rules` says by the signature of a device where text is; `faces` whether somebody could be recognised.
 //! - `layout` finds the bits of a rectangle; `native` covers them as the pixels stream by.
 //! - `look` chooses frames, `picture` makes them grey, and `text` doubts that there is no text in them.
-//! - `fragments` holds what is encapsulated frame by frame, `codec` covers a frame with what `rle`, `jpeg_lossless` and `jpeg_ls` decode and encode,
+//! - `fragments` holds what is encapsulated frame by frame, `codec` covers a frame with what `rle`, `jpeg_lossless`, `jpeg_ls`, `jpeg_2000` and `jpeg` read and write,
 //!   and `segments` overwrites its comments.
 //!
 //! What is not known to be clean, and cannot be made clean exactly, is refused.
@@ -13,6 +13,8 @@ mod codec;
 mod faces;
 mod facts;
 mod fragments;
+mod jpeg;
+mod jpeg_2000;
 mod jpeg_lossless;
 mod jpeg_ls;
 mod layout;
@@ -24,13 +26,15 @@ mod rules;
 pub(super) mod segments;
 mod text;
 
+use std::borrow::Cow;
+
 use hilum_formats::dicom::{Encoding, Header, Tag, Vr, trim, write_header};
 
 use super::options::ProfileOption;
 use super::profile;
 use super::rewrite::{Rewriter, Scope};
 use crate::{BurnedInAnnotation, RecognizableFaces, Refusal, TextDetector};
-use codec::Codec;
+use codec::{Codec, Failure};
 use faces::Face;
 pub(super) use facts::{Facts, Said};
 use fragments::Frames;
@@ -50,11 +54,8 @@ const NOTED_OCTETS_MAX: u64 = 1024;
 const EXTENDED_OFFSETS: Tag = Tag(0x7FE0_0001);
 const EXTENDED_LENGTHS: Tag = Tag(0x7FE0_0002);
 /// Transfer syntaxes whose frames are compressed by something else, by the ends of their identifiers.
-const SYNTAX_NAMES: [(&str, &str); 8] = [
-    ("1.2.4.50", "JPEG Baseline"),
+const SYNTAX_NAMES: [(&str, &str); 5] = [
     ("1.2.4.51", "JPEG Extended"),
-    ("1.2.4.90", "JPEG 2000 Lossless"),
-    ("1.2.4.91", "JPEG 2000"),
     ("1.2.4.201", "HTJ2K Lossless"),
     ("1.2.4.202", "HTJ2K Lossless"),
     ("1.2.4.203", "HTJ2K"),
@@ -113,7 +114,7 @@ impl<'s> Rewriter<'s, '_> {
         if covered.is_empty() && !is_looked_at {
             return self.pass_pixels(header, vr, scope);
         }
-        let layout = Layout::of(&self.facts);
+        let layout = Layout::of(&self.facts_of(header));
         if covered.is_empty() {
             let is_seen = match (&layout, header.defined_length()) {
                 _ if header.tag != Tag::PIXEL_DATA => Err("pixels of floating point are not looked at"),
@@ -199,7 +200,7 @@ impl<'s> Rewriter<'s, '_> {
         };
         if layout.samples == Samples::Pairs || layout.bits_allocated < 8 {
             let what =
-                "neither single bits nor chroma that pixels share are lossless in this transfer syntax";
+                "neither single bits nor chroma that pixels share can be masked in this transfer syntax";
             return Err(header.refuse("pixels-not-maskable", what).into());
         }
         let extended = std::mem::take(&mut self.facts.extended);
@@ -207,10 +208,18 @@ impl<'s> Rewriter<'s, '_> {
         // The fragments of a frame in anything but RLE become one.
         let keeps_table = mask.is_empty() && codec == Codec::Rle;
         let mut frames = Frames::begin(self.stream, header, at, count, &extended, keeps_table)?;
+        let detector = self.profile.text_detector;
         let mut number = 0;
         while let Some(mut frame) = frames.next(self.stream)? {
             let looks = looks.filter(|looks| looks.want(number));
-            let picture = codec.clean(&mut frame, layout, mask, looks.is_some()).map_err(|failure| {
+            let cleaned = codec.clean(&mut frame, layout, mask, looks.is_some());
+            let picture = match cleaned {
+                Err(Failure::Malformed(_)) if mask.is_empty() && detector == TextDetector::Readable => {
+                    codec.clean(&mut frame, layout, mask, false)
+                }
+                cleaned => cleaned,
+            };
+            let picture = picture.map_err(|failure| {
                 let (code, what) = codec.refusal(failure);
                 header.refuse(code, what)
             })?;
@@ -226,6 +235,14 @@ impl<'s> Rewriter<'s, '_> {
     /// Whether the object is looked at for text.
     fn is_looked_at(&self) -> bool {
         self.profile.text_detector != TextDetector::Off && self.facts.is_looked_at()
+    }
+
+    /// What the object says of its pixels when they are decoded.
+    fn facts_of(&self, header: &Header) -> Cow<'_, Facts> {
+        match self.codec().filter(|_| header.defined_length().is_none()) {
+            Some(codec) => codec.decoded(&self.facts),
+            None => Cow::Borrowed(&self.facts),
+        }
     }
 
     /// What the frames of the object can be decoded and encoded with.

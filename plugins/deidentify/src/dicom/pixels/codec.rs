@@ -1,9 +1,11 @@
-//! Frames that are compressed without loss: decoded, covered, encoded again, and decoded once more to see that it is so.
+//! Frames that are compressed: decoded, covered, encoded again, and decoded once more to see that it is so.
+
+use std::borrow::Cow;
 
 use super::layout::{Layout, Mask};
 use super::picture::Picture;
 use super::segments::{self, Codestream};
-use super::{jpeg_lossless, jpeg_ls, rle};
+use super::{Facts, jpeg, jpeg_2000, jpeg_lossless, jpeg_ls, rle};
 
 /// What is wrong with an encoded frame, or not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,27 +17,32 @@ pub(super) enum Codec {
     Rle,
     JpegLossless,
     JpegLs,
+    Jpeg2000,
+    /// The same, in a transfer syntax that does not say that nothing is lost. A codestream does not tell whether bits were left out of it.
+    Jpeg2000Lossy,
+    /// With loss, of which the coefficients are covered.
+    Jpeg,
 }
 
-/// A decoded frame of samples of up to 16 bits.
-pub(super) trait Sampled: Sized + PartialEq {
-    /// Decodes a frame of a layout.
+/// A frame that was read, and is written again.
+pub(super) trait Coded: Sized + PartialEq {
+    /// Reads a frame of a layout.
     ///
     /// # Errors
     /// Where it is none, is none of the layout, or is made in a way that is not supported.
     fn decode(encoded: &[u8], layout: &Layout) -> Result<Self, Malformed>;
 
-    /// Why it cannot be encoded again as it was: it had been compressed with loss.
-    fn loss(&self) -> Option<&'static str>;
+    /// Why it cannot be written again as it was, outside of a mask.
+    fn obstacle(&self) -> Option<&'static str>;
 
-    /// Its samples, pixel after pixel.
-    fn samples(&self) -> &[u16];
+    /// Replaces what a mask covers.
+    fn cover(&mut self, layout: &Layout, mask: &Mask);
 
-    /// Its samples, to be covered.
-    fn samples_mut(&mut self) -> &mut [u16];
+    /// What it looks like: samples of up to 16 bits, pixel after pixel.
+    fn samples(&self) -> Cow<'_, [u16]>;
 
-    /// Encodes it, padded to an even length.
-    fn encode(&self) -> Vec<u8>;
+    /// Writes it, padded to an even length; none where that turns out to be impossible.
+    fn encode(&self) -> Option<Vec<u8>>;
 }
 
 /// Why a frame does not go on.
@@ -74,8 +81,21 @@ impl Codec {
             "1.2.840.10008.1.2.5" => Some(Codec::Rle),
             "1.2.840.10008.1.2.4.57" | "1.2.840.10008.1.2.4.70" => Some(Codec::JpegLossless),
             "1.2.840.10008.1.2.4.80" | "1.2.840.10008.1.2.4.81" => Some(Codec::JpegLs),
+            "1.2.840.10008.1.2.4.90" => Some(Codec::Jpeg2000),
+            "1.2.840.10008.1.2.4.91" => Some(Codec::Jpeg2000Lossy),
+            "1.2.840.10008.1.2.4.50" => Some(Codec::Jpeg),
             _ => None,
         }
+    }
+
+    /// What an object says of its frames when they are decoded: some photometric interpretations are only those of compressed frames (PS3.3 C.7.6.3.1.2).
+    pub(super) fn decoded(self, facts: &Facts) -> Cow<'_, Facts> {
+        let photometric: &[u8] = match (self, &facts.photometric[..]) {
+            (Codec::Jpeg2000 | Codec::Jpeg2000Lossy, b"YBR_RCT" | b"YBR_ICT") => b"RGB",
+            (Codec::Jpeg, b"YBR_FULL_422") => b"YBR_FULL",
+            _ => return Cow::Borrowed(facts),
+        };
+        Cow::Owned(Facts { photometric: photometric.to_vec(), ..facts.clone() })
     }
 
     /// The code of the refusal of a frame, and what is wrong with it.
@@ -92,6 +112,8 @@ impl Codec {
             Codec::Rle => "malformed-rle",
             Codec::JpegLossless => "malformed-jpeg-lossless",
             Codec::JpegLs => "malformed-jpeg-ls",
+            Codec::Jpeg2000 | Codec::Jpeg2000Lossy => "malformed-jpeg-2000",
+            Codec::Jpeg => "malformed-jpeg",
         }
     }
 
@@ -99,7 +121,8 @@ impl Codec {
     fn codestream(self) -> Option<Codestream> {
         match self {
             Codec::Rle => None,
-            Codec::JpegLossless | Codec::JpegLs => Some(Codestream::Jpeg),
+            Codec::JpegLossless | Codec::JpegLs | Codec::Jpeg => Some(Codestream::Jpeg),
+            Codec::Jpeg2000 | Codec::Jpeg2000Lossy => Some(Codestream::Jpeg2000),
         }
     }
 
@@ -124,6 +147,11 @@ impl Codec {
             _ if mask.is_empty() && !is_wanted => None,
             Codec::JpegLossless => Some(cover::<jpeg_lossless::Frame>(frame, layout, mask)?),
             Codec::JpegLs => Some(cover::<jpeg_ls::Frame>(frame, layout, mask)?),
+            Codec::Jpeg2000Lossy if !mask.is_empty() => {
+                return Err(Failure::Unmaskable("a frame in JPEG 2000 may have been compressed with loss"));
+            }
+            Codec::Jpeg2000 | Codec::Jpeg2000Lossy => Some(cover::<jpeg_2000::Frame>(frame, layout, mask)?),
+            Codec::Jpeg => Some(cover::<jpeg::Frame>(frame, layout, mask)?),
         };
         if let Some(codestream) = self.codestream().filter(|_| mask.is_empty()) {
             codestream.blank(frame)?;
@@ -133,23 +161,17 @@ impl Codec {
 }
 
 /// Replaces a frame by one in which a mask is covered, unless it covers nothing; what it then looks like.
-fn cover<F: Sampled>(frame: &mut Vec<u8>, layout: &Layout, mask: &Mask) -> Result<Picture, Failure> {
+fn cover<F: Coded>(frame: &mut Vec<u8>, layout: &Layout, mask: &Mask) -> Result<Picture, Failure> {
     let mut decoded = F::decode(frame, layout)?;
     if !mask.is_empty() {
-        if let Some(loss) = decoded.loss() {
-            return Err(Failure::Unmaskable(loss));
+        if let Some(obstacle) = decoded.obstacle() {
+            return Err(Failure::Unmaskable(obstacle));
         }
-        let fill = layout.sample_fills();
-        for range in mask.ranges(layout.columns) {
-            let samples = &mut decoded.samples_mut()[range.start * fill.len()..range.end * fill.len()];
-            samples.chunks_exact_mut(fill.len()).for_each(|pixel| pixel.copy_from_slice(&fill));
-        }
-        let encoded = decoded.encode();
+        decoded.cover(layout, mask);
         // A mistake of an encoder becomes a refusal and not another image.
-        if F::decode(&encoded, layout).ok().is_none_or(|again| again != decoded) {
-            return Err(Failure::Unmaskable("a frame is another one after it was encoded again"));
-        }
-        *frame = encoded;
+        let is_same = |encoded: &Vec<u8>| F::decode(encoded, layout).is_ok_and(|again| again == decoded);
+        let encoded = decoded.encode().filter(is_same);
+        *frame = encoded.ok_or(Failure::Unmaskable("a frame is another one after it was encoded again"))?;
     }
-    Ok(Picture::of_samples(decoded.samples(), layout))
+    Ok(Picture::of_samples(&decoded.samples(), layout))
 }

@@ -4,8 +4,10 @@
 //! Of what the standard allows, one scan of one or three components that are not subsampled is read, as all writers of DICOM make it. Written is
 //! selection value 1 and one table for all images. Comments and application segments, which may hold text, are left out.
 
-use super::codec::{Malformed, Sampled};
-use super::layout::Layout;
+use std::borrow::Cow;
+
+use super::codec::{Coded, Malformed};
+use super::layout::{Layout, Mask};
 
 /// Samples of a frame, which is held in memory.
 const SAMPLES_MAX: usize = 4 << 20;
@@ -24,25 +26,25 @@ pub(super) struct Frame {
     samples: Vec<u16>,
 }
 
-impl Sampled for Frame {
+impl Coded for Frame {
     fn decode(encoded: &[u8], layout: &Layout) -> Result<Frame, Malformed> {
         Decoder::default().frame(encoded, layout)
     }
 
-    fn loss(&self) -> Option<&'static str> {
+    fn obstacle(&self) -> Option<&'static str> {
         None
     }
 
-    fn samples(&self) -> &[u16] {
-        &self.samples
+    fn cover(&mut self, layout: &Layout, mask: &Mask) {
+        mask.cover(&mut self.samples, layout);
     }
 
-    fn samples_mut(&mut self) -> &mut [u16] {
-        &mut self.samples
+    fn samples(&self) -> Cow<'_, [u16]> {
+        Cow::Borrowed(&self.samples)
     }
 
-    fn encode(&self) -> Vec<u8> {
-        self.encode_by(1)
+    fn encode(&self) -> Option<Vec<u8>> {
+        Some(self.encode_by(1))
     }
 }
 
@@ -212,7 +214,7 @@ impl Decoder {
         {
             return Err(Malformed("a frame has other rows, columns, samples or bits than the object says"));
         }
-        if rows * columns * expected > SAMPLES_MAX {
+        if layout.sample_count() > SAMPLES_MAX as u64 {
             return Err(Malformed("a frame has more samples than can be held"));
         }
         let components = components.chunks(3).map(|one| one[0]).collect();
@@ -446,19 +448,22 @@ mod tests {
         let encoded = [&head[..], &codes, &[0xFF, 0xD9]].concat();
         let decoded = Frame::decode(&encoded, &layout(2, 2, 1, 8)).unwrap();
         assert_eq!(decoded.samples, [8; 4]);
-        assert!(!decoded.encode().windows(3).any(|window| window == b"DOE"), "comments are left out");
+        assert!(
+            !decoded.encode().unwrap().windows(3).any(|window| window == b"DOE"),
+            "comments are left out"
+        );
         let misplaced = [&head[..], &codes[..1], &codes[3..], &[0xFF, 0xD9]].concat();
         assert!(Frame::decode(&misplaced, &layout(2, 2, 1, 8)).is_err());
     }
 
     #[test]
     fn what_is_not_the_frame_of_the_object_is_refused() {
-        let encoded = frame(8, (5, 7), &[1], 3).encode();
+        let encoded = frame(8, (5, 7), &[1], 3).encode().unwrap();
         assert!(Frame::decode(&encoded, &layout(5, 7, 1, 8)).is_ok());
         for other in [layout(7, 5, 1, 8), layout(5, 7, 3, 8), layout(5, 8, 1, 8)] {
             assert!(Frame::decode(&encoded, &other).is_err());
         }
-        let twelve = frame(12, (5, 7), &[1], 3).encode();
+        let twelve = frame(12, (5, 7), &[1], 3).encode().unwrap();
         assert!(Frame::decode(&twelve, &layout(5, 7, 1, 8)).is_err());
         assert!(Frame::decode(&twelve, &layout(5, 7, 1, 16)).is_ok());
         for end in 0..encoded.len() - 4 {
@@ -496,7 +501,7 @@ mod tests {
             octet in any::<u8>(),
             seed in any::<u32>(),
         ) {
-            let mut encoded = frame(8, (6, 6), &[1], seed).encode();
+            let mut encoded = frame(8, (6, 6), &[1], seed).encode().unwrap();
             if let Some(place) = encoded.get_mut(at) {
                 *place = octet;
             }

@@ -11,8 +11,10 @@ mod bits;
 mod model;
 mod scan;
 
-use super::codec::{Malformed, Sampled};
-use super::layout::Layout;
+use std::borrow::Cow;
+
+use super::codec::{Coded, Malformed};
+use super::layout::{Layout, Mask};
 use bits::{Reader, Writer};
 use model::{Parameters, Preset};
 use scan::{Lines, Scan};
@@ -51,24 +53,24 @@ pub(super) struct Frame {
     samples: Vec<u16>,
 }
 
-impl Sampled for Frame {
+impl Coded for Frame {
     fn decode(encoded: &[u8], layout: &Layout) -> Result<Frame, Malformed> {
         Decoder { layout, frame: None, preset: Preset::default(), seen: Vec::new() }.frame(encoded)
     }
 
-    fn loss(&self) -> Option<&'static str> {
+    fn obstacle(&self) -> Option<&'static str> {
         (self.near > 0).then_some("a frame in JPEG-LS was compressed with loss")
     }
 
-    fn samples(&self) -> &[u16] {
-        &self.samples
+    fn cover(&mut self, layout: &Layout, mask: &Mask) {
+        mask.cover(&mut self.samples, layout);
     }
 
-    fn samples_mut(&mut self) -> &mut [u16] {
-        &mut self.samples
+    fn samples(&self) -> Cow<'_, [u16]> {
+        Cow::Borrowed(&self.samples)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> Option<Vec<u8>> {
         let count = self.components.len();
         let octet = |number: usize| u8::try_from(number).expect("there are at most three components");
         let size = [self.rows, self.columns]
@@ -93,7 +95,7 @@ impl Sampled for Frame {
         }
         encoded.extend_from_slice(&[0xFF, 0xD9]);
         encoded.resize(encoded.len().next_multiple_of(2), 0);
-        encoded
+        Some(encoded)
     }
 }
 
@@ -245,8 +247,7 @@ impl Decoder<'_> {
         {
             return Err(Malformed("a frame has other rows, columns, samples or bits than the object says"));
         }
-        let total = rows * columns * expected;
-        if total > SAMPLES_MAX {
+        if self.layout.sample_count() > SAMPLES_MAX as u64 {
             return Err(Malformed("a frame has more samples than can be held"));
         }
         if self.frame.is_some() {
@@ -258,7 +259,7 @@ impl Decoder<'_> {
             return Err(Malformed("two components of a frame have one identifier"));
         }
         let interleave = Interleave::None;
-        let (precision, samples) = (*precision, vec![0; total]);
+        let (precision, samples) = (*precision, vec![0; rows * columns * expected]);
         self.frame = Some(Frame { precision, rows, columns, components, interleave, near: 0, samples });
         Ok(())
     }

@@ -172,6 +172,11 @@ impl Layout {
         if self.samples == Samples::One { vec![0] } else { vec![0, chroma, chroma] }
     }
 
+    /// Samples of a frame.
+    pub(super) fn sample_count(&self) -> u64 {
+        u64::from(self.rows) * u64::from(self.columns) * self.sample_fills().len() as u64
+    }
+
     /// Whether an image has a luma sample and two of chroma.
     pub(super) fn has_chroma(&self) -> bool {
         self.chroma.is_some()
@@ -236,6 +241,23 @@ impl Mask {
     /// Whether nothing is covered.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether anything is covered of a part of an image, of which the last two edges are the right and the lower one, outside of it.
+    pub(super) fn touches(&self, edges: [usize; 4]) -> bool {
+        let [left, top, right, bottom] = edges.map(|edge| u32::try_from(edge).unwrap_or(u32::MAX));
+        let bands = self.0.iter().filter(|band| band.top < bottom && band.bottom > top);
+        bands.flat_map(|band| &band.columns).any(|(start, end)| *start < right && *end > left)
+    }
+
+    /// Replaces the pixels that are covered of an image whose samples follow each other, pixel after pixel.
+    pub(super) fn cover(&self, samples: &mut [u16], layout: &Layout) {
+        let fill = layout.sample_fills();
+        for range in self.ranges(layout.columns) {
+            let pixels =
+                samples[range.start * fill.len()..range.end * fill.len()].chunks_exact_mut(fill.len());
+            pixels.for_each(|pixel| pixel.copy_from_slice(&fill));
+        }
     }
 
     /// The pixels that are covered of an image that is held in memory.

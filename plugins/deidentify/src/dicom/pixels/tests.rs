@@ -3,7 +3,7 @@
 use dicom_object::Tag;
 use hilum_formats::dicom::Encoding;
 use hilum_formats::dicom::build::{
-    self, BIG_ENDIAN, DEFLATED, EXPLICIT, Elements, Ends, IMPLICIT, JPEG, SOP_CLASS,
+    self, BIG_ENDIAN, DEFLATED, EXPLICIT, Elements, Ends, IMPLICIT, SOP_CLASS,
 };
 
 use super::{Facts, Layout};
@@ -24,6 +24,7 @@ pub(super) const RULES: &str = "# Hilum pixel rules\nmanufacturer\tmodel\taction
     ACME\tSETTINGS\tclean known 1,1,31,9\n\
     ACME\tNAME\tmask 1,1,31,9\n\
     ACME\tDOUBT\tquarantine\n";
+const JPEG_EXTENDED: &str = "1.2.840.10008.1.2.4.51";
 pub(super) const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 const LITTLE: Encoding = Encoding::EXPLICIT_LITTLE;
 
@@ -289,10 +290,11 @@ fn what_cannot_be_masked_exactly_is_refused() {
     let with_pixels = |elements: Elements| elements.value(0x7FE0_0010, "OB", &pixels).part_10(EXPLICIT);
     assert!(deidentify_as(&clean(), &with_pixels(overlay(0))).is_ok());
     assert_eq!(refusal(&clean(), &with_pixels(overlay(15))), "pixels-not-cleaned");
-    let compressed = GREY.elements().fragments(&[&[], b"\xFF\xD8\xFF\xDA\x01\x01\x01\x01"]).part_10(JPEG);
+    let compressed =
+        GREY.elements().fragments(&[&[], b"\xFF\xD8\xFF\xDA\x01\x01\x01\x01"]).part_10(JPEG_EXTENDED);
     assert_eq!(refusal(&clean(), &compressed), "pixels-not-maskable");
     let reason = deidentify_as(&clean(), &compressed).unwrap_err().reason;
-    assert!(reason.contains("JPEG Baseline"), "{reason}");
+    assert!(reason.contains("JPEG Extended"), "{reason}");
     let float = GREY.elements().value(0x7FE0_0008, "OF", &[0; 420]).part_10(EXPLICIT);
     assert_eq!(refusal(&clean(), &float), "pixels-not-maskable");
     let ycbcr = Image { photometric: "YBR_PARTIAL_422", ..COLOUR };
@@ -648,7 +650,8 @@ fn secondary_capture_is_looked_at_whatever_its_modality() {
 #[test]
 fn what_cannot_be_looked_at_is_refused_unless_only_what_can_is_to_be() {
     let readable = Config { text_detector: TextDetector::Readable, ..clean() };
-    let compressed = SCREEN.elements().fragments(&[&[], b"\xFF\xD8\xFF\xDA\x01\x01\x01\x01"]).part_10(JPEG);
+    let compressed =
+        SCREEN.elements().fragments(&[&[], b"\xFF\xD8\xFF\xDA\x01\x01\x01\x01"]).part_10(JPEG_EXTENDED);
     let large = Image { rows: 4096, columns: 4096, frames: 1, ..SCREEN };
     let large = large.object(&large.noise(), "OB", EXPLICIT);
     let uneven = Image { bits: 1, rows: 3, columns: 3, ..SCREEN };
