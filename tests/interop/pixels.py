@@ -76,7 +76,9 @@ UNMASKABLE = {
     "JPEGLSNearLossless_16.dcm": "pixels-not-maskable",
     "SC_rgb_jls_lossy_line.dcm": "pixels-not-maskable",
     "SC_rgb_jls_lossy_sample.dcm": "pixels-not-maskable",
-    # Its radiograph has more samples than are held of JPEG 2000.
+    # A file of its own in the place of a codestream (PS3.5 A.4.4).
+    "GDCMJ2K_TextGBR.dcm": "malformed-jpeg-2000",
+    # Radiographs with more samples than are held of JPEG 2000.
     "RG1_J2KR.dcm": "malformed-jpeg-2000",
     "RG3_J2KR.dcm": "malformed-jpeg-2000",
 }
