@@ -4,10 +4,12 @@ use hilum_formats::x12::Document;
 use hilum_plugin::{ConfigError, Message, emit};
 
 use crate::claim::{Claim, Reader};
+use crate::clinical::is_old;
 use crate::crosswalk::Crosswalk;
+use crate::day::{hide, year_of};
 use crate::notice::{Claimed, Line, Notice};
 use crate::settings;
-use crate::{Tally, X12_CONTENT_TYPE, mac};
+use crate::{DAY_MS, Tally, X12_CONTENT_TYPE, mac};
 
 /// Octets of one interchange.
 const BODY_OCTETS_MAX: usize = 16 << 20;
@@ -44,7 +46,7 @@ impl Billing {
                 let mut reader = Reader::new(&self.settings, &self.crosswalk);
                 reader.read(&document);
                 tally.incomplete += reader.incomplete;
-                self.tell(&reader.claims, tally)
+                self.tell(&reader.claims, head.time / DAY_MS, tally)
             });
             if let Err(error) = told {
                 tally.trouble = Some(format!("claims were not noticed: {error}"));
@@ -52,9 +54,12 @@ impl Billing {
         }
     }
 
-    fn tell(&self, claims: &[Claim], tally: &mut Tally) -> Result<(), String> {
+    fn tell(&self, claims: &[Claim], came: u64, tally: &mut Tally) -> Result<(), String> {
         let numbers = claims.iter().flat_map(|claim| {
-            let lines = claim.lines.iter().flat_map(|line| [line.accession.clone(), line.visit.clone()]);
+            let lines = claim.lines.iter().flat_map(|line| {
+                let pad = line.accession.as_deref().map(mac::pad);
+                [line.accession.clone(), line.visit.clone(), pad]
+            });
             std::iter::once(claim.number.clone()).chain(lines)
         });
         let numbers: Vec<Option<Vec<u8>>> = numbers.collect();
@@ -64,13 +69,18 @@ impl Billing {
             let lines: Vec<Line> = claim
                 .lines
                 .iter()
-                .map(|line| Line {
-                    accession: macs.next().flatten(),
-                    visit: macs.next().flatten(),
-                    code: line.code.clone(),
-                    component: line.component,
-                    fits: line.fits.clone(),
-                    day: line.day,
+                .map(|line| {
+                    let [accession, visit, pad] = [(); 3].map(|()| macs.next().flatten());
+                    Line {
+                        accession,
+                        visit,
+                        code: line.code.clone(),
+                        component: line.component,
+                        fits: line.fits.clone(),
+                        year: year_of(line.day),
+                        hidden_day: pad.as_deref().and_then(|pad| hide(line.day, pad)),
+                        old: is_old(line.day, came, self.settings.old_days),
+                    }
                 })
                 .collect();
             let Some(number) = number else {

@@ -1,6 +1,7 @@
 //! A case: one procedure, and the lines that are claimed for it.
 
 use crate::crosswalk::{self};
+use crate::day::{Day, year_of};
 use crate::notice::{Component, What};
 
 /// Lines of one case; of more the oldest are forgotten.
@@ -16,12 +17,21 @@ pub(crate) const TOLD_NO_PROCEDURE: u8 = 2;
 pub(crate) const TOLD_DUPLICATE: u8 = 4;
 pub(crate) const TOLD_KIND: u8 = 8;
 pub(crate) const TOLD_DAY: u8 = 16;
+/// Beside that: it was done so long before it was heard of that nothing is missed.
+pub(crate) const OLD: u8 = 128;
 
-/// A procedure and its claims. Days are counted from 1970.
+/// How days are kept: as nobody can read them, or, in what versions before this one wrote, as days since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Hidden,
+    Days,
+}
+
+/// A procedure and its claims. Days on which something was heard of are counted from 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Case {
     /// What the clinical side said, and on which day it was done.
-    pub(crate) performed: Option<(What, u32)>,
+    pub(crate) performed: Option<(What, Day)>,
     /// Since when something is missing, by the day on which it was heard of.
     pub(crate) since: u32,
     /// When it was last heard of.
@@ -37,7 +47,7 @@ pub(crate) struct Entry {
     pub(crate) code: String,
     pub(crate) component: Component,
     pub(crate) fits: Vec<What>,
-    pub(crate) day: u32,
+    pub(crate) day: Day,
     pub(crate) told: u8,
     pub(crate) at: String,
 }
@@ -80,13 +90,14 @@ fn kind_of(octet: u8) -> What {
 impl Case {
     pub(crate) fn encode(&self, to: &mut Vec<u8>) {
         let (is_performed, kind, day) =
-            self.performed.as_ref().map_or((0, 0, 0), |(what, day)| (1, kind_octet(what), *day));
+            self.performed.as_ref().map_or((0, 0, Day::default()), |(what, day)| (1, kind_octet(what), *day));
         to.extend([is_performed, kind, self.told]);
-        [day, self.since, self.heard].iter().for_each(|day| to.extend(day.to_le_bytes()));
+        put_day(to, day);
+        [self.since, self.heard].iter().for_each(|day| to.extend(day.to_le_bytes()));
         to.push(u8::try_from(self.entries.len()).unwrap_or(u8::MAX));
         for entry in &self.entries {
             to.extend(entry.claim.to_le_bytes());
-            to.extend(entry.day.to_le_bytes());
+            put_day(to, entry.day);
             let component = match entry.component {
                 Component::Global => 0,
                 Component::Professional => 1,
@@ -101,14 +112,14 @@ impl Case {
     }
 
     /// None where the octets make no sense.
-    pub(crate) fn decode(from: &mut &[u8]) -> Option<Self> {
+    pub(crate) fn decode(from: &mut &[u8], layout: Layout) -> Option<Self> {
         let [is_performed, kind, told] = *take(from)?;
-        let (day, since, heard) = (number(from)?, number(from)?, number(from)?);
+        let (day, since, heard) = (take_day(from, layout)?, number(from)?, number(from)?);
         let performed = (is_performed == 1).then(|| (kind_of(kind), day));
         let [count] = *take(from)?;
         let mut entries = Vec::new();
         for _ in 0..usize::from(count).min(ENTRIES_MAX) {
-            let (claim, day) = (u64::from_le_bytes(*take(from)?), number(from)?);
+            let (claim, day) = (u64::from_le_bytes(*take(from)?), take_day(from, layout)?);
             let [component, told] = *take(from)?;
             let component = match component {
                 0 => Component::Global,
@@ -122,6 +133,26 @@ impl Case {
         }
         Some(Self { performed, since, heard, told, entries })
     }
+}
+
+/// Year, and whether there are a part of the number's MAC and the padded day, and those; always as many octets.
+fn put_day(to: &mut Vec<u8>, day: Day) {
+    let (number, hidden) = day.hidden.unwrap_or_default();
+    to.extend(day.year.to_le_bytes());
+    to.push(u8::from(day.hidden.is_some()));
+    to.extend(number.to_le_bytes());
+    to.extend(hidden.to_le_bytes());
+}
+
+/// Of a day as it was kept before, only the year is taken over.
+fn take_day(from: &mut &[u8], layout: Layout) -> Option<Day> {
+    if layout == Layout::Days {
+        return Some(Day { year: year_of(number(from)?), hidden: None });
+    }
+    let year = u16::from_le_bytes(*take(from)?);
+    let [is_hidden] = *take(from)?;
+    let hidden = (number(from)?, u16::from_le_bytes(*take(from)?));
+    Some(Day { year, hidden: (is_hidden == 1).then_some(hidden) })
 }
 
 /// Octets with their number before them.

@@ -6,6 +6,7 @@ use hilum_formats::calendar;
 use hilum_plugin::state::{self, StateError};
 use hilum_plugin::{ConfigError, Message, emit};
 
+use crate::day::{hide, year_of};
 use crate::message::Reading;
 use crate::notice::{Notice, Performed, What};
 use crate::settings;
@@ -33,7 +34,10 @@ pub(crate) struct Seen {
     pub(crate) study: Option<Vec<u8>>,
     pub(crate) visit: Option<Vec<u8>>,
     pub(crate) what: What,
+    /// Since 1970.
     pub(crate) day: u32,
+    /// The record came so long after.
+    pub(crate) old: bool,
     pub(crate) cancelled: bool,
 }
 
@@ -49,6 +53,11 @@ pub(crate) fn day_of(date: &[u8]) -> Option<u32> {
     let date = std::str::from_utf8(date).ok()?;
     let ms = calendar::parse(&format!("{}-{}-{}T00:00:00Z", &date[..4], &date[4..6], &date[6..]))?;
     u32::try_from(ms / DAY_MS).ok()
+}
+
+/// Whether a record came so many days after what it is of.
+pub(crate) fn is_old(day: u32, came: u64, old_days: u32) -> bool {
+    came > u64::from(day) + u64::from(old_days)
 }
 
 impl Clinical {
@@ -81,9 +90,14 @@ impl Clinical {
             } else {
                 continue;
             };
-            day = day.max(head.time / DAY_MS);
+            let came = head.time / DAY_MS;
+            day = day.max(came);
             match read {
-                Ok(found) => seen.extend(found),
+                Ok(found) => seen.extend(
+                    found
+                        .into_iter()
+                        .map(|one| Seen { old: is_old(one.day, came, self.settings.old_days), ..one }),
+                ),
                 Err(error) => {
                     tally.malformed += 1;
                     tally.trouble = Some(format!("a record was not read: {error}"));
@@ -106,17 +120,22 @@ impl Clinical {
     fn tell(&self, seen: &[Seen], day: u64, tally: &mut Tally) -> Result<(), String> {
         let numbers: Vec<Option<Vec<u8>>> = seen
             .iter()
-            .flat_map(|one| [one.accession.clone(), one.study.clone(), one.visit.clone()])
+            .flat_map(|one| {
+                let pad = one.accession.as_deref().map(mac::pad);
+                [one.accession.clone(), one.study.clone(), one.visit.clone(), pad]
+            })
             .collect();
         let macs = mac::all(&self.settings.key, &numbers).map_err(|error| error.to_string())?;
-        for (one, macs) in seen.iter().zip(macs.chunks(3)) {
-            let [accession, study, visit] = macs else { continue };
+        for (one, macs) in seen.iter().zip(macs.chunks(4)) {
+            let [accession, study, visit, pad] = macs else { continue };
             let notice = Notice::Performed(Performed {
                 accession: accession.clone(),
                 study: study.clone(),
                 visit: visit.clone(),
                 what: one.what.clone(),
-                day: one.day,
+                year: year_of(one.day),
+                hidden_day: pad.as_deref().and_then(|pad| hide(one.day, pad)),
+                old: one.old,
                 cancelled: one.cancelled,
             });
             let draft = notice.draft();

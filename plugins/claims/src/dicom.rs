@@ -53,6 +53,7 @@ pub(crate) fn read(body: Body) -> Result<Option<Seen>, String> {
         visit: number(Kind::Visit, &[trim(&values.patient), date]),
         what: What { modality: Some(modality), region: region(&text(&values.part)) },
         day,
+        old: false,
         cancelled: false,
     };
     Ok(Some(seen).filter(Seen::is_named))

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::DAY_MS;
 use crate::case::Entry;
+use crate::day::Day;
 use crate::notice::What;
 
 /// Media type of findings.
@@ -50,7 +51,7 @@ pub(crate) struct Finding {
     pub(crate) is_resolved: bool,
     /// The first half of the MAC that names the case.
     pub(crate) case: u64,
-    pub(crate) performed: Option<(What, u32)>,
+    pub(crate) performed: Option<(What, Day)>,
     /// The line concerned, and the one that claims the same.
     pub(crate) line: Option<Entry>,
     pub(crate) other: Option<Entry>,
@@ -61,6 +62,9 @@ struct Document<'a> {
     status: &'static str,
     cause: Cause,
     case: String,
+    /// Of `other-day`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    days_apart: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     performed: Option<PerformedDocument<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,14 +75,14 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct PerformedDocument<'a> {
-    day: String,
+    year: u16,
     #[serde(flatten)]
     what: &'a What,
 }
 
 #[derive(Serialize)]
 struct LineDocument<'a> {
-    day: String,
+    year: u16,
     code: &'a str,
     component: crate::notice::Component,
     at: &'a str,
@@ -90,18 +94,22 @@ fn date(day: u32) -> String {
 }
 
 fn line(entry: &Entry) -> LineDocument<'_> {
-    LineDocument { day: date(entry.day), code: &entry.code, component: entry.component, at: &entry.at }
+    LineDocument { year: entry.day.year, code: &entry.code, component: entry.component, at: &entry.at }
 }
 
 impl Finding {
     pub(crate) fn draft(&self) -> Draft {
         let status = if self.is_resolved { "resolved" } else { "found" };
         let case = format!("{:016x}", self.case);
-        let performed =
-            self.performed.as_ref().map(|(what, day)| PerformedDocument { day: date(*day), what });
+        let performed = self.performed.as_ref().map(|(what, day)| PerformedDocument { year: day.year, what });
         let (claimed, also_claimed) = (self.line.as_ref().map(line), self.other.as_ref().map(line));
         let key = format!("{}/{case}", self.cause.name());
-        let document = Document { status, cause: self.cause, case, performed, claimed, also_claimed };
+        let days_apart = match (self.cause, &self.performed, &self.line) {
+            (Cause::OtherDay, Some((_, day)), Some(line)) => line.day.apart(*day),
+            _ => None,
+        };
+        let cause = self.cause;
+        let document = Document { status, cause, case, days_apart, performed, claimed, also_claimed };
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut draft = Draft::new(FINDING_CONTENT_TYPE, Body::Inline(body)).key(key);
         draft.attributes = vec![Attribute::new("status", status), Attribute::new("cause", self.cause.name())];
@@ -109,7 +117,7 @@ impl Finding {
     }
 }
 
-/// What happened on a day.
+/// What was heard of on a day, which is not the day of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) day: u32,

@@ -3,7 +3,7 @@
 //! One component with three parts, each a stage of its own with grants of its own (`part` in the configuration):
 //!
 //! - *performed* ([`clinical`]) stands in flows of images and results, and says of each study that it was done: MACs of its numbers, and
-//!   modality, region of the body and day;
+//!   modality, region of the body and year, and the day as nobody can read it ([`day`]);
 //! - *claimed* ([`billing`]) stands in the flow of claims and says the same of each service line that is for imaging;
 //! - *match* ([`matching`]) stands in the flow that both emit to, sees nothing but that ([`notice`]), and finds what is missing, double or
 //!   different.
@@ -15,6 +15,7 @@ mod case;
 mod claim;
 mod clinical;
 mod crosswalk;
+mod day;
 mod dicom;
 mod finding;
 mod mac;

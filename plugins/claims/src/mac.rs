@@ -27,6 +27,9 @@ pub(crate) enum Kind {
     Claim,
 }
 
+/// What days are hidden by: before the number of an examination.
+const PAD: &[u8] = b"day\0";
+
 /// A number under its kind; nothing where there is none.
 pub(crate) fn number(kind: Kind, parts: &[&[u8]]) -> Option<Vec<u8>> {
     let mut made = match kind {
@@ -45,6 +48,11 @@ pub(crate) fn number(kind: Kind, parts: &[&[u8]]) -> Option<Vec<u8>> {
         made.extend(plain);
     }
     Some(made)
+}
+
+/// What the MAC of which hides the days of a number of an examination ([`crate::day`]).
+pub(crate) fn pad(number: &[u8]) -> Vec<u8> {
+    [PAD, number].concat()
 }
 
 /// Whether a stage may use a key; called when it is configured, perhaps where there is no broker that has it.

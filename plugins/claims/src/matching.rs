@@ -3,7 +3,8 @@
 use hilum_plugin::state::{self, StateError};
 use hilum_plugin::{ConfigError, Context, Message, emit};
 
-use crate::case::{Case, Entry, TOLD_DAY, TOLD_DUPLICATE, TOLD_KIND, TOLD_MISSING, TOLD_NO_PROCEDURE};
+use crate::case::{Case, Entry, OLD, TOLD_DAY, TOLD_DUPLICATE, TOLD_KIND, TOLD_MISSING, TOLD_NO_PROCEDURE};
+use crate::day::Day;
 use crate::finding::{Cause, Finding, Summary};
 use crate::notice::{Claimed, Frequency, Line, Notice, Performed};
 use crate::settings::Match;
@@ -129,6 +130,8 @@ impl<'a> Round<'a> {
             if case.performed.take().is_some() || !case.entries.is_empty() {
                 case.since = day;
             }
+            // That it was not done is known, however old it is.
+            case.entries.iter_mut().for_each(|entry| entry.told &= !OLD);
             return Ok(());
         }
         let is_new = case.performed.is_none();
@@ -140,9 +143,14 @@ impl<'a> Round<'a> {
             },
             None => notice.what.clone(),
         };
-        case.performed = Some((what, notice.day));
+        let known = case.performed.as_ref().map(|(_, known)| *known);
+        // Nor does its day.
+        let of_notice = notice.day();
+        let service = known.filter(|_| of_notice.hidden.is_none()).unwrap_or(of_notice);
+        case.performed = Some((what, service));
         if is_new {
             case.since = day;
+            case.told = if notice.old { case.told | OLD } else { case.told & !OLD };
             self.summary.performed += 1;
         }
         self.judge(id, is_new, tally)
@@ -274,15 +282,16 @@ impl<'a> Round<'a> {
         }
         // What replaces a claim by the same is no news.
         let is_same = |known: &&Entry| {
-            (&known.code, known.component, known.day) == (&line.code, line.component, line.day)
+            (&known.code, known.component, known.day) == (&line.code, line.component, line.day())
         };
         let entry = Entry {
             claim,
             code: line.code.clone(),
             component: line.component,
             fits: line.fits.clone(),
-            day: line.day,
-            told: before.iter().find(is_same).map_or(0, |known| known.told),
+            day: line.day(),
+            told: before.iter().find(is_same).map_or(0, |known| known.told & !OLD)
+                | if line.old { OLD } else { 0 },
             at: notice.at.clone(),
         };
         let case = self.store.case_or_new(id, day)?;
@@ -325,7 +334,7 @@ impl<'a> Round<'a> {
         }
         for entry in &mut case.entries {
             let is_other = !entry.fits.iter().any(|kind| what.fits(kind));
-            let is_off = entry.day.abs_diff(day) > tolerance;
+            let is_off = entry.day.apart(day).is_some_and(|days| u32::from(days) > tolerance);
             for (told, cause, is_so) in
                 [(TOLD_KIND, Cause::OtherProcedure, is_other), (TOLD_DAY, Cause::OtherDay, is_off)]
             {
@@ -377,7 +386,11 @@ impl<'a> Round<'a> {
 
 /// What a case lacks for too long.
 fn overdue(case: &Case, settings: &Match, waited: u32) -> Option<(u8, Cause)> {
+    let is_old = case.told & OLD != 0;
+    let are_old = case.entries.iter().all(|entry| entry.told & OLD != 0);
     match (case.performed.is_some(), case.entries.is_empty()) {
+        (true, true) if is_old => None,
+        (false, false) if are_old => None,
         (true, true) if waited >= settings.claim_days => Some((TOLD_MISSING, Cause::MissingClaim)),
         (false, false) if waited >= settings.procedure_days => Some((TOLD_NO_PROCEDURE, Cause::NoProcedure)),
         _ => None,
@@ -387,7 +400,7 @@ fn overdue(case: &Case, settings: &Match, waited: u32) -> Option<(u8, Cause)> {
 fn finding(
     cause: Cause,
     case: u64,
-    performed: Option<(crate::notice::What, u32)>,
+    performed: Option<(crate::notice::What, Day)>,
     line: Option<Entry>,
     other: Option<Entry>,
 ) -> Finding {

@@ -78,6 +78,7 @@ fn procedure(obr: &Segment<'_>, patient: &[u8], reading: &Reading, cancelled: bo
         visit: number(Kind::Visit, &[patient, &date[..8]]),
         what,
         day: day_of(&date)?,
+        old: false,
         cancelled,
     };
     Some(seen).filter(Seen::is_named)

@@ -4,6 +4,7 @@ use hilum_plugin::{Body, Draft, Message};
 use serde::{Deserialize, Serialize};
 
 use crate::crosswalk::{is_modality, is_region};
+use crate::day::{Day, is_year};
 use crate::mac;
 
 /// Media type of notices.
@@ -14,8 +15,6 @@ const OCTETS_MAX: usize = 256 * 1024;
 pub(crate) const LINES_MAX: usize = 999;
 /// What one line may be for.
 pub(crate) const FITS_MAX: usize = 16;
-/// Days from 1970 to the year 9999.
-const DAY_MAX: u32 = 2_932_896;
 
 /// One of the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +35,13 @@ pub(crate) struct Performed {
     pub(crate) visit: Option<String>,
     #[serde(flatten)]
     pub(crate) what: What,
-    /// Since 1970.
-    pub(crate) day: u32,
+    pub(crate) year: u16,
+    /// Under the pad of the accession number, and there with it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) hidden_day: Option<u16>,
+    /// It was done so long ago that what belongs to it may be forgotten.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub(crate) old: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub(crate) cancelled: bool,
 }
@@ -83,7 +87,25 @@ pub(crate) struct Line {
     pub(crate) component: Component,
     /// The kinds of procedure that the code is for.
     pub(crate) fits: Vec<What>,
-    pub(crate) day: u32,
+    pub(crate) year: u16,
+    /// Under the pad of the accession number, and there with it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) hidden_day: Option<u16>,
+    /// It was done so long ago that what belongs to it may be forgotten.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub(crate) old: bool,
+}
+
+impl Performed {
+    pub(crate) fn day(&self) -> Day {
+        Day::new(self.year, self.accession.as_deref(), self.hidden_day)
+    }
+}
+
+impl Line {
+    pub(crate) fn day(&self) -> Day {
+        Day::new(self.year, self.accession.as_deref(), self.hidden_day)
+    }
 }
 
 /// Which part of a service is claimed (modifiers 26 and TC).
@@ -137,9 +159,13 @@ impl Notice {
             macs.iter().all(|mac| mac.as_deref().is_none_or(|mac| mac::short(mac).is_some()))
         };
         match self {
-            Self::Performed(Performed { accession, study, visit, what, day, .. }) => {
+            Self::Performed(Performed { accession, study, visit, what, year, hidden_day, .. }) => {
                 let is_named = accession.is_some() || study.is_some() || visit.is_some();
-                is_named && macs(&[accession, study, visit]) && what.is_one() && *day <= DAY_MAX
+                is_named
+                    && macs(&[accession, study, visit])
+                    && what.is_one()
+                    && is_year(*year)
+                    && hidden_day.is_some() == accession.is_some()
             }
             Self::Claimed(Claimed { claim, lines, at, .. }) => {
                 let line = |line: &Line| {
@@ -147,7 +173,8 @@ impl Notice {
                         && line.fits.len() <= FITS_MAX
                         && line.fits.iter().all(What::is_one)
                         && is_code(&line.code)
-                        && line.day <= DAY_MAX
+                        && is_year(line.year)
+                        && line.hidden_day.is_some() == line.accession.is_some()
                 };
                 let is_place =
                     at.len() <= 40 && at.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'/');

@@ -30,6 +30,9 @@ pub struct Performed {
     /// `MODALITY/REGION` of the procedure codes (OBR-4.1) that the hospital's own systems write.
     #[serde(default)]
     pub procedures: BTreeMap<String, String>,
+    /// What comes so many days after it was done is old: nobody is missed who claims it.
+    #[serde(default = "default_old_days")]
+    pub old_days: u32,
 }
 
 /// Of the stage that sees what was claimed.
@@ -48,6 +51,9 @@ pub struct Claimed {
     /// Qualifiers of REF segments that have the patient's number in the hospital.
     #[serde(default = "default_record_qualifiers")]
     pub record_qualifiers: Vec<String>,
+    /// What is claimed so many days after it was done is old: no procedure is missed.
+    #[serde(default = "default_old_days")]
+    pub old_days: u32,
 }
 
 /// Of the stage that compares.
@@ -56,10 +62,10 @@ pub struct Claimed {
 pub struct Match {
     /// Where findings go; the stage needs the grant `emit:FLOW`.
     pub findings_flow: String,
-    /// A procedure without a claim for so long is a finding.
+    /// A procedure without a claim for so long after it was first heard of is a finding.
     #[serde(default = "default_claim_days")]
     pub claim_days: u32,
-    /// A claim without a procedure for so long is a finding: images may be late too.
+    /// A claim without a procedure for so long after it was first heard of is a finding: images may be late too.
     #[serde(default = "default_procedure_days")]
     pub procedure_days: u32,
     /// How far the days of procedure and claim may differ.
@@ -78,6 +84,9 @@ fn default_accession_qualifiers() -> Vec<String> {
 }
 fn default_record_qualifiers() -> Vec<String> {
     vec!["EA".to_owned()]
+}
+fn default_old_days() -> u32 {
+    90
 }
 fn default_claim_days() -> u32 {
     30

@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 
 use hilum_plugin::state::{self, StateError};
 
-use crate::case::{Case, long, number};
+use crate::case::{Case, Layout, long, number};
 
 /// Values of cases, and of ways to them: small ones, because a call may change 4 MiB at most.
 pub(crate) const BUCKETS: u64 = 2048;
@@ -30,6 +30,8 @@ pub(crate) struct Store {
 #[derive(Debug)]
 struct Kept<T> {
     version: u64,
+    /// Of the value of an older version, which is removed when this one is written.
+    older: Option<u64>,
     before: Vec<u8>,
     value: T,
 }
@@ -42,6 +44,11 @@ struct Way {
 }
 
 fn cases_key(bucket: u64) -> String {
+    format!("hidden/{bucket}")
+}
+
+/// Where versions before this one kept cases, with days that can be read.
+fn older_key(bucket: u64) -> String {
     format!("cases/{bucket}")
 }
 
@@ -61,12 +68,16 @@ impl Store {
             Entry::Vacant(free) => free,
         };
         let (version, before) = load(&cases_key(bucket))?;
-        let (mut rest, mut value) = (&before[..], BTreeMap::new());
-        while let Some(id) = long(&mut rest) {
-            let Some(case) = Case::decode(&mut rest) else { break };
-            value.insert(id, case);
+        let mut value = BTreeMap::new();
+        let mut older = None;
+        if version == 0
+            && let Some(found) = state::get(&older_key(bucket))?
+        {
+            older = Some(found.version);
+            decode(&found.value, Layout::Days, &mut value);
         }
-        Ok(&mut free.insert(Kept { version, before, value }).value)
+        decode(&before, Layout::Hidden, &mut value);
+        Ok(&mut free.insert(Kept { version, older, before, value }).value)
     }
 
     pub(crate) fn case(&mut self, id: u64) -> Result<Option<&mut Case>, StateError> {
@@ -94,7 +105,7 @@ impl Store {
         while let (Some(from), Some(to), Some(day)) = (long(&mut rest), long(&mut rest), number(&mut rest)) {
             value.push(Way { from, to, day });
         }
-        Ok(&mut free.insert(Kept { version, before, value }).value)
+        Ok(&mut free.insert(Kept { version, older: None, before, value }).value)
     }
 
     /// The cases that a MAC names or leads to.
@@ -149,6 +160,9 @@ impl Store {
                 octets = encode(&kept.value);
             }
             write(&cases_key(*bucket), kept.version, &kept.before, &octets)?;
+            if let Some(version) = kept.older {
+                state::remove(&older_key(*bucket), version)?;
+            }
         }
         for (bucket, kept) in &self.ways {
             let octet = |way: &Way| {
@@ -159,6 +173,14 @@ impl Store {
             write(&ways_key(*bucket), kept.version, &kept.before, &octets)?;
         }
         Ok(self.forgotten)
+    }
+}
+
+fn decode(octets: &[u8], layout: Layout, to: &mut BTreeMap<u64, Case>) {
+    let mut rest = octets;
+    while let Some(id) = long(&mut rest) {
+        let Some(case) = Case::decode(&mut rest, layout) else { break };
+        to.insert(id, case);
     }
 }
 

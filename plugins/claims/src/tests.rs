@@ -12,6 +12,8 @@ use super::*;
 const PLANTED: [&str; 5] = ["MRN4711", "ACC0815", "1.2.826.0.1.3680043.99.7", "CLAIM99", "MEMBER42"];
 const CROSSWALK: &str =
     "70551-70553 MR head # brain\n70450-70470 CT head\n71250-71275 CT chest\n71045-71048 DX chest\n\n";
+/// Days of services, as records and people write them, and as they are counted.
+const PLANTED_DAYS: [&str; 6] = ["20261102", "2026-11-02", "20261109", "2026-11-09", "20759", "20766"];
 /// 2026-11-02, a Monday.
 const TODAY: u64 = 20_759;
 
@@ -118,6 +120,12 @@ fn says_nothing_of_anybody(emitted: &Emitted) {
     let all = format!("{body} {:?} {:?}", emitted.key, emitted.attributes);
     for planted in PLANTED.iter().chain(&["DOE", "JANE"]) {
         assert!(!all.to_uppercase().contains(planted), "{all}");
+    }
+    // A summary is of a day on which something was heard of.
+    if emitted.content_type != SUMMARY_CONTENT_TYPE {
+        for day in PLANTED_DAYS {
+            assert!(!all.contains(day), "{all}");
+        }
     }
 }
 
@@ -256,12 +264,126 @@ fn another_kind_and_another_day_are_found() {
         claim("CLAIM98", "1", &[("70553", "20261109", "ACC0815")]),
     ]);
     assert_eq!(causes(&found), ["found other-procedure", "found other-day"]);
-    assert_eq!(found[0]["performed"], json!({"day": "2026-11-02", "modality": "MR", "region": "head"}));
+    assert_eq!(found[0]["performed"], json!({"year": 2026, "modality": "MR", "region": "head"}));
+    assert_eq!((&found[0]["days_apart"], &found[1]["days_apart"]), (&Value::Null, &7.into()));
+    assert_eq!(found[1]["claimed"]["year"], 2026);
+    // Within the tolerance it is the same, and a turn of the year changes nothing.
+    let within = claim("CLAIM96", "1", &[("70551:26", "20261103", "ACC0817")]);
+    assert!(through(vec![image("ACC0817", "MR", "BRAIN"), within]).is_empty());
+    let results =
+        ["20261231", "20270101"].map(|day| claim(&format!("N{day}"), "1", &[("70551", day, "ACC0818")]));
+    let [before, after] = results.map(|record| notice_of(record)["lines"][0].clone());
+    assert_eq!((&before["year"], &after["year"]), (&2026.into(), &2027.into()));
+    let hidden = |line: &Value| u16::try_from(line["hidden_day"].as_u64().unwrap()).unwrap();
+    assert_eq!(hidden(&after).wrapping_sub(hidden(&before)), 1);
     // A part of the body that nobody names fits every region.
     assert!(
         through(vec![image("ACC0816", "CT", ""), claim("CLAIM97", "1", &[("71260", DAY, "ACC0816")])])
             .is_empty()
     );
+}
+
+/// The notice that a side makes of a record.
+fn notice_of(record: Message) -> Value {
+    let mut side = if record.head.is(X12_CONTENT_TYPE) { billing() } else { clinical() };
+    side.observe(&context(), vec![record]);
+    let [notice] = &emitted()[..] else { panic!("one notice") };
+    says_nothing_of_anybody(notice);
+    serde_json::from_slice(&notice.body).unwrap()
+}
+
+/// But for what is under the pad, a notice of one day is one of any other of the year; and the pad is of the number.
+#[test]
+fn a_day_is_told_by_nothing_but_the_difference_to_another_of_its_number() {
+    let of = |day: &str, accession: &str| {
+        notice_of(claim("CLAIM99", "1", &[("70551", day, accession)]))["lines"][0].clone()
+    };
+    let hidden = |line: &Value| u16::try_from(line["hidden_day"].as_u64().unwrap()).unwrap();
+    let mut days: Vec<Value> = ["20261102", "20261103", "20260905"].map(|day| of(day, "ACC0815")).to_vec();
+    assert_eq!(hidden(&days[1]).wrapping_sub(hidden(&days[0])), 1);
+    assert_eq!(hidden(&days[0]).wrapping_sub(hidden(&days[2])), 58);
+    assert_ne!(hidden(&of("20261102", "ACC0816")), hidden(&days[0]), "of another number");
+    for day in &mut days {
+        assert_eq!(day["year"], 2026);
+        let line = day.as_object_mut().unwrap();
+        line.remove("hidden_day");
+        // One MAC of patient and day.
+        line.remove("visit");
+    }
+    assert!(days.iter().all(|day| *day == days[0]), "{days:?}");
+    assert_eq!(of("20261102", "")["hidden_day"], Value::Null, "nothing that it could be compared by");
+    let clinical = notice_of(image("ACC0815", "MR", "BRAIN"));
+    assert_eq!(clinical["hidden_day"], of("20261102", "ACC0815")["hidden_day"], "both sides have one pad");
+}
+
+/// An old study that is sent again, and a claim that comes after what it is for was forgotten.
+#[test]
+fn what_comes_very_late_is_no_finding_by_itself_and_is_compared_all_the_same() {
+    let late = |record: Message, days: u64| at(record, TODAY + days);
+    through(vec![
+        late(image("ACC0815", "MR", "BRAIN"), 91),
+        late(claim("CLAIM99", "1", &[("71260", DAY, "ACC0816")]), 91),
+    ]);
+    assert_eq!(causes(&pass(TODAY + 91 + 60)), Vec::<String>::new());
+    // A day sooner it counts.
+    through(vec![
+        late(image("ACC0817", "MR", "BRAIN"), 90),
+        late(claim("CLAIM98", "1", &[("71260", DAY, "ACC0818")]), 90),
+    ]);
+    let mut found = causes(&pass(TODAY + 91 + 61));
+    found.sort();
+    assert_eq!(found, ["found missing-claim", "found no-procedure"]);
+    let found = through(vec![late(claim("CLAIM97", "1", &[("70450", "20261109", "ACC0815")]), 160)]);
+    assert_eq!(causes(&found), ["found other-procedure", "found other-day"]);
+}
+
+/// Days that can be read were kept by the version before. They go, and the cases stay.
+#[test]
+fn cases_of_the_version_before_are_taken_over_without_their_days() {
+    through(vec![image("ACC0815", "MR", "BRAIN"), claim("CLAIM99", "1", &[("70551", DAY, "ACC0815")])]);
+    with(|host| {
+        let keys: Vec<String> = host.state.keys().filter(|key| key.starts_with("hidden/")).cloned().collect();
+        for key in keys {
+            let mut value = host.state.remove(&key).unwrap();
+            let mut rest = &value.value[..];
+            let id = case::long(&mut rest).unwrap();
+            let kept = case::Case::decode(&mut rest, case::Layout::Hidden).unwrap();
+            value.value = [&id.to_le_bytes()[..], &before(&kept)].concat();
+            host.state.insert(key.replace("hidden/", "cases/"), value);
+        }
+    });
+    assert_eq!(causes(&pass(TODAY + 20)), Vec::<String>::new());
+    with(|host| {
+        assert!(
+            !host.state.keys().any(|key| key.starts_with("cases/")),
+            "what was kept before is still there"
+        );
+        let hidden = host.state.iter().filter(|(key, _)| key.starts_with("hidden/"));
+        assert_eq!(hidden.clone().count(), 1);
+        let decoded: Vec<case::Case> = hidden
+            .map(|(_, kept)| case::Case::decode(&mut &kept.value[8..], case::Layout::Hidden).unwrap())
+            .collect();
+        let (_, service) = decoded[0].performed.clone().unwrap();
+        assert_eq!((service.year, service.hidden, decoded[0].entries.len()), (2026, None, 1));
+    });
+    let other = claim("CLAIM98", "1", &[("70551", DAY, "ACC0815")]);
+    assert_eq!(causes(&through(vec![other])), ["found duplicate-claim"]);
+}
+
+/// A case as it was kept when days were days since 1970.
+fn before(kept: &case::Case) -> Vec<u8> {
+    let mut now = Vec::new();
+    kept.encode(&mut now);
+    let day = u32::try_from(TODAY).unwrap().to_le_bytes();
+    // Three octets, then a day of nine where there were four; so in each entry, after the claim's number.
+    let mut older = [&now[..3], &day, &now[12..21]].concat();
+    let mut rest = &now[21..];
+    for entry in &kept.entries {
+        let tail = 2 + 1 + entry.code.len() + 1 + entry.at.len() + 1 + entry.fits.len();
+        older.extend([&rest[..8], &day, &rest[17..17 + tail]].concat());
+        rest = &rest[17 + tail..];
+    }
+    older
 }
 
 #[test]
@@ -285,8 +407,8 @@ fn what_was_cancelled_was_not_done() {
 #[test]
 fn only_stages_are_believed_and_only_macs_and_coarse_facts_are_read() {
     let mac = "00112233445566778899aabbccddeeff";
-    let good =
-        json!({"side": "performed", "accession": mac, "modality": "MR", "region": "head", "day": 20000});
+    let good = json!({"side": "performed", "accession": mac, "modality": "MR", "region": "head",
+            "year": 2024, "hidden_day": 7});
     matching().observe(&context(), vec![message(NOTICE_CONTENT_TYPE, good.to_string())]);
     matching().observe(&plugin(), vec![message(NOTICE_CONTENT_TYPE, good.to_string())]);
     let mut bad = Vec::new();
@@ -294,8 +416,12 @@ fn only_stages_are_believed_and_only_macs_and_coarse_facts_are_read() {
         ("accession", json!("ACC0815")),
         ("modality", json!("DOE")),
         ("region", json!("Jane's head")),
-        ("day", json!(u32::MAX)),
-        ("day", json!(-1)),
+        ("year", json!(20_000)),
+        ("year", json!(0)),
+        ("hidden_day", json!(65_536)),
+        ("hidden_day", json!(-1)),
+        ("hidden_day", json!("20261102")),
+        ("hidden_day", Value::Null),
         ("side", json!("neither")),
     ] {
         let mut one = good.clone();
@@ -357,7 +483,7 @@ fn state_is_bounded() {
     let notice = |n: u64| {
         let mac = format!("{:016x}{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n);
         let performed = json!({"side": "performed", "accession": mac, "visit": mac.chars().rev().collect::<String>(),
-            "modality": "CT", "day": 20000});
+            "modality": "CT", "year": 2024, "hidden_day": 7});
         at(message(NOTICE_CONTENT_TYPE, performed.to_string()), TODAY)
     };
     for batch in 0..20_u64 {
@@ -369,7 +495,9 @@ fn state_is_bounded() {
     // Values that make no sense are begun anew.
     for value in [vec![0xff; 100], vec![1; 9], Vec::new()] {
         let mut rest = &value[..];
-        assert!(case::Case::decode(&mut rest).is_none_or(|case| case.entries.is_empty()));
+        assert!(
+            case::Case::decode(&mut rest, case::Layout::Hidden).is_none_or(|case| case.entries.is_empty())
+        );
     }
 }
 

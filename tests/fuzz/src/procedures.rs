@@ -87,7 +87,7 @@ fn matched(notices: impl Iterator<Item = Vec<u8>>) -> Host {
     host
 }
 
-/// A finding has a place in an interchange, a code, days and words of a vocabulary.
+/// A finding has a place in an interchange, a code, years and words of a vocabulary.
 fn is_coarse(finding: &Value) {
     match finding {
         Value::String(text) => {
@@ -122,10 +122,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
     // Each number has a code of its own.
     let code = |of: &str| of.repeat(16);
     let [accession, study, visit, one, other] = ["a1", "b2", "c3", "d4", "e5"].map(code);
-    let performed = json!({"side": "performed", "accession": accession, "study": study, "visit": visit, "modality": "MR", "region": "head", "day": 19675});
+    let performed = json!({"side": "performed", "accession": accession, "study": study, "visit": visit, "modality": "MR", "region": "head",
+        "year": 2023, "hidden_day": 4711});
     let claimed = |claim: &str, frequency: &str, code: &str, kind: &str| {
         json!({"side": "claimed", "claim": claim, "frequency": frequency, "at": "000000042/0001/8", "lines": [
-            {"accession": accession, "visit": visit, "code": code, "component": "global", "day": 19675,
+            {"accession": accession, "visit": visit, "code": code, "component": "global", "year": 2023, "hidden_day": 4711,
              "fits": [{"modality": kind, "region": "head"}]}]})
     };
     let mut cancelled = performed.clone();

@@ -49,11 +49,17 @@ async fn anonymous(reading: &mut Reading, case: &Case, count: usize) -> Vec<Valu
         &case.claim_number,
         &case.visit_number,
     ];
+    // Whose day is an identifier too.
+    let claim = String::from_utf8(x12::claim(case, 1)).unwrap();
+    let day = &claim.split_once("DTP*472*D8*").unwrap().1[..8];
+    let written = format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..]);
+    let planted = planted.into_iter().cloned().chain([day.to_owned(), written]);
+    let planted: Vec<String> = planted.collect();
     let mut found = Vec::new();
     for _ in 0..count {
         let delivery = next(reading).await;
         let all = format!("{} {:?} {:?}", body(&delivery), delivery.head().key, delivery.head().attributes);
-        for identifier in planted {
+        for identifier in &planted {
             assert!(!all.to_uppercase().contains(&identifier.to_uppercase()), "{identifier} is in {all}");
         }
         found.push(serde_json::from_str(&body(&delivery)).unwrap());
@@ -82,6 +88,8 @@ async fn what_is_claimed_twice_or_for_something_else_is_found_without_a_name() {
     assert_eq!(sides, ["performed", "performed", "claimed"], "four images are one study: {seen:?}");
     assert_eq!(seen[0]["accession"], seen[2]["lines"][0]["accession"], "both sides have one MAC");
     assert_eq!(seen[0]["visit"], seen[2]["lines"][0]["visit"]);
+    assert!(seen[0]["hidden_day"].is_u64() && seen[0]["year"].is_u64(), "{seen:?}");
+    assert_eq!(seen[0]["hidden_day"], seen[2]["lines"][0]["hidden_day"], "and one pad");
 
     // Another claim of the same, and one of something else.
     let double = claim.replace(&case.claim_number, "SECOND7");

@@ -94,7 +94,7 @@ fn of_claims(documents: &[Value]) -> Vec<String> {
     found
 }
 
-/// `duplicate-claim: 70551 (global) of 2026-11-27 at 000000005/0001/20, and at 000000002/0001/20`
+/// `duplicate-claim: 70551 of 2026 is claimed at 000000005/0001/20, and at 000000002/0001/20`
 fn claim_sentence(document: &Value) -> String {
     let (line, other) = (&document["claimed"], &document["also_claimed"]);
     let Some(cause) = document["cause"].as_str() else {
@@ -108,7 +108,7 @@ fn claim_sentence(document: &Value) -> String {
     format!(
         "{cause}: {} of {} is claimed at {}, and at {}",
         text(line, "code"),
-        text(line, "day"),
+        line["year"],
         text(line, "at"),
         text(other, "at")
     )
