@@ -32,9 +32,12 @@ from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 MESSAGE = 'application/cose; cose-type="cose-encrypt"'
 STREAM = "application/vnd.hilum.sealed-stream"
 KEY = "application/vnd.hilum.aes256-gcm-hkdf-1mb-key"
-FIRST_LINES = {MESSAGE: "hilum-encrypt-v1", STREAM: "hilum-encrypt-stream-v1"}
+FIRST_LINES = {MESSAGE: "hilum-encrypt-v2", STREAM: "hilum-encrypt-stream-v2"}
+FIELD_LINE = "hilum-encrypt-field-v2"
 ORIGINAL = "application/dicom"
 RECIPIENTS = ("reader", "deputy")
+# What the records are published with, and who publishes them.
+KEY_OF_RECORDS, UNIT, SOURCE = "4711", "mri 1=a", "spiffe://test/device/scanner"
 
 INLINE_MAX = 256 * 1024
 SEGMENT = 1 << 20
@@ -88,8 +91,8 @@ purpose = "TREAT"
 [[subscription.egress]]
 stage = "seal"
 plugin = "encrypt"
-grants = ["recipient:ward"]
-config = { recipients = ["ward"] }
+grants = ["random", "recipient:ward"]
+config = { recipients = ["ward"], keep_key = true, keep_source = true, keep_attributes = ["unit"] }
 [[subscription]]
 name = "fields"
 stakeholder = "ward"
@@ -97,7 +100,7 @@ purpose = "TREAT"
 [[subscription.egress]]
 stage = "seal"
 plugin = "encrypt"
-grants = ["recipient:ward", "recipient:reader"]
+grants = ["random", "recipient:ward", "recipient:reader"]
 config = { recipients = [%s], fields = { hl7v2 = ["PID-3", "PID-5"], fhir = ["Patient.name", "Patient.birthDate"] } }
 """
 
@@ -117,8 +120,19 @@ def content(size: int) -> bytes:
     return hashlib.shake_128(str(size).encode()).digest(size)
 
 
-def associated(content_type: str, time: int) -> bytes:
-    return f"{FIRST_LINES[content_type]}\nrecords\n{ORIGINAL}\n{time}".encode()
+def bound(first: str, content_type: str, time: int, key: str | None, attributes: dict[str, str]) -> str:
+    """What is sealed in a record with this head is bound to; the attributes are in the record's order and end with its own id."""
+    lines = [first, "records", content_type, str(time), "key" if key is None else f"key {key}"]
+    return "\n".join(lines + [f"{name} {value}" for name, value in attributes.items()])
+
+
+def kept(record_id: str) -> dict[str, str]:
+    """The attributes of a record whose body is sealed as a whole."""
+    return {"original-content-type": ORIGINAL, "unit": UNIT, "record-source": SOURCE, "record-id": record_id}
+
+
+def associated(content_type: str, time: int, record_id: str) -> bytes:
+    return bound(FIRST_LINES[content_type], content_type, time, KEY_OF_RECORDS, kept(record_id)).encode()
 
 
 def load(path: Path):
@@ -249,39 +263,45 @@ def sealed_by_hilum(hospital: Hospital, base: Path):
         bodies.append(base / f"body{number}")
         bodies[-1].write_bytes(content(size))
     with hospital:
-        hospital.client("publish", "scanner", "--content-type", ORIGINAL, "records", *map(str, bodies))
+        head = ["--content-type", ORIGINAL, "--record-key", KEY_OF_RECORDS, "--attribute", f"unit={UNIT}", "--attribute", "patient=4711"]
+        hospital.client("publish", "scanner", *head, "records", *map(str, bodies))
         out = ["--out", str(base / "sealed"), "--count", str(len(SIZES)), "--json", "records", "all"]
         lines = hospital.client("subscribe", "reader", *out).splitlines()
     if len(lines) != len(SIZES):
         yield f"{len(lines)} of {len(SIZES)} records came"
-    delivered = sorted(map(json.loads, lines), key=lambda line: line["offset"])
+    delivered, seen = sorted(map(json.loads, lines), key=lambda line: line["offset"]), set()
     for size, line in zip(SIZES, delivered):
         content_type, sealed = line["content_type"], Path(line["file"]).read_bytes()
         if content_type != (MESSAGE if size <= INLINE_MAX else STREAM):
             yield f"{size} octets: sealed as {content_type}"
             continue
-        if line["attributes"].get("original-content-type") != ORIGINAL:
-            yield f"{size} octets: the record does not say what is inside"
-        aad = associated(content_type, line["time"])
+        record_id = line["attributes"].get("record-id", "")
+        if len(record_id) != 32 or record_id in seen or (line["key"], line["attributes"]) != (KEY_OF_RECORDS, kept(record_id)):
+            yield f"{size} octets: the record does not say what is inside and which one it is"
+        seen.add(record_id)
+        aad = associated(content_type, line["time"], record_id)
+        other = associated(content_type, line["time"], "0" * 32)
         for name, key in hospital.keys.items():
             if open_sealed(content_type, sealed, aad, key) != content(size):
                 yield f"{size} octets: {name} opens something else"
         key = hospital.keys["reader"]
-        if opens(content_type, sealed[:-1], aad, key) or opens(content_type, sealed, aad + b"0", key):
-            yield f"{size} octets: it opens although it was cut off or is of another time"
+        if opens(content_type, sealed[:-1], aad, key) or opens(content_type, sealed, other, key):
+            yield f"{size} octets: it opens although it was cut off or is of another record"
 
 
 def sealed_by_others(hospital: Hospital, hospital_program: Path, base: Path):
     """Problems with how Hilum opens what pycose and Tink sealed."""
-    time = 1_790_000_000_000
+    time, record_id = 1_790_000_000_000, os.urandom(16).hex()
+    given = ["--record-key", KEY_OF_RECORDS]
+    given += [text for name, value in kept(record_id).items() for text in ("--attribute", f"{name}={value}")]
     for size in SIZES:
         content_type = MESSAGE if size <= INLINE_MAX else STREAM
-        sealed = seal(content_type, content(size), associated(content_type, time), hospital.keys.values())
+        sealed = seal(content_type, content(size), associated(content_type, time, record_id), hospital.keys.values())
         for name, octets in [(name, sealed) for name in RECIPIENTS] + [("reader", sealed[:-1])]:
             (base / "theirs").write_bytes(octets)
             (base / "opened").unlink(missing_ok=True)
             command = [str(hospital_program), "open", "--key", str(hospital.key(name)), "--flow", "records"]
-            command += ["--content-type", content_type, "--original-content-type", ORIGINAL, "--time", str(time)]
+            command += ["--content-type", content_type, "--time", str(time), *given]
             done = subprocess.run([*command, str(base / "theirs"), str(base / "opened")], capture_output=True, text=True)
             if len(octets) < len(sealed):
                 if done.returncode == 0:
@@ -296,9 +316,9 @@ def b64(octets: bytes) -> str:
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
-def context(content_type: str, time: int, place: str) -> str:
+def context(content_type: str, time: int, attributes: dict[str, str], place: str) -> str:
     """What a field is bound to, as its protected header has it."""
-    text = f"hilum-encrypt-field-v1\nrecords\n{content_type}\n{time}\n{place}"
+    text = bound(FIELD_LINE, content_type, time, None, attributes) + f"\n{place}"
     return b64(hashlib.sha256(text.encode()).digest())
 
 
@@ -325,6 +345,9 @@ def fields_sealed_by_hilum(hospital: Hospital, base: Path, recipients: tuple[str
         yield f"{lines} came"
     for line in lines:
         content_type, time = line["content_type"], line["time"]
+        attributes = {name: line["attributes"].get(name, "") for name in ("sealed-fields", "record-id")}
+        if attributes["sealed-fields"] != "2" or len(attributes["record-id"]) != 32:
+            yield f"{content_type}: the record does not say which one it is"
         found = sealed_fields(content_type, Path(line["file"]).read_bytes())
         for place, plain in FIELDS[content_type].items():
             for name in recipients:
@@ -333,7 +356,7 @@ def fields_sealed_by_hilum(hospital: Hospital, base: Path, recipients: tuple[str
                 if message.payload != plain:
                     yield f"{place}: {name} opens something else"
                 protected = json.loads(base64.urlsafe_b64decode(found_header(found[place]) + "=="))
-                if protected["hilum-context"] != context(content_type, time, place):
+                if protected["hilum-context"] != context(content_type, time, attributes, place):
                     yield f"{place}: it is bound to something else"
 
 
@@ -344,13 +367,13 @@ def found_header(message: str) -> str:
 
 def fields_sealed_by_others(hospital: Hospital, hospital_program: Path, base: Path, recipients: tuple[str, ...]):
     """Problems with how Hilum opens the fields that jwcrypto sealed."""
-    time = 1_790_000_000_000
+    time, attributes = 1_790_000_000_000, {"sealed-fields": "2", "record-id": os.urandom(16).hex()}
     for content_type, plain in ((HL7, ADT), (FHIR, PATIENT)):
         for moved in (False, True):
             made = {}
             for place, value in FIELDS[content_type].items():
-                bound = context(content_type, time + moved, place)
-                header = {"enc": "A256GCM", "hilum-context": bound}
+                said = attributes | {"record-id": "0" * 32} if moved else attributes
+                header = {"enc": "A256GCM", "hilum-context": context(content_type, time, said, place)}
                 message = jwe.JWE(value, json.dumps(header), json.dumps({"alg": "ECDH-ES+A256KW"}))
                 for name in recipients:
                     message.add_recipient(jwk.JWK.from_pem(hospital.key(name).read_bytes()))
@@ -364,10 +387,11 @@ def fields_sealed_by_others(hospital: Hospital, hospital_program: Path, base: Pa
             (base / "opened").unlink(missing_ok=True)
             command = [str(hospital_program), "open", "--key", str(hospital.key(recipients[0])), "--flow", "records"]
             command += ["--content-type", content_type, "--fields", "--time", str(time)]
+            command += [text for name, value in attributes.items() for text in ("--attribute", f"{name}={value}")]
             done = subprocess.run([*command, str(base / "theirs"), str(base / "opened")], capture_output=True, text=True)
             if moved:
                 if done.returncode == 0:
-                    yield f"{content_type}: fields of another time open"
+                    yield f"{content_type}: fields of another record open"
             elif done.returncode != 0:
                 yield f"{content_type}: the fields do not open: {done.stderr.strip()}"
             else:

@@ -24,9 +24,12 @@ pub struct Arguments {
     /// The record's content type.
     #[arg(long)]
     pub content_type: String,
-    /// Its attribute `original-content-type`.
-    #[arg(long, default_value = "", required_unless_present = "fields")]
-    pub original_content_type: String,
+    /// Its key, where it has one.
+    #[arg(long)]
+    pub record_key: Option<String>,
+    /// Its attributes, in order.
+    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
+    pub attributes: Vec<Attribute>,
     /// Single fields are sealed, and the rest is in the clear.
     #[arg(long)]
     pub fields: bool,
@@ -66,17 +69,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     out.write_all(&plain).with_context(|| named(&arguments.to))
 }
 
+fn attribute(text: &str) -> Result<Attribute, String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok(Attribute { name: name.into(), value: value.into() })
+}
+
 fn head(arguments: &Arguments) -> Head {
     Head {
         time: Timestamp(arguments.time),
         expires: None,
         deliver_after: None,
-        key: None,
+        key: arguments.record_key.clone(),
         content_type: arguments.content_type.clone(),
-        attributes: vec![Attribute {
-            name: "original-content-type".into(),
-            value: arguments.original_content_type.clone(),
-        }],
+        attributes: arguments.attributes.clone(),
         labels: Vec::new(),
         trace: None,
     }

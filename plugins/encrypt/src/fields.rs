@@ -11,6 +11,8 @@ use serde::Deserialize;
 const BODY_OCTETS_MAX: u64 = 16 << 20;
 /// Values of one call to the broker.
 const VALUES_AT_ONCE: usize = 4096;
+/// Octets of values, and of what they are bound to, from which on the next value is of another call: a long head is in each context.
+const OCTETS_AT_ONCE: usize = 2 << 20;
 
 /// Fields by format, as the configuration names them.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -27,6 +29,14 @@ pub struct FieldSettings {
 pub(crate) struct Fields {
     hl7: Vec<hl7::Name>,
     fhir: Vec<fhir::Name>,
+}
+
+/// A field of a body.
+pub(crate) struct Field {
+    /// Where it is.
+    place: String,
+    /// What is there.
+    plain: Vec<u8>,
 }
 
 /// A format whose fields are known.
@@ -52,34 +62,23 @@ impl Fields {
         (!are_none).then_some(format)
     }
 
-    /// The body with its fields sealed, and how many these are; none where there is nothing to seal, or more than the fields that are
-    /// found could hold. `context` gives what a field is bound to, for its place.
-    pub(crate) fn seal(
-        &self,
-        format: Format,
-        plain: &[u8],
-        recipients: &[String],
-        context: impl Fn(&str) -> Vec<u8>,
-    ) -> Result<Option<(Body, usize)>, Refusal> {
-        let mut values = Vec::new();
+    /// The fields of a body that are to be sealed, in order; none where more is told than they could hold.
+    pub(crate) fn find(&self, format: Format, plain: &[u8]) -> Result<Vec<Field>, Refusal> {
+        let mut found = Vec::new();
         self.visit(format, plain, |place, value| {
-            values.push(BoundValue { context: context(place), plain: value.to_vec() });
+            found.push(Field { place: place.to_owned(), plain: value.to_vec() });
             None
         })?;
-        let count = values.len();
-        if count == 0 || format == Format::Hl7 && has_addenda(plain) {
-            return Ok(None);
+        if format == Format::Hl7 && has_addenda(plain) {
+            found.clear();
         }
-        let mut sealed = Vec::with_capacity(count);
-        while !values.is_empty() {
-            let later = values.split_off(values.len().min(VALUES_AT_ONCE));
-            sealed.extend(keys::seal_values(recipients, values).map_err(|error| crate::refusal(&error))?);
-            values = later;
-        }
-        // The second time the same fields are found in the same order.
+        Ok(found)
+    }
+
+    /// The body with these in the places of the fields that [`find`](Self::find) found, which it finds in the same order again.
+    pub(crate) fn replace(&self, format: Format, plain: &[u8], sealed: Vec<String>) -> Result<Body, Refusal> {
         let mut sealed = sealed.into_iter();
-        let made = self.visit(format, plain, |_, _| sealed.next())?;
-        Ok(Some((body_of(made)?, count)))
+        body_of(self.visit(format, plain, |_, _| sealed.next())?)
     }
 
     fn visit(
@@ -99,6 +98,30 @@ impl Fields {
             }
         }
     }
+}
+
+/// Seals fields, each bound to the record of this text and to its place in it.
+pub(crate) fn seal(found: Vec<Field>, record: &str, recipients: &[String]) -> Result<Vec<String>, Refusal> {
+    let mut sealed = Vec::with_capacity(found.len());
+    let (mut values, mut octets) = (Vec::new(), 0);
+    let mut flush = |values: &mut Vec<BoundValue>| {
+        let made = keys::seal_values(recipients, std::mem::take(values));
+        sealed.extend(made.map_err(|error| crate::refusal(&error))?);
+        Ok::<_, Refusal>(())
+    };
+    for Field { place, plain } in found {
+        let context = format!("{record}\n{place}").into_bytes();
+        octets += context.len() + plain.len();
+        values.push(BoundValue { context, plain });
+        if values.len() == VALUES_AT_ONCE || octets >= OCTETS_AT_ONCE {
+            flush(&mut values)?;
+            octets = 0;
+        }
+    }
+    if !values.is_empty() {
+        flush(&mut values)?;
+    }
+    Ok(sealed)
 }
 
 fn parsed<T: FromStr<Err = NameError> + PartialEq>(

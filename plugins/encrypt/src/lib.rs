@@ -3,16 +3,22 @@
 //! A record's body becomes a COSE_Encrypt message (RFC 9052, section 5.1) to recipients that the stage was granted; a large one a stream
 //! of segments in Tink's format, with the key in such a message before it. The
 //! keys and the arithmetic stay with the broker; this plugin decides what is sealed, what it is bound to, and what of the
-//! head may stay in the clear. Anything that cannot be sealed is refused, never passed.
+//! head may stay in the clear; what stays is bound to the body. Anything that cannot be sealed is refused, never passed.
 
 mod fields;
 mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write as _;
+
+use hilum_formats::sealed::{
+    BoundError, Form, ORIGINAL_CONTENT_TYPE, Place, RECORD_ID, RECORD_SOURCE, SEALED_FIELDS, bound_text,
+};
 use hilum_plugin::keys::{self, KeyError};
 use hilum_plugin::{
     Attribute, Body, ConfigError, Context, Description, Draft, Head, Message, Outcome, Refusal, Transform,
+    random,
 };
 
 pub use fields::FieldSettings;
@@ -24,12 +30,12 @@ use fields::{Fields, Format};
 pub const SEALED_CONTENT_TYPE: &str = r#"application/cose; cose-type="cose-encrypt""#;
 /// Media type of what comes out of a large body.
 pub const STREAM_CONTENT_TYPE: &str = "application/vnd.hilum.sealed-stream";
-/// The attribute that carries the media type of what is inside.
-pub const ORIGINAL_CONTENT_TYPE: &str = "original-content-type";
-/// The attribute that says how many fields of a body are sealed in their places.
-pub const SEALED_FIELDS: &str = "sealed-fields";
 /// Attributes of a record that the broker takes.
 const ATTRIBUTES_MAX: usize = 32;
+/// Octets of an attribute's value that the broker takes.
+const ATTRIBUTE_OCTETS_MAX: usize = 1024;
+/// Random octets of a record's own id: two records that share one are not to be expected in the life of a hospital.
+const RECORD_ID_OCTETS: u32 = 16;
 
 /// The plugin: seals every record to the configured recipients.
 #[derive(Debug)]
@@ -66,19 +72,19 @@ hilum_plugin::export_transform!(Encrypt);
 
 impl Encrypt {
     fn seal(&self, context: &Context, Message { head, body }: Message) -> Result<Draft, Refusal> {
-        let form = match &body {
-            Body::Inline(_) => Form::Message,
-            Body::Large(_) => Form::Stream,
+        let (form, content_type) = match &body {
+            Body::Inline(_) => (Form::Message, SEALED_CONTENT_TYPE),
+            Body::Large(_) => (Form::Stream, STREAM_CONTENT_TYPE),
         };
-        let associated = associated_data(form, &context.flow, &head.content_type, head.time)?;
+        let original = Attribute::new(ORIGINAL_CONTENT_TYPE, head.content_type.as_str());
+        let envelope = self.envelope(context, content_type.into(), original, head)?;
+        let associated = envelope.bound(form, context)?.into_bytes();
         let recipients = &self.settings.recipients;
         let sealed = match body {
             Body::Inline(plain) => keys::seal(recipients, &associated, &plain).map(Body::Inline),
             Body::Large(plain) => keys::seal_stream(recipients, &associated, plain).map(Body::Large),
         };
-        let sealed = sealed.map_err(|error| refusal(&error))?;
-        let original = Attribute::new(ORIGINAL_CONTENT_TYPE, head.content_type.as_str());
-        Ok(self.envelope(form.content_type().into(), original, head, sealed))
+        Ok(envelope.around(sealed.map_err(|error| refusal(&error))?))
     }
 
     fn seal_fields(
@@ -87,72 +93,75 @@ impl Encrypt {
         format: Format,
         Message { head, body }: Message,
     ) -> Result<Draft, Refusal> {
-        let record = bound_to(FIELD_FIRST_LINE, &context.flow, &head.content_type, head.time)?;
-        let field = |place: &str| format!("{record}\n{place}").into_bytes();
         let plain = fields::octets(body)?;
-        let Some((body, count)) = self.fields.seal(format, &plain, &self.settings.recipients, field)? else {
+        let found = self.fields.find(format, &plain)?;
+        if found.is_empty() {
             return self.seal(context, Message { head, body: fields::body_of(plain)? });
-        };
-        let sealed = Attribute::new(SEALED_FIELDS, count.to_string());
-        Ok(self.envelope(head.content_type.clone(), sealed, head, body))
+        }
+        let count = Attribute::new(SEALED_FIELDS, found.len().to_string());
+        let envelope = self.envelope(context, head.content_type.clone(), count, head)?;
+        let record = envelope.bound(Form::Field, context)?;
+        let sealed = fields::seal(found, &record, &self.settings.recipients)?;
+        Ok(envelope.around(self.fields.replace(format, &plain, sealed)?))
     }
 
-    /// The record that carries what is sealed: of the old head only what was configured to stay.
-    fn envelope(&self, content_type: String, first: Attribute, head: Head, body: Body) -> Draft {
+    /// The record that will carry what is sealed: of the old head only what was configured to stay.
+    fn envelope(
+        &self,
+        context: &Context,
+        content_type: String,
+        first: Attribute,
+        head: Head,
+    ) -> Result<Envelope, Refusal> {
+        let source = &context.source.principal;
+        let source = self.settings.keep_source.then(|| Attribute::new(RECORD_SOURCE, source.as_str()));
+        if source.iter().any(|source| source.value.len() > ATTRIBUTE_OCTETS_MAX) {
+            let reason = format!(
+                "who it comes from is named in over {ATTRIBUTE_OCTETS_MAX} octets, which no attribute takes"
+            );
+            return Err(Refusal::new("not-sealed", reason));
+        }
         let kept = |attribute: &Attribute| self.settings.keep_attributes.contains(&attribute.name);
+        let ours = 2 + usize::from(self.settings.keep_source);
         let mut attributes = vec![first];
-        attributes.extend(head.attributes.into_iter().filter(kept).take(ATTRIBUTES_MAX - 1));
-        Draft { key: head.key.filter(|_| self.settings.keep_key), content_type, attributes, body }
+        attributes.extend(head.attributes.into_iter().filter(kept).take(ATTRIBUTES_MAX - ours));
+        attributes.extend(source);
+        attributes.push(Attribute::new(RECORD_ID, record_id()));
+        let key = head.key.filter(|_| self.settings.keep_key);
+        Ok(Envelope { time: head.time, key, content_type, attributes })
     }
 }
 
-/// What a sealed body is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// One COSE_Encrypt message.
-    Message,
-    /// A message with a key, and segments under it.
-    Stream,
+/// A record of which the body is still to come.
+struct Envelope {
+    time: u64,
+    key: Option<String>,
+    content_type: String,
+    attributes: Vec<Attribute>,
 }
 
-impl Form {
-    /// The media type of the record that carries it.
-    #[must_use]
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Message => SEALED_CONTENT_TYPE,
-            Self::Stream => STREAM_CONTENT_TYPE,
-        }
+impl Envelope {
+    /// What is sealed for this record is bound to: all of what its readers see of it.
+    fn bound(&self, form: Form, context: &Context) -> Result<String, Refusal> {
+        let Self { time, key, content_type, attributes } = self;
+        let place = Place { flow: &context.flow, content_type, time: *time, key: key.as_deref() };
+        let attributes = attributes.iter().map(|of| (of.name.as_str(), of.value.as_str()));
+        bound_text(form, place, attributes)
+            .map_err(|error: BoundError| Refusal::new("malformed", error.to_string()))
     }
 
-    /// Begins what it is bound to, so that no part of one form opens as the other.
-    fn first_line(self) -> &'static str {
-        match self {
-            Self::Message => "hilum-encrypt-v1",
-            Self::Stream => "hilum-encrypt-stream-v1",
-        }
+    fn around(self, body: Body) -> Draft {
+        let Self { key, content_type, attributes, .. } = self;
+        Draft { key, content_type, attributes, body }
     }
 }
 
-/// What the sealed body is bound to, so that it opens in no other place: four lines of text without a last line feed.
-///
-/// A reader knows all of it: the flow it subscribed to, the attribute [`ORIGINAL_CONTENT_TYPE`] and the time in the head.
-///
-/// # Errors
-///
-/// A [`Refusal`] where the flow or content type holds a control character, because lines could then be shifted.
-pub fn associated_data(form: Form, flow: &str, content_type: &str, time: u64) -> Result<Vec<u8>, Refusal> {
-    bound_to(form.first_line(), flow, content_type, time).map(String::into_bytes)
-}
-
-/// Begins what a field is bound to; the record's lines follow, and the field's place.
-const FIELD_FIRST_LINE: &str = "hilum-encrypt-field-v1";
-
-fn bound_to(first: &str, flow: &str, content_type: &str, time: u64) -> Result<String, Refusal> {
-    if [flow, content_type].iter().any(|line| line.chars().any(char::is_control)) {
-        return Err(Refusal::new("malformed", "the content type holds a control character"));
-    }
-    Ok(format!("{first}\n{flow}\n{content_type}\n{time}"))
+/// 128 random bits in hexadecimal digits.
+fn record_id() -> String {
+    random::octets(RECORD_ID_OCTETS).iter().fold(String::new(), |mut text, octet| {
+        write!(text, "{octet:02x}").expect("a string takes all");
+        text
+    })
 }
 
 fn refusal(error: &KeyError) -> Refusal {

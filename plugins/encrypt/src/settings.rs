@@ -1,10 +1,10 @@
 //! The configuration, and what a JSON Schema cannot say of it.
 
+use hilum_formats::sealed::{ORIGINAL_CONTENT_TYPE, RECORD_ID, RECORD_SOURCE, SEALED_FIELDS};
 use hilum_plugin::ConfigError;
 use serde::Deserialize;
 
 use crate::fields::FieldSettings;
-use crate::{ORIGINAL_CONTENT_TYPE, SEALED_FIELDS};
 
 /// Recipients of one message (the broker's limit).
 pub(crate) const RECIPIENTS_MAX: usize = 64;
@@ -24,6 +24,9 @@ pub struct Settings {
     /// Whether the record's key stays in the clear.
     #[serde(default)]
     pub keep_key: bool,
+    /// Whether an attribute says who the record comes from.
+    #[serde(default)]
+    pub keep_source: bool,
     /// Labels that a sealed record no longer carries, because who holds it cannot read it.
     #[serde(default)]
     pub removes: Vec<String>,
@@ -44,9 +47,10 @@ impl Settings {
                 return Err(ConfigError::new(format!("/recipients/{index}"), reason));
             }
         }
-        let ours = |name: &String| name == ORIGINAL_CONTENT_TYPE || name == SEALED_FIELDS;
+        let ours = [ORIGINAL_CONTENT_TYPE, SEALED_FIELDS, RECORD_SOURCE, RECORD_ID];
+        let ours = |name: &String| ours.contains(&name.as_str());
         if let Some(index) = self.keep_attributes.iter().position(ours) {
-            let reason = "this attribute is set here, and says what is sealed";
+            let reason = "this attribute is set here, and says what is sealed or which record it is";
             return Err(ConfigError::new(format!("/keep_attributes/{index}"), reason));
         }
         let has_fields = !self.fields.hl7v2.is_empty() || !self.fields.fhir.is_empty();
@@ -54,8 +58,9 @@ impl Settings {
             let reason = "what is not among `fields` stays in the clear and could still reveal what these labels stand for; remove none";
             return Err(ConfigError::new("/removes", reason));
         }
-        if !self.removes.is_empty() && (self.keep_key || !self.keep_attributes.is_empty()) {
-            let reason = "a key or attributes kept in the clear could still reveal what these labels stand for; keep none";
+        let keeps = self.keep_key || self.keep_source || !self.keep_attributes.is_empty();
+        if !self.removes.is_empty() && keeps {
+            let reason = "a key, a source or attributes kept in the clear could still reveal what these labels stand for; keep none";
             return Err(ConfigError::new("/removes", reason));
         }
         Ok(())

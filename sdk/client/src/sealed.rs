@@ -11,16 +11,17 @@ mod writer;
 
 use hilum_core::cose::{self, OpenError, PrivateKey, SEALED_OCTETS_MAX, STREAM_CONTENT_TYPE, StreamOpener};
 use hilum_core::jose::JweError;
+use hilum_formats::sealed::{
+    BoundError, Form as Sealed, ORIGINAL_CONTENT_TYPE, Place, RECORD_ID, bound_text,
+};
 
-use crate::{FlowName, Head};
+use crate::{Attribute, FlowName, Head};
 
 pub use fields::{OpenedFields, has_sealed_fields, open_fields};
 pub use writer::OpeningWriter;
 
 /// The media type of a sealed message (RFC 9052, section 11.3.3) begins so.
 const MESSAGE_CONTENT_TYPE: &str = "application/cose";
-/// The attribute that carries the media type of what is inside.
-const ORIGINAL_CONTENT_TYPE: &str = "original-content-type";
 
 /// Why a sealed body does not open.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum SealedError {
     /// It does not say what is inside.
     #[error("the record has no attribute `{ORIGINAL_CONTENT_TYPE}`, which a sealed one has")]
     ContentType,
+    /// It does not say which record it is of.
+    #[error(transparent)]
+    Bound(#[from] BoundError),
     /// It is not sealed to this key, was changed, or belongs to another record.
     #[error("the body does not open: {0}")]
     Open(#[from] OpenError),
@@ -69,8 +73,23 @@ fn is_stream(head: &Head) -> bool {
     head.content_type == STREAM_CONTENT_TYPE
 }
 
-/// Opens a sealed body with our private key. It opens only as the record that it was sealed as: flow, content type and time
-/// are bound to it (see the plugin's README).
+/// The attributes that what is sealed is bound to: those that whoever sealed it kept or set, in order, up to the record's own id. Those
+/// behind them may be anybody's. None where the record has no id.
+#[must_use]
+pub fn bound_attributes(head: &Head) -> Option<&[Attribute]> {
+    let id = head.attributes.iter().position(|attribute| attribute.name == RECORD_ID)?;
+    Some(&head.attributes[..=id])
+}
+
+/// What is sealed in a record of this head is bound to.
+fn bound(form: Sealed, flow: &FlowName, head: &Head) -> Result<String, BoundError> {
+    let Head { content_type, time, key, attributes, .. } = head;
+    let place = Place { flow: flow.as_str(), content_type, time: time.0, key: key.as_deref() };
+    bound_text(form, place, attributes.iter().map(|of| (of.name.as_str(), of.value.as_str())))
+}
+
+/// Opens a sealed body with our private key. It opens only as the record that it was sealed as: flow, content type, time, key and the
+/// [`bound_attributes`], of which one is an id that no other record has, are bound to it (see the plugin's README).
 ///
 /// # Errors
 ///
@@ -113,13 +132,13 @@ impl<'a> Opener<'a> {
     ///
     /// # Errors
     ///
-    /// [`SealedError::ContentType`].
+    /// [`SealedError::ContentType`] or [`SealedError::Bound`].
     pub fn new(key: &'a PrivateKey, flow: &FlowName, head: &Head) -> Result<Self, SealedError> {
-        let content_type = head.attributes.iter().find(|attribute| attribute.name == ORIGINAL_CONTENT_TYPE);
-        let content_type =
-            content_type.map(|attribute| attribute.value.clone()).ok_or(SealedError::ContentType)?;
-        let first = if is_stream(head) { "hilum-encrypt-stream-v1" } else { "hilum-encrypt-v1" };
-        let associated = format!("{first}\n{flow}\n{content_type}\n{}", head.time.0).into_bytes();
+        let form = if is_stream(head) { Sealed::Stream } else { Sealed::Message };
+        let associated = bound(form, flow, head)?.into_bytes();
+        let said = bound_attributes(head).unwrap_or_default();
+        let content_type = said.iter().find(|attribute| attribute.name == ORIGINAL_CONTENT_TYPE);
+        let content_type = content_type.map(|of| of.value.clone()).ok_or(SealedError::ContentType)?;
         let form = match is_stream(head) {
             true => Form::Stream(StreamOpener::new(key, &associated)),
             false => Form::Message { key, associated, sealed: Vec::new() },

@@ -12,6 +12,7 @@
 //! - [`local_time`]: time zones, as the POSIX variable `TZ` has them.
 //! - [`patient`]: whose a record is, in HL7v2, DICOM and FHIR.
 //! - [`purpose`]: what for, as codes of HL7 v3.
+//! - [`sealed`]: what a sealed body or field is bound to.
 //! - [`strict_json`]: JSON in which nothing is said twice.
 //! - [`x12`]: ASC X12 interchanges: claims (837), remittances (835), eligibility (270 and 271).
 
@@ -24,6 +25,7 @@ pub mod hl7;
 pub mod local_time;
 pub mod patient;
 pub mod purpose;
+pub mod sealed;
 pub mod strict_json;
 pub mod x12;
 

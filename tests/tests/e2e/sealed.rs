@@ -3,8 +3,10 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use hilum_client::sealed::{SealedError, has_sealed_fields, is_sealed, open_fields, open_sealed};
-use hilum_client::{Delivery, DeliveryBody, Record};
+use hilum_client::sealed::{
+    SealedError, bound_attributes, has_sealed_fields, is_sealed, open_fields, open_sealed,
+};
+use hilum_client::{Attribute, Delivery, DeliveryBody, Record, Timestamp};
 use hilum_core::cose::{OpenError, PrivateKey};
 use hilum_core::jose::JweError;
 use hilum_server::config::Directory;
@@ -21,7 +23,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Flow `records`, encrypted to all of stakeholder `ward` on its way out.
 fn sealed() -> Flow {
     let stage = Stage::new("seal", "encrypt");
-    let stage = stage.with("grants = [\"recipient:ward\"]\nconfig = { recipients = [\"ward\"] }");
+    let stage = stage.with("grants = [\"random\", \"recipient:ward\"]\nconfig = { recipients = [\"ward\"] }");
     Flow::new("records").subscription(Subscription::all().egress(stage))
 }
 
@@ -117,6 +119,69 @@ async fn who_is_revoked_renewed_or_expired_is_sealed_to_accordingly_from_the_rel
     subscription.close().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_body_opens_in_no_record_but_its_own() {
+    let config = "recipients = [\"ward\"], keep_key = true, keep_attributes = [\"unit\"], keep_source = true";
+    let stage = Stage::new("seal", "encrypt")
+        .with(&format!("grants = [\"random\", \"recipient:ward\"]\nconfig = {{ {config} }}"));
+    // Sealed before it is stored: what readers get is what lies there.
+    let hospital = Hospital::new(&[Flow::new("records").ingress(stage).subscription(Subscription::all())]);
+    let broker = Broker::start(hospital.path());
+    let scene = Scene { hospital, broker };
+    let scanner = scene.hospital.connect(scene.broker.address(), "scanner").await.unwrap();
+    let publisher = scanner.publisher(&name("records")).await.unwrap();
+    for (body, unit) in [("one", "mri-1"), ("two", "mri-2")] {
+        let record = Record::new("text/plain", body.into()).with_key("4711").with_attribute("unit", unit);
+        let mut record = record.with_attribute("record-id", "00").with_attribute("patient", "4711");
+        record.head.time = Timestamp(1_790_000_000_000);
+        publisher.publish(record).await.unwrap();
+    }
+    let reader = scene.hospital.connect(scene.broker.address(), "reader").await.unwrap();
+    let mut subscription = subscribe(&reader).await;
+    let mut sealed = Vec::new();
+    for _ in 0..2 {
+        let delivery = next(&mut subscription).await;
+        let DeliveryBody::Inline(octets) = delivery.body() else { panic!("{delivery:?}") };
+        sealed.push((delivery.head().clone(), octets.clone()));
+        delivery.ack();
+    }
+    subscription.close().await.unwrap();
+
+    let key = scene.key("reader");
+    let open = |head: &_, octets: &[u8]| {
+        let opened = open_sealed(&key, &name("records"), head, octets).map(|opened| opened.body);
+        opened.map_err(|error| {
+            assert!(
+                matches!(error, SealedError::Open(OpenError::NotAuthentic) | SealedError::Bound(_)),
+                "{error}"
+            );
+        })
+    };
+    let [(first, one), (second, two)] = &sealed[..] else { panic!("two records") };
+    assert_eq!((open(first, one).unwrap(), open(second, two).unwrap()), (b"one".to_vec(), b"two".to_vec()));
+    open(first, two).unwrap_err();
+    open(second, one).unwrap_err();
+    let names: Vec<_> = first.attributes.iter().map(|attribute| attribute.name.as_str()).collect();
+    assert_eq!(names, ["original-content-type", "unit", "record-source", "record-id"]);
+    assert_eq!(first.attributes[2].value, "spiffe://test/device/scanner");
+    // Whatever of the head is taken from the other record, or taken out, it opens no more.
+    for at in 1..4 {
+        let (mut exchanged, mut without) = (first.clone(), first.clone());
+        exchanged.attributes[at].value = format!("{}0", second.attributes[at].value);
+        without.attributes.remove(at);
+        open(&exchanged, one).unwrap_err();
+        open(&without, one).unwrap_err();
+    }
+    let mut keyless = first.clone();
+    keyless.key = None;
+    open(&keyless, one).unwrap_err();
+    // What a later stage says behind the id is no part of it.
+    let mut later = first.clone();
+    later.attributes.push(Attribute { name: "unit".into(), value: "mri-3".into() });
+    assert_eq!(open(&later, one).unwrap(), b"one");
+    assert_eq!(bound_attributes(&later).unwrap(), first.attributes);
+}
+
 #[test]
 fn a_body_of_any_size_is_sealed_and_opened_in_the_same_memory() {
     const SMALL: u64 = 600_000;
@@ -168,8 +233,9 @@ const PATIENT: &str =
 #[tokio::test]
 async fn fields_are_sealed_in_their_places_and_open_there_alone() {
     let fields = r#"{ hl7v2 = ["PID-3", "PID-5", "NTE-3"], fhir = ["Patient.name", "Patient.birthDate"] }"#;
-    let stage =
-        format!("grants = [\"recipient:ward\"]\nconfig = {{ recipients = [\"ward\"], fields = {fields} }}");
+    let stage = format!(
+        "grants = [\"random\", \"recipient:ward\"]\nconfig = {{ recipients = [\"ward\"], fields = {fields} }}"
+    );
     let flow = Flow::new("records")
         .subscription(Subscription::all().egress(Stage::new("seal", "encrypt").with(&stage)));
     let hospital = Hospital::with(DEPUTY, &[flow]);
@@ -208,7 +274,7 @@ async fn fields_are_sealed_in_their_places_and_open_there_alone() {
     nothing_comes(&mut subscription).await;
     subscription.close().await.unwrap();
 
-    // In another flow, of another time, or in another field it does not open.
+    // In another flow, of another time, in another record or in another field it does not open.
     let key = scene.key("reader");
     let (head, text) = &sealed[0];
     let is_refused = |head: &_, flow: &_, text: &str, place: &str| {
@@ -222,6 +288,9 @@ async fn fields_are_sealed_in_their_places_and_open_there_alone() {
     let mut later = head.clone();
     later.time.0 += 1;
     is_refused(&later, &flow, text, "2/PID-3");
+    let mut other = head.clone();
+    other.attributes.clone_from(&sealed[1].0.attributes);
+    is_refused(&other, &flow, text, "2/PID-3");
     let pid: Vec<&str> = text.split('\r').nth(1).unwrap().split('|').collect();
     let moved = text.replace(pid[5], "").replace(pid[3], pid[5]);
     is_refused(head, &flow, &moved, "2/PID-3");

@@ -3,12 +3,10 @@
 use hilum_core::cose::PrivateKey;
 use hilum_core::jose::{JweError, SealedValue};
 use hilum_formats::fields::{fhir, hl7};
+use hilum_formats::sealed::{Form, SEALED_FIELDS};
 
-use super::SealedError;
+use super::{SealedError, bound};
 use crate::{FlowName, Head};
-
-/// The attribute that says that fields are sealed.
-const SEALED_FIELDS: &str = "sealed-fields";
 
 /// A body of which fields were opened.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,7 +38,7 @@ pub fn has_sealed_fields(head: &Head) -> bool {
 }
 
 /// Opens the fields of a body that are sealed to our private key: those of an HL7v2 message, or else of a FHIR resource in JSON. They open
-/// only where they were sealed: flow, content type, time and the place in the body are bound to them.
+/// only where they were sealed: the record, as with [`open_sealed`](super::open_sealed), and the place in the body are bound to them.
 ///
 /// # Errors
 ///
@@ -51,7 +49,7 @@ pub fn open_fields(
     head: &Head,
     body: &[u8],
 ) -> Result<OpenedFields, SealedError> {
-    let record = format!("hilum-encrypt-field-v1\n{flow}\n{}\n{}", head.content_type, head.time.0);
+    let record = bound(Form::Field, flow, head)?;
     let (mut opened, mut closed) = (0, 0);
     let mut open = |place: &str, text: &str| {
         let Ok(sealed) = SealedValue::parse(text) else { return Ok(None) };

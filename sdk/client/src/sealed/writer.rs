@@ -39,7 +39,7 @@ impl<'a, W: AsyncWrite + AsyncSeek + Unpin> OpeningWriter<'a, W> {
     ///
     /// # Errors
     ///
-    /// [`SealedError::ContentType`](super::SealedError::ContentType), as an [`io::Error`]; or `out` does not say where it stands.
+    /// [`SealedError::ContentType`](super::SealedError::ContentType) or [`SealedError::Bound`](super::SealedError::Bound), as an [`io::Error`]; or `out` does not say where it stands.
     pub async fn new(
         key: &'a PrivateKey,
         flow: &'a FlowName,
@@ -154,14 +154,15 @@ mod tests {
     }
 
     fn head(content_type: &str) -> Head {
-        let attribute = Attribute { name: "original-content-type".into(), value: "application/dicom".into() };
+        let attribute = |name: &str, value: &str| Attribute { name: name.into(), value: value.into() };
+        let original = attribute("original-content-type", "application/dicom");
         Head {
             time: Timestamp(1_700_000_000_000),
             expires: None,
             deliver_after: None,
             key: None,
             content_type: content_type.into(),
-            attributes: vec![attribute],
+            attributes: vec![original, attribute("record-id", "0a")],
             labels: Vec::new(),
             trace: None,
         }
@@ -171,10 +172,11 @@ mod tests {
         (0..BODY_OCTETS).map(|at| u8::try_from(at % 253).unwrap()).collect()
     }
 
-    fn sealed(line: &str) -> Vec<u8> {
-        let associated = format!("{line}\nimaging\napplication/dicom\n1700000000000");
+    fn sealed(line: &str, content_type: &str) -> Vec<u8> {
+        let bound = "1700000000000\nkey\noriginal-content-type application/dicom\nrecord-id 0a";
+        let associated = format!("{line}\nimaging\n{content_type}\n{bound}");
         let sealer = Sealer::new(&[key().public().clone()]).unwrap();
-        if line == "hilum-encrypt-v1" {
+        if line == "hilum-encrypt-v2" {
             return sealer.seal(associated.as_bytes(), &body()).unwrap();
         }
         let mut out = Vec::new();
@@ -206,11 +208,11 @@ mod tests {
     #[tokio::test]
     async fn a_body_of_either_form_is_opened_on_its_way() {
         let forms = [
-            ("hilum-encrypt-v1", r#"application/cose; cose-type="cose-encrypt""#),
-            ("hilum-encrypt-stream-v1", STREAM_CONTENT_TYPE),
+            ("hilum-encrypt-v2", r#"application/cose; cose-type="cose-encrypt""#),
+            ("hilum-encrypt-stream-v2", STREAM_CONTENT_TYPE),
         ];
         for (line, content_type) in forms {
-            let sealed = sealed(line);
+            let sealed = sealed(line, content_type);
             for back_at in [None, Some(10), Some(2_500_000)] {
                 let (octets, out) = written(&sealed, &head(content_type), back_at).await.unwrap();
                 assert_eq!(octets, BODY_OCTETS as u64);
@@ -223,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_that_was_cut_off_is_an_error_at_its_end() {
-        let sealed = sealed("hilum-encrypt-stream-v1");
+        let sealed = sealed("hilum-encrypt-stream-v2", STREAM_CONTENT_TYPE);
         let error = written(&sealed[..sealed.len() - 1], &head(STREAM_CONTENT_TYPE), None).await.unwrap_err();
         let error = error.into_inner().unwrap().downcast::<SealedError>().unwrap();
         assert!(matches!(*error, SealedError::Open(OpenError::NotAuthentic)), "{error}");

@@ -70,7 +70,7 @@ fn what_is_accepted_is_expected_and_another_outcome_is_told_field_by_field() {
 
 #[test]
 fn what_is_sealed_is_compared_open() {
-    let stage = "grants = [\"recipient:app\", \"log\"]\nconfig = { recipients = [\"app\"] }";
+    let stage = "grants = [\"random\", \"recipient:app\", \"log\"]\nconfig = { recipients = [\"app\"] }";
     let fixture = Fixture::new("encrypt", stage, HEAD);
     assert!(matches!(fixture.run(true).verdict, Verdict::Accepted));
     assert!(matches!(fixture.run(false).verdict, Verdict::AsExpected));
