@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "PLACE", value_parser = place)]
     from: Option<SeekTo>,
     /// State why we break the glass: a code that the hospital's policies know, e.g. `stroke`, of 1 to 64 characters of a-z, 0-9, `-`, `_`
-    /// and `.`. The audit keeps it
+    /// and `.`, at least one a letter. The audit keeps it: no number of a patient
     #[arg(long, value_name = "REASON")]
     break_glass: Option<ReasonCode>,
     /// Do not acknowledge: everything comes again the next time

@@ -13,13 +13,17 @@ use crate::limits::NAME_CHARS_MAX;
 
 /// A name that is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{kind} name `{name}` is not valid: 1 to 64 characters of a-z, 0-9, `-`, `_` and `.`, starting with a letter or digit"
-)]
+#[error("{kind} name `{name}` is not valid: {rule}")]
 pub struct NameError {
     kind: &'static str,
     name: String,
+    rule: &'static str,
 }
+
+/// What a name is.
+const NAME: &str = "1 to 64 characters of a-z, 0-9, `-`, `_` and `.`, starting with a letter or digit";
+/// What a reason is. One without a letter is more likely to be a patient's number than a code, and it is written down.
+const REASON: &str = "1 to 64 characters of a-z, 0-9, `-`, `_` and `.`, starting with a letter or digit, at least one of them a letter";
 
 fn is_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
@@ -28,8 +32,12 @@ fn is_name(text: &str) -> bool {
         && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
 }
 
+fn is_reason(text: &str) -> bool {
+    is_name(text) && text.bytes().any(|b| b.is_ascii_lowercase())
+}
+
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident, $kind:literal;)+) => {$(
+    ($is:ident, $rule:ident; $($(#[$doc:meta])* $name:ident, $kind:literal;)+) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -38,10 +46,11 @@ macro_rules! names {
         impl $name {
             /// Checks and takes a name.
             pub fn new(name: &str) -> Result<Self, NameError> {
-                if is_name(name) {
+                if $is(name) {
                     Ok(Self(name.into()))
                 } else {
-                    Err(NameError { kind: $kind, name: name.chars().take(NAME_CHARS_MAX + 1).collect() })
+                    let name = name.chars().take(NAME_CHARS_MAX + 1).collect();
+                    Err(NameError { kind: $kind, name, rule: $rule })
                 }
             }
 
@@ -87,6 +96,7 @@ macro_rules! names {
 }
 
 names! {
+    is_name, NAME;
     /// A named, ordered, durable stream of records of one class.
     FlowName, "flow";
     /// A named, durable reader of a flow for one stakeholder.
@@ -103,7 +113,12 @@ names! {
     KeyName, "key";
     /// What a record may reveal, such as `phi` or `payment`.
     Label, "label";
-    /// Why a reader gave a record up, such as `unknown-patient`. It is written down: a code, not a sentence about the record.
+}
+
+names! {
+    is_reason, REASON;
+    /// Why a reader gave a record up, such as `unknown-patient`, or breaks the glass. It is written down: a code, not a sentence about the record
+    /// nor a number of one, so at least one character is a letter.
     ReasonCode, "reason";
 }
 
@@ -118,6 +133,17 @@ mod tests {
         }
         for bad in ["", ".hidden", "-x", "A", "a/b", "a b", "é", &"x".repeat(65)] {
             assert!(FlowName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_no_number() {
+        for good in ["stroke", "72h", "4711-a", "a.b_c"] {
+            assert_eq!(ReasonCode::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "4711", "2026-11-27", "0", "47.11_2", "-a", "Stroke"] {
+            let error = ReasonCode::new(bad).unwrap_err().to_string();
+            assert!(error.ends_with("at least one of them a letter"), "{error}");
         }
     }
 }

@@ -362,7 +362,7 @@ pub mod observed {
 pub mod stated {
     use crate::backend;
 
-    /// Why the reader breaks the glass: a code of 1 to 64 characters of `a-z`, `0-9`, `-`, `_` and `.`. None where none was stated, and at
+    /// Why the reader breaks the glass: a code of 1 to 64 characters of `a-z`, `0-9`, `-`, `_` and `.`, at least one a letter. None where none was stated, and at
     /// ingress, where a publisher's records speak for it.
     #[must_use]
     pub fn break_glass_reason() -> Option<String> {

@@ -147,7 +147,7 @@ async fn a_reason_is_stated_on_the_command_line_and_one_that_is_no_code_is_refus
             format!("subscribe records all --from start --count 1 --wait 60 --json --break-glass {reason}");
         operate(&scene.hospital, &scene.broker, "reader", &command)
     };
-    for wrong in ["Doe^Jane", &"x".repeat(65)] {
+    for wrong in ["Doe^Jane", "4711", &"x".repeat(65)] {
         let output = subscribe(wrong);
         assert_eq!(output.status.code(), Some(2));
         says(&said(&output), &["--break-glass", "1 to 64 characters of a-z, 0-9"]);

@@ -81,7 +81,7 @@ async fn a_reason_for_breaking_the_glass_that_is_no_code() {
     let scene = Scene::new(&[Flow::plain()]).await;
     let (_endpoint, connection) = raw::connect(&scene.hospital, scene.broker.address(), "reader").await;
     let _control = greet(&connection).await;
-    for break_glass in ["Doe^Jane".to_owned(), "x".repeat(65), String::new()] {
+    for break_glass in ["Doe^Jane".to_owned(), "4711".to_owned(), "x".repeat(65), String::new()] {
         let (flow, subscription) = (name("records"), name("all"));
         let open = OpenSubscription { flow, subscription, credit: crate::support::CREDIT, from: None };
         let (mut send, mut recv) = connection.open_bi().await.unwrap();

@@ -15,7 +15,7 @@ use crate::wire::subscription::{
 use crate::wire::{CloseCode, Credit, Refusal, RefusalCode, encoded_octets_max, record_octets};
 
 /// What a client is told whose reason for breaking the glass is none.
-const NO_REASON: &str = "the reason for breaking the glass is no code: write 1 to 64 characters of a-z, 0-9, `-`, `_` and `.`, starting with a letter or digit";
+const NO_REASON: &str = "the reason for breaking the glass is no code: write 1 to 64 characters of a-z, 0-9, `-`, `_` and `.`, starting with a letter or digit, at least one of them a letter";
 
 /// The broker's side of a subscription stream.
 ///
