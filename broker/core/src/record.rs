@@ -395,6 +395,8 @@ pub struct Output {
     pub attributes: Vec<Attribute>,
     /// The body.
     pub body: Measured,
+    /// The time that a stage set, where it is another than the record's own.
+    pub time: Option<Timestamp>,
 }
 
 /// What a chain made of one record, with the receipt that says so.
@@ -425,6 +427,7 @@ impl Output {
             content_type: head.content_type.clone(),
             attributes: head.attributes.clone(),
             body: body.clone(),
+            time: None,
         }
     }
 }
@@ -489,10 +492,11 @@ fn check_run(input: &Measured, plan: &Plan, run: &ChainRun) -> Result<(), SealEr
     Ok(())
 }
 
-/// The head of a chain's output: a plugin sets neither times nor trace.
+/// The head of a chain's output: a plugin sets no trace, and of the times only that of the record.
 fn output_head(output: Output, input: &Head, labels: &[Label]) -> (Head, Measured) {
-    let Output { key, content_type, attributes, body } = output;
-    let Head { time, expires, deliver_after, trace, .. } = *input;
+    let Output { key, content_type, attributes, body, time } = output;
+    let Head { expires, deliver_after, trace, .. } = *input;
+    let time = time.unwrap_or(input.time);
     let labels = labels.to_vec();
     (Head { time, expires, deliver_after, key, content_type, attributes, labels, trace }, body)
 }
@@ -664,8 +668,13 @@ impl Stored {
         }
         check_run(&self.body, plan, &run)?;
         let ChainRun { outputs, receipt } = run;
-        let deliver = |output| {
-            let (head, body) = output_head(output, head, &labels);
+        let deliver = |output: Output| {
+            let is_retimed = output.time.is_some();
+            let (mut head, body) = output_head(output, head, &labels);
+            if is_retimed {
+                // The broker's business, which is done; they would tell the time that the chain took away.
+                (head.expires, head.deliver_after) = (None, None);
+            }
             Delivered {
                 flow: self.flow.clone(),
                 offset: self.offset,

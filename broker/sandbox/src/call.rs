@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
+use hilum_core::Timestamp;
 use hilum_core::cose::Sealer;
 use hilum_core::originals::{Original, Pseudonym};
 use hilum_core::record::BlobRef;
@@ -47,6 +48,8 @@ pub(crate) struct Call {
     pub(crate) state_usage: Option<Counted>,
     /// What pseudonyms that it was given stand for, by key, where that is kept; none for a call after which nothing is kept.
     pub(crate) originals: Option<BTreeMap<String, Vec<(Pseudonym, Original)>>>,
+    /// The times of what comes of messages, by their place in the call, where they were set.
+    pub(crate) times: BTreeMap<usize, Timestamp>,
     /// Large bodies that were finished.
     pub(crate) made: Vec<BlobRef>,
     /// Key agreements with groups of recipients, by their names: a batch needs one for each, and the next batch new ones.
@@ -86,6 +89,7 @@ impl Call {
             state: BTreeMap::new(),
             state_usage: None,
             originals: Some(BTreeMap::new()),
+            times: BTreeMap::new(),
             made: Vec::new(),
             sealers: Vec::new(),
             secrets: Vec::new(),

@@ -21,6 +21,7 @@ mod metrics;
 mod observed;
 mod state;
 mod stated;
+mod timing;
 mod trace;
 
 pub(crate) use body::settle;
@@ -41,6 +42,7 @@ pub(crate) mod bindings {
                 include hilum:plugin/capabilities@1.1.0;
                 import hilum:plugin/state@1.1.0;
                 import hilum:plugin/emit@1.1.0;
+                import hilum:plugin/timing@1.1.0;
             }
         ",
         world: "hilum:sandbox/host",
@@ -91,6 +93,8 @@ pub(crate) struct Host {
     pub(crate) source: Option<PrincipalId>,
     /// Why the reader of this call's records breaks the glass, if it stated that.
     pub(crate) break_glass: Option<ReasonCode>,
+    /// Messages of this call whose time may be set: none but in a call that transforms.
+    pub(crate) messages: usize,
 }
 
 impl Host {
@@ -99,7 +103,17 @@ impl Host {
         table.set_max_capacity(place.limits.handles);
         let bounds = Bounds::new(&place.limits);
         let call = Call::start(&place.limits);
-        Self { place, table, bounds, call, calls: 0, spans: None, source: None, break_glass: None }
+        Self {
+            place,
+            table,
+            bounds,
+            call,
+            calls: 0,
+            spans: None,
+            source: None,
+            break_glass: None,
+            messages: 0,
+        }
     }
 
     /// Begins a call whose spans these are.
@@ -125,7 +139,7 @@ impl HostCalls for Host {
 /// Defines the interfaces of `hilum:plugin`. An interface that a stage was not granted is checked before.
 pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     use bindings::hilum::plugin::{
-        emit, keys, log, metrics, observed, random, state, stated, time, trace, types,
+        emit, keys, log, metrics, observed, random, state, stated, time, timing, trace, types,
     };
     types::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     log::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
@@ -137,5 +151,6 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     trace::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     observed::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     stated::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
+    timing::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     emit::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)
 }

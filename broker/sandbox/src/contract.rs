@@ -22,7 +22,7 @@ pub(crate) struct Interface {
 }
 
 /// All that may be imported.
-pub(crate) const IMPORTS: [Interface; 11] = [
+pub(crate) const IMPORTS: [Interface; 12] = [
     Interface {
         name: "types",
         grant: None,
@@ -58,6 +58,7 @@ pub(crate) const IMPORTS: [Interface; 11] = [
     Interface { name: "state", grant: Some("state"), functions: &["get", "put", "remove"] },
     Interface { name: "observed", grant: None, functions: &["codes", "look-up"] },
     Interface { name: "stated", grant: None, functions: &["break-glass-reason"] },
+    Interface { name: "timing", grant: None, functions: &["set-time"] },
     Interface { name: "emit", grant: Some("emit:FLOW"), functions: &["emit"] },
 ];
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hilum_core::chain::{FailsOn, PlannedStage};
 use hilum_core::limits::REASON_CHARS_MAX;
 use hilum_core::record::{BlobRef, Measured};
-use hilum_core::{Attribute, Body, Digest, Head, Offset, Principal, PrincipalId, StageName};
+use hilum_core::{Attribute, Body, Digest, Head, Offset, Principal, PrincipalId, StageName, Timestamp};
 use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre, Linker, Resource};
 
@@ -38,7 +38,7 @@ pub(crate) struct Item {
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Pass,
-    Annotate(Vec<Attribute>),
+    Annotate { attributes: Vec<Attribute>, time: Option<Timestamp> },
     Replace(Made),
     Split(Vec<Made>),
     Oblige(Vec<Obligation>),
@@ -52,7 +52,7 @@ impl Verdict {
         match self {
             Self::Pass => (0, "passed"),
             Self::Oblige(_) => (1, "obliged"),
-            Self::Annotate(_) => (2, "annotated"),
+            Self::Annotate { .. } => (2, "annotated"),
             Self::Replace(_) => (3, "replaced"),
             Self::Split(_) => (4, "split"),
             Self::Refuse { .. } => (5, "refused"),
@@ -60,11 +60,24 @@ impl Verdict {
         }
     }
 
+    /// The same with this time for all that `item` has become. What passed has become another record by that, if only in its head.
+    fn at(mut self, time: Timestamp, item: &Item) -> Self {
+        let time = Some(time);
+        match &mut self {
+            Self::Pass => return Self::Annotate { attributes: item.head.attributes.clone(), time },
+            Self::Annotate { time: set, .. } => *set = time,
+            Self::Replace(made) => made.time = time,
+            Self::Split(all) => all.iter_mut().for_each(|made| made.time = time),
+            Self::Oblige(_) | Self::Refuse { .. } | Self::Fail(_) => {}
+        }
+        self
+    }
+
     /// Octets of what a record of `size` octets has become.
     pub(crate) fn size(&self, size: u64) -> u64 {
         let of = |made: &Made| made.body.body().size();
         match self {
-            Self::Pass | Self::Oblige(_) | Self::Annotate(_) => size,
+            Self::Pass | Self::Oblige(_) | Self::Annotate { .. } => size,
             Self::Replace(made) => of(made),
             Self::Split(all) => all.iter().map(of).sum(),
             Self::Refuse { .. } | Self::Fail(_) => 0,
@@ -79,6 +92,8 @@ pub(crate) struct Made {
     pub(crate) content_type: String,
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) body: Measured,
+    /// The time that the plugin set; that of what it was made of where it is none.
+    pub(crate) time: Option<Timestamp>,
 }
 
 /// What one call did.
@@ -289,6 +304,7 @@ impl Stage {
         let mut instance = self.instance()?;
         instance.host_mut().source = None;
         instance.host_mut().break_glass = None;
+        instance.host_mut().messages = 0;
         let result = instance.tick(self.place.services.now().0);
         effects.made.append(&mut instance.host_mut().call.made);
         self.report_cut(&mut instance);
@@ -353,6 +369,7 @@ impl Stage {
         let Some(source) = items.first().map(|item| &item.source) else { return Ok(Vec::new()) };
         instance.host_mut().source = Some(source.id.clone());
         instance.host_mut().break_glass.clone_from(&context.break_glass);
+        instance.host_mut().messages = 0;
         let of = self.context(context, source);
         let heads = items.iter().map(|item| guest::Head::new(&item.head, item.offset));
         match instance.function() {
@@ -368,10 +385,19 @@ impl Stage {
             }
             Run::Transform(transform) => {
                 let messages = messages(instance.host_mut(), heads, items)?;
+                instance.host_mut().messages = items.len();
                 let (outcomes,) = instance.run(transform, octets, (of, messages))?;
                 one_each(outcomes.len(), items.len())?;
                 let host = instance.host_mut();
-                Ok(outcomes.into_iter().map(|outcome| transformed(host, outcome)).collect())
+                let mut times = std::mem::take(&mut host.call.times);
+                let verdicts = outcomes.into_iter().zip(items).enumerate().map(|(at, (outcome, item))| {
+                    let verdict = transformed(host, outcome);
+                    match times.remove(&at) {
+                        Some(time) => verdict.at(time, item),
+                        None => verdict,
+                    }
+                });
+                Ok(verdicts.collect())
             }
             Run::Observe(observe) => {
                 let messages = messages(instance.host_mut(), heads, items)?;
@@ -502,7 +528,9 @@ fn transformed(host: &mut Host, outcome: guest::Outcome) -> Verdict {
     let max = host.place.limits.split_records;
     match outcome {
         guest::Outcome::Pass => Verdict::Pass,
-        guest::Outcome::Annotate(attributes) => Verdict::Annotate(owned(attributes)),
+        guest::Outcome::Annotate(attributes) => {
+            Verdict::Annotate { attributes: owned(attributes), time: None }
+        }
         guest::Outcome::Replace(draft) => made(host, draft).map_or_else(Verdict::Fail, Verdict::Replace),
         guest::Outcome::Split(drafts) if drafts.is_empty() || drafts.len() > max => {
             let count = drafts.len();
@@ -531,7 +559,7 @@ fn drop_bodies(host: &mut Host, drafts: Vec<raw::Draft>) {
 fn made(host: &mut Host, draft: raw::Draft) -> Result<Made, Fault> {
     let raw::Draft { key, content_type, attributes, body } = draft;
     let body = settle(host, body).map_err(|error| Fault::host(error.to_string()))?;
-    Ok(Made { key, content_type, attributes: owned(attributes), body })
+    Ok(Made { key, content_type, attributes: owned(attributes), body, time: None })
 }
 
 fn owned(attributes: Vec<raw::Attribute>) -> Vec<Attribute> {

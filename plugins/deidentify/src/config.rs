@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::dicom::ProfileOption;
+use crate::record_time::RecordTime;
 use crate::texts::TextRule;
 pub use messages::{MessageDates, PostalCodes, TelemetryMember};
 
@@ -51,6 +52,8 @@ pub struct Config {
     pub content_table: Option<String>,
     /// What happens to the dates of messages, claims and resources.
     pub message_dates: MessageDates,
+    /// What happens to the time of the record's head.
+    pub record_time: RecordTime,
     /// What happens to postal codes.
     pub postal_codes: PostalCodes,
     /// The system of those FHIR identifiers that are the Patient ID of DICOM and HL7v2, by which dates are shifted; without it, the logical
@@ -225,6 +228,7 @@ impl Default for Config {
             table: None,
             content_table: None,
             message_dates: MessageDates::default(),
+            record_time: RecordTime::default(),
             postal_codes: PostalCodes::default(),
             patient_system: None,
             code_systems: Vec::new(),
@@ -258,7 +262,7 @@ mod tests {
             "staff":"keep","local_segments":{"ZPI":"remove"},"attributes":["modality"],
             "options":["retain-uids"],"retained_identifiers":"accepted","date_shift_days_max":30,
             "vocabulary":["STIR"],"safe_private":[{"creator":"ACME","tag":"(0029,xx10)","vr":"DS"}],
-            "message_dates":"shift","postal_codes":"three-digits","patient_system":"urn:oid:1.2","code_systems":["urn:oid:1.3"],"telemetry":{"serial":"pseudonym"},
+            "message_dates":"shift","record_time":"keep","postal_codes":"three-digits","patient_system":"urn:oid:1.2","code_systems":["urn:oid:1.3"],"telemetry":{"serial":"pseudonym"},
             "other_text":"keep","unknown_attributes":"quarantine","private_sop_classes":"unknown","texts":{"NTE-3":"words"},"table":"# PS3.15 2027a","content_table":"# PS3.15 2027b"}"##;
         let config: Config = serde_json::from_str(json).unwrap();
         assert_eq!(config.attributes, ["modality"]);
@@ -276,6 +280,7 @@ mod tests {
         assert_eq!(config.vocabulary, ["STIR"]);
         assert_eq!(config.safe_private[0].tag, "(0029,xx10)");
         assert_eq!(config.message_dates, MessageDates::Shift);
+        assert_eq!(config.record_time, RecordTime::Keep);
         assert_eq!(config.postal_codes, PostalCodes::ThreeDigits);
         assert_eq!(config.patient_system.as_deref(), Some("urn:oid:1.2"));
         assert_eq!(config.code_systems, ["urn:oid:1.3"]);

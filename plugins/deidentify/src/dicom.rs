@@ -36,7 +36,12 @@ pub(crate) mod tests;
 pub use hilum_formats::dicom::{MemoryPipe, Pipe};
 pub use options::ProfileOption;
 pub use profile::Profile;
-pub(crate) use {characters::Characters, dates::shift_digits, profile::is_registered_uid, words::Words};
+pub(crate) use {
+    characters::Characters,
+    dates::{days_from_1970_to, shift_digits, year_of_day},
+    profile::is_registered_uid,
+    words::Words,
+};
 
 use crate::{Pseudonyms, Refusal};
 use hilum_formats::dicom::Stream;

@@ -14,6 +14,7 @@ mod places;
 mod plugin;
 mod postal;
 pub mod pseudonym;
+mod record_time;
 mod refusal;
 mod shape;
 pub mod telemetry;
@@ -27,5 +28,6 @@ pub use config::{
 };
 pub use plugin::Deidentify;
 pub use pseudonym::Pseudonyms;
+pub use record_time::RecordTime;
 pub use refusal::Refusal;
 pub use texts::TextRule;

@@ -1,14 +1,17 @@
 //! The plugin: de-identifies a record, its head as well as its body, by its content type.
 
-use crate::dicom::{self, Pipe, Profile};
+use std::cell::Cell;
+
+use crate::dates::Dates;
+use crate::dicom::{self, Pipe, Profile, ProfileOption};
 use crate::{
-    BurnedInAnnotation, Config, Pseudonyms, RecognizableFaces, Refusal, RetainedIdentifiers, SCHEMA,
-    TextRule, fhir, hl7, pseudonym, telemetry, texts, x12,
+    BurnedInAnnotation, Config, MessageDates, Pseudonyms, RecognizableFaces, RecordTime, Refusal,
+    RetainedIdentifiers, SCHEMA, TextRule, fhir, hl7, pseudonym, record_time, telemetry, texts, x12,
 };
 use hilum_plugin::keys::KeyError;
 use hilum_plugin::{
     Body, BodyError, BodyReader, BodyWriter, ConfigError, Context, Description, Draft, Message, Outcome,
-    Transform, keys,
+    Transform, keys, timing,
 };
 
 /// Content types and the format of each; compared without case, as media types are (RFC 6838 section 4.2).
@@ -58,7 +61,8 @@ impl Transform for Deidentify {
     fn describe(config: Option<&Config>) -> Description {
         let mut description = Description::new("deidentify", env!("CARGO_PKG_VERSION")).config_schema(SCHEMA);
         let reveals = |config: &Config| {
-            let retains = config.options.iter().any(|option| option.retains_identifiers());
+            let retains = config.options.iter().any(|option| option.retains_identifiers())
+                || config.record_time == RecordTime::Keep;
             config.burned_in_annotation == BurnedInAnnotation::Pass
                 || config.recognizable_faces == RecognizableFaces::Pass
                 || ((retains || config.texts.values().any(|rule| *rule == TextRule::Keep))
@@ -88,9 +92,10 @@ impl Transform for Deidentify {
 hilum_plugin::export_transform!(Deidentify);
 
 fn deidentify(Deidentify { config, profile }: &Deidentify, message: Message) -> Result<Draft, Refusal> {
-    let keys = &HostKeys(&config.key);
+    let keys = &HostKeys::new(&config.key);
     let Message { head, body } = message;
-    let body = match format(&head.content_type)? {
+    let format = format(&head.content_type)?;
+    let body = match format {
         Format::Dicom => image(body, profile, keys)?,
         Format::Hl7 => body_of(hl7::deidentify(&text(body)?, config, keys)?)?,
         Format::X12 => body_of(x12::deidentify(&text(body)?, config, keys)?)?,
@@ -100,10 +105,33 @@ fn deidentify(Deidentify { config, profile }: &Deidentify, message: Message) -> 
         }
         Format::Telemetry => body_of(telemetry::deidentify(&text(body)?, config, keys)?)?,
     };
+    if let Some(dates) = dates_of_head(format, config, keys) {
+        timing::set_time(record_time::treated(head.time, dates)).map_err(|_| {
+            Refusal::new("record-time", "the host does not set the time of the record's head")
+        })?;
+    }
     let key = head.key.map(|key| pseudonym::record_key(keys, key.as_bytes())).transpose()?;
     let attributes =
         head.attributes.into_iter().filter(|attribute| config.attributes.contains(&attribute.name)).collect();
     Ok(Draft { key, content_type: media_type(&head.content_type), attributes, body })
+}
+
+/// What happens to the time of a record's head, once its body is de-identified; none where it stays. Where the body has dates of several patients that move
+/// by other days each, or of none, the time is of nobody.
+fn dates_of_head(format: Format, config: &Config, keys: &HostKeys<'_>) -> Option<Dates> {
+    let has = |option| config.options.contains(&option);
+    let shifts = match format {
+        _ if config.record_time == RecordTime::Keep => return None,
+        // Its own times go on too.
+        Format::Telemetry => return None,
+        Format::Dicom if has(ProfileOption::RetainLongitudinalFullDates) => return None,
+        Format::Dicom => has(ProfileOption::RetainLongitudinalModifiedDates),
+        Format::Hl7 | Format::X12 | Format::Fhir => config.message_dates == MessageDates::Shift,
+    };
+    match keys.shifted.get() {
+        Shifted::By(days) if shifts => Some(Dates::Shifted(days)),
+        _ => Some(Dates::Year),
+    }
 }
 
 /// The content type with those of its parameters that say how to read a body: others could say anything.
@@ -177,25 +205,49 @@ fn broken(error: &BodyError) -> hilum_formats::dicom::Error {
     hilum_formats::dicom::Error { code, reason }
 }
 
-/// A key of the host, by name.
-struct HostKeys<'a>(&'a str);
+/// A key of the host, by name, and by how much it let dates of one record move.
+struct HostKeys<'a> {
+    name: &'a str,
+    shifted: Cell<Shifted>,
+}
+
+/// By how many days the dates of a record have moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shifted {
+    /// None has.
+    Not,
+    By(i32),
+    /// By others for each of several patients.
+    Severally,
+}
 
 impl Pseudonyms for HostKeys<'_> {
     fn pseudonyms(&self, domain: &str, values: &[&[u8]]) -> Result<Vec<[u8; 32]>, Refusal> {
         let values: Vec<Vec<u8>> = values.iter().map(|value| value.to_vec()).collect();
-        keys::pseudonyms(self.0, domain, &values).map_err(|error| self.refused(error))
+        keys::pseudonyms(self.name, domain, &values).map_err(|error| self.refused(error))
     }
 
     fn date_shift(&self, domain: &str, value: &[u8], days_max: u32) -> Result<i32, Refusal> {
-        keys::date_shift(self.0, domain, value, days_max).map_err(|error| self.refused(error))
+        let days =
+            keys::date_shift(self.name, domain, value, days_max).map_err(|error| self.refused(error))?;
+        self.shifted.set(match self.shifted.get() {
+            Shifted::Not => Shifted::By(days),
+            Shifted::By(before) if before == days => Shifted::By(days),
+            Shifted::By(_) | Shifted::Severally => Shifted::Severally,
+        });
+        Ok(days)
     }
 }
 
-impl HostKeys<'_> {
+impl<'a> HostKeys<'a> {
+    fn new(name: &'a str) -> Self {
+        Self { name, shifted: Cell::new(Shifted::Not) }
+    }
+
     fn refused(&self, error: KeyError) -> Refusal {
         match error {
             KeyError::Other(reason) => Refusal::new("no-pseudonym", reason),
-            _ => Refusal::new("no-key", format!("grant the stage `keys:{}`, a secret key", self.0)),
+            _ => Refusal::new("no-key", format!("grant the stage `keys:{}`, a secret key", self.name)),
         }
     }
 }
@@ -228,169 +280,4 @@ impl Pipe for HostPipe {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dicom::ProfileOption;
-    use hilum_formats::dicom::Encoding;
-    use hilum_formats::dicom::build::{EXPLICIT, Elements};
-    use hilum_plugin::{Attribute, testing};
-
-    const IMAGE: &str = "application/dicom";
-
-    fn plugin(config: Config) -> Deidentify {
-        Deidentify::configure(config).unwrap()
-    }
-
-    fn replaced(outcome: Outcome) -> Draft {
-        match outcome {
-            Outcome::Replace(draft) => draft,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn refused(outcome: Outcome) -> hilum_plugin::Refusal {
-        match outcome {
-            Outcome::Refuse(refusal) => refusal,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn run(config: Config, message: Message) -> Outcome {
-        plugin(config).transform(&testing::context(), message)
-    }
-
-    #[test]
-    fn an_image_is_the_same_whether_it_is_inline_or_large() {
-        let image = dicom::tests::image_of(600_000);
-        let inline = replaced(run(Config::default(), testing::message(IMAGE, image.clone())));
-        let large = replaced(run(Config::default(), testing::large_message(IMAGE, image.clone())));
-        assert_eq!(inline.content_type, IMAGE);
-        let inline = testing::octets(inline.body);
-        assert_eq!(inline, testing::octets(large.body));
-        let profile = Profile::new(&Config::default()).unwrap();
-        assert_eq!(inline, dicom::deidentify(image, &profile, &HostKeys("research")).unwrap());
-    }
-
-    #[test]
-    fn dates_are_shifted_by_the_key_of_the_host() {
-        let image = Elements::image(Encoding::EXPLICIT_LITTLE)
-            .text(0x0010_0020, "LO", "4711")
-            .text(0x0018_1012, "DA", "20200101")
-            .part_10(EXPLICIT);
-        let modified = vec![ProfileOption::RetainLongitudinalModifiedDates];
-        let config = Config { options: modified, ..Config::default() };
-        let draft = replaced(run(config.clone(), testing::message(IMAGE, image.clone())));
-        let octets = testing::octets(draft.body);
-        let days = keys::date_shift("research", pseudonym::PATIENT, b"4711", 365).unwrap();
-        let mut date = *b"20200101";
-        assert!(dicom::tests::shift(&mut date, days));
-        assert!(octets.windows(8).any(|window| window == date) && date != *b"20200101");
-
-        testing::with(|host| host.denied.insert("research".to_owned()));
-        assert_eq!(refused(run(config, testing::message(IMAGE, image))).code, "no-key");
-    }
-
-    #[test]
-    fn a_cut_image_is_refused_wherever_it_is() {
-        let mut image = dicom::tests::image_of(600_000);
-        image.truncate(500_000);
-        for message in [testing::message(IMAGE, image.clone()), testing::large_message(IMAGE, image)] {
-            assert_eq!(refused(run(Config::default(), message)).code, "truncated");
-        }
-    }
-
-    #[test]
-    fn the_head_reveals_as_little_as_the_body() {
-        let message = || {
-            let mut message = testing::message("Application/DICOM; version=1", dicom::tests::image_of(10));
-            message.head.key = Some("DOE^JANE 4711".to_owned());
-            message.head.attributes =
-                vec![Attribute::new("patient", "DOE"), Attribute::new("modality", "MR")];
-            message
-        };
-        let draft = replaced(run(Config::default(), message()));
-        assert!(draft.attributes.is_empty());
-        let key = draft.key.unwrap();
-        assert!(key.len() == 32 && !key.contains("4711"));
-
-        let config = Config { attributes: vec!["modality".to_owned()], ..Config::default() };
-        let draft = replaced(run(config, message()));
-        assert_eq!(draft.attributes, [Attribute::new("modality", "MR")]);
-        assert_eq!(draft.key.unwrap(), key, "records of one key stay together");
-    }
-
-    #[test]
-    fn a_content_type_says_how_to_read_a_body_and_nothing_else() {
-        for (given, left) in [
-            ("application/dicom", "application/dicom"),
-            ("Application/DICOM; patient=DOE-JANE-123-45-6789", "application/dicom"),
-            ("application/fhir+json;fhirVersion=4.0 ; x", "application/fhir+json; fhirVersion=4.0"),
-            ("application/hl7-v2; charset=\"UTF-8\"", "application/hl7-v2; charset=\"UTF-8\""),
-            ("application/hl7-v2; charset=DOE", "application/hl7-v2"),
-        ] {
-            assert_eq!(media_type(given), left);
-        }
-        let message = testing::message("application/dicom; patient=DOE", dicom::tests::image_of(10));
-        assert_eq!(replaced(run(Config::default(), message)).content_type, "application/dicom");
-    }
-
-    #[test]
-    fn each_content_type_goes_to_its_format_and_others_are_refused() {
-        for (content_type, format_expected) in [
-            ("application/dicom", Format::Dicom),
-            ("application/hl7-v2", Format::Hl7),
-            ("x-application/hl7-v2+er7; charset=utf-8", Format::Hl7),
-            ("application/EDI-X12", Format::X12),
-            ("application/fhir+json; fhirVersion=4.0", Format::Fhir),
-            ("application/vnd.hilum.telemetry+json", Format::Telemetry),
-        ] {
-            assert_eq!(format(content_type).unwrap(), format_expected);
-            let code = refused(run(Config::default(), testing::message(content_type, "?"))).code;
-            assert_ne!(code, UNSUPPORTED, "{content_type}");
-        }
-        for content_type in ["", "application/json", "application/dicom+json", "text/plain"] {
-            assert_eq!(
-                refused(run(Config::default(), testing::message(content_type, "?"))).code,
-                UNSUPPORTED
-            );
-        }
-    }
-
-    #[test]
-    fn without_its_key_nothing_goes_on() {
-        testing::with(|host| host.denied.insert("research".to_owned()));
-        let refusal = refused(run(Config::default(), testing::message(IMAGE, dicom::tests::image_of(10))));
-        assert_eq!(refusal.code, "no-key");
-        assert!(refusal.reason.contains("keys:research"));
-    }
-
-    #[test]
-    fn it_claims_to_remove_phi_unless_pixels_may_show_it() {
-        assert_eq!(Deidentify::describe(None).removes, ["phi"]);
-        assert_eq!(Deidentify::describe(Some(&Config::default())).removes, ["phi"]);
-        let config = Config { burned_in_annotation: BurnedInAnnotation::Pass, ..Config::default() };
-        assert!(Deidentify::describe(Some(&config)).removes.is_empty());
-        for (faces, reveals) in [
-            (RecognizableFaces::Refuse, false),
-            (RecognizableFaces::Pass, true),
-            (RecognizableFaces::Accepted, false),
-        ] {
-            let config = Config { recognizable_faces: faces, ..Config::default() };
-            assert_eq!(Deidentify::describe(Some(&config)).removes.is_empty(), reveals, "{faces:?}");
-        }
-        for (rule, reveals) in [(TextRule::Words, false), (TextRule::Keep, true)] {
-            let mut config = Config { texts: [("NTE-3".to_owned(), rule)].into(), ..Config::default() };
-            assert_eq!(Deidentify::describe(Some(&config)).removes.is_empty(), reveals, "{rule:?}");
-            config.retained_identifiers = RetainedIdentifiers::Accepted;
-            assert_eq!(Deidentify::describe(Some(&config)).removes, ["phi"], "{rule:?}");
-        }
-        for option in ProfileOption::ALL {
-            let mut config = Config { options: vec![option], ..Config::default() };
-            let removes = Deidentify::describe(Some(&config)).removes;
-            assert_eq!(removes.is_empty(), option.retains_identifiers(), "{option}");
-            config.retained_identifiers = RetainedIdentifiers::Accepted;
-            assert_eq!(Deidentify::describe(Some(&config)).removes, ["phi"], "{option}");
-        }
-        assert_eq!(Deidentify::describe(None).content_types.len(), CONTENT_TYPES.len());
-    }
-}
+mod tests;

@@ -370,6 +370,82 @@ pub mod stated {
     }
 }
 
+/// The time of what a `transform` plugin makes. Needs no grant.
+///
+/// A record has a time of its publisher's clock. Where a plugin moves or coarsens the dates in a body, that time would tell by how much: do the same
+/// with it.
+///
+/// ```
+/// use hilum_plugin::{Message, Outcome, testing, timing};
+///
+/// fn an_hour_earlier(message: Message) -> Outcome {
+///     match timing::set_time(message.head.time - 3_600_000) {
+///         Ok(()) => Outcome::Pass,
+///         Err(error) => hilum_plugin::Refusal::new("time", error).into(),
+///     }
+/// }
+///
+/// let message = testing::message("text/plain", "a");
+/// let time = message.head.time;
+/// an_hour_earlier(message);
+/// assert_eq!(testing::take().times[&0], time - 3_600_000);
+/// ```
+pub mod timing {
+    use std::cell::Cell;
+
+    use crate::backend;
+
+    thread_local! {
+        /// The place in its call of the message that is being transformed. A component has one thread.
+        static CURRENT: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// Why a time was not set.
+    #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+    pub enum TimingError {
+        /// The call has no such message: it is of another world, or of `configure`.
+        #[error("this call has no such message whose time could be set")]
+        NoSuchMessage,
+        /// It is after the year 9999.
+        #[error("the time is after the year 9999")]
+        OutOfRange,
+        /// Anything else.
+        #[error("{0}")]
+        Other(String),
+    }
+
+    /// Sets the time, in milliseconds since 1970, of all records that come of the message that [`Transform::transform`] is called with. The last
+    /// time counts. A record that passes then goes on as one that was annotated; where it is refused nothing is set.
+    ///
+    /// # Errors
+    ///
+    /// [`TimingError`]; then the record keeps its time, so refuse it if that tells too much.
+    ///
+    /// [`Transform::transform`]: crate::Transform::transform
+    pub fn set_time(to: u64) -> Result<(), TimingError> {
+        set_time_of(CURRENT.get(), to)
+    }
+
+    /// The same for a message by its place in the call, from 0: for those who write [`Transform::transform_batch`] themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`TimingError`].
+    ///
+    /// [`Transform::transform_batch`]: crate::Transform::transform_batch
+    pub fn set_time_of(message: u32, to: u64) -> Result<(), TimingError> {
+        backend::set_time(message, to)
+    }
+
+    /// Does something for the message at this place of the call.
+    pub(crate) fn at<R>(message: u32, of: impl FnOnce() -> R) -> R {
+        CURRENT.set(message);
+        let made = of();
+        CURRENT.set(0);
+        made
+    }
+}
+
 /// New records into other flows, in the world `observe`. Grant: `emit:FLOW` for each flow.
 pub mod emit {
     use crate::backend;

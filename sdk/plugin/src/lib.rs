@@ -38,7 +38,7 @@
 //! [`guide`] leads from a first plugin to a shipped one.
 //!
 //! What a plugin may ask of the broker is in [`log`], [`metrics`], [`trace`], [`keys`], [`state`], [`observed`], [`emit`], [`time`]
-//! and [`random`], each of which has to be granted to the stage, and in [`stated`], which needs no grant. There is nothing else: no files, no network, no clock of `std`.
+//! and [`random`], each of which has to be granted to the stage, and in [`stated`] and [`timing`], which need no grant. There is nothing else: no files, no network, no clock of `std`.
 //!
 //! Compiled for `wasm32-wasip2` these functions are imports of the WIT package `hilum:plugin` (`wit/v1`). Compiled for any other
 //! target they go to [`testing::Host`], so that `cargo test` runs the plugin without a sandbox.
@@ -72,7 +72,7 @@ pub mod guide {}
 pub mod export;
 
 pub use body::{BodyError, BodyReader, BodyWriter};
-pub use host::{emit, keys, log, metrics, observed, random, state, stated, time, trace};
+pub use host::{emit, keys, log, metrics, observed, random, state, stated, time, timing, trace};
 pub use plugin::{Authorize, Config, ConfigError, Description, Observe, Transform};
 pub use record::{
     Attribute, Body, Context, Decision, Draft, Head, INLINE_OCTETS_MAX, Message, Obligation, Outcome, Party,

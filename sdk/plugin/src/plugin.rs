@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::record::{Context, Decision, Message, Outcome, Request};
+use crate::timing;
 
 /// What a plugin's configuration has to be: JSON that deserializes.
 pub trait Config: DeserializeOwned + 'static {}
@@ -93,7 +94,8 @@ pub trait Transform: Sized + 'static {
     /// What becomes of a batch, one outcome for each message in order. Worth overriding where one host call can serve the
     /// batch.
     fn transform_batch(&mut self, context: &Context, messages: Vec<Message>) -> Vec<Outcome> {
-        messages.into_iter().map(|message| self.transform(context, message)).collect()
+        let numbered = (0..).zip(messages);
+        numbered.map(|(at, message)| timing::at(at, || self.transform(context, message))).collect()
     }
 }
 

@@ -23,8 +23,12 @@ use crate::observed::ObservedError;
 use crate::plugin::Config;
 use crate::record::{Attribute, Body, Context, Draft, Head, Message, Outcome, Party, Refusal, Request};
 use crate::state::{StateError, Versioned};
+use crate::timing::TimingError;
 use crate::trace::Value;
 use crate::{BodyReader, Phase};
+
+/// The last millisecond of the year 9999.
+const TIME_MAX: u64 = 253_402_300_799_999;
 
 /// What a plugin under test talks to.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +55,8 @@ pub struct Host {
     pub observed: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     /// What [`crate::stated::break_glass_reason`] says.
     pub break_glass_reason: Option<String>,
+    /// Times that were set, by the place of their message in its call; of one that is transformed by itself it is 0.
+    pub times: BTreeMap<u32, u64>,
     /// Records that may be emitted before [`EmitError::Full`].
     pub emitted_max: Option<usize>,
     /// Keys that state may have before [`StateError::Full`].
@@ -387,6 +393,14 @@ impl Host {
             return Err(EmitError::Other("an emitted body has to be inline".into()));
         };
         self.emitted.push(Emitted { flow: flow.to_owned(), key, content_type, attributes, body });
+        Ok(())
+    }
+
+    pub(crate) fn set_time(&mut self, message: u32, to: u64) -> Result<(), TimingError> {
+        if to > TIME_MAX {
+            return Err(TimingError::OutOfRange);
+        }
+        self.times.insert(message, to);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod damage;
 mod disk;
 mod examples;
 mod glass;
+mod heads;
 mod identity;
 mod large;
 mod life;

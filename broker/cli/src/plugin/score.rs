@@ -9,18 +9,19 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use hilum_core::canary::Millionths;
-use hilum_core::{Attribute, FlowName, Head};
+use hilum_core::{Attribute, FlowName, Head, Timestamp};
 use hilum_sandbox::{ChainContext, Grants, Limits, Plugin, Sandbox};
 use hilum_server::config;
 use hilum_server::score::Report;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::host::command_line;
 use super::replay::stage::{self, StageName};
 use super::setup::{all_grants, read_config};
 use super::trial::outcome::{Kind, Outcome};
-use super::trial::records::{Record, TIME};
+use super::trial::records::Record;
 use super::trial::runner::{Runner, Setting};
 use crate::output::{Exit, Failure, print_json};
 
@@ -50,6 +51,9 @@ use table::Table;
 
 /// What can be scored.
 const DEIDENTIFY: &str = "deidentify";
+/// When planted records are made: 2026-05-17T09:41:23.456Z, by its digits.
+const TIME: Timestamp = Timestamp(1_779_010_883_456);
+const TIME_DIGITS: &str = "20260517094123456";
 /// What planted values are drawn from where nothing else is said.
 const SEED_DEFAULT: u64 = 1;
 
@@ -282,15 +286,17 @@ fn judge_all(folder: &Folder, stage: &Stage<'_>, run: Run<'_>) -> anyhow::Result
         // All that goes on is looked at: it need not be one record.
         let outputs: Vec<Document> = match outcome.outputs.as_slice() {
             [] => {
-                let name = ("file_name".to_owned(), file.file.clone());
-                vec![Document::read(file.format, &octets, Some(&file.record_key), &[name])]
+                let attributes = [("file_name".to_owned(), file.file.clone()), time_attribute(None)?];
+                vec![Document::read(file.format, &octets, Some(&file.record_key), &attributes)]
             }
             made => {
                 let document = |made: &super::trial::outcome::Made| {
                     let body = made.octets.as_deref().unwrap_or(&octets);
-                    Document::read(file.format, body, made.key.as_deref(), &made.attributes)
+                    let mut attributes = made.attributes.clone();
+                    attributes.push(time_attribute(made.time)?);
+                    Ok(Document::read(file.format, body, made.key.as_deref(), &attributes))
                 };
-                made.iter().map(document).collect()
+                made.iter().map(document).collect::<anyhow::Result<_>>()?
             }
         };
         for output in &outputs {
@@ -299,6 +305,17 @@ fn judge_all(folder: &Folder, stage: &Stage<'_>, run: Run<'_>) -> anyhow::Result
     }
     bar.finish_and_clear();
     Ok(tally)
+}
+
+/// The time of a record's head as a document has it: the digits of its date and its time of day. None where it is as it was planted.
+fn time_attribute(time: Option<u64>) -> anyhow::Result<(String, String)> {
+    let nanoseconds = i128::from(time.unwrap_or(TIME.0)) * 1_000_000;
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).context("no time of a record")?;
+    let (hour, minute, second) = time.to_hms();
+    let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
+    let digits =
+        format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}{:03}", time.millisecond());
+    Ok(("time".into(), digits))
 }
 
 fn judge_one(judge: &mut Judge, tally: &mut Tally, stage: &Stage<'_>, file: &Planted, seen: &Seen<'_>) {

@@ -105,6 +105,34 @@ fn goes_the_whole_way_and_survives_encoding() {
 }
 
 #[test]
+fn a_stage_sets_the_time_of_what_it_made_and_no_other() {
+    let (record, plan) = (admitted(), plan());
+    let mut retimed = run(&record, &plan, StageOutcome::Replaced, b"clean");
+    retimed.outputs[0].time = Some(Timestamp(77));
+    let sealed = record.seal(&plan, retimed, Timestamp(2)).unwrap().remove(0);
+    let kept = sealed.envelope();
+    assert_eq!((kept.head.time, kept.accepted), (Timestamp(77), Timestamp(2)));
+    assert_eq!((kept.head.expires, kept.head.deliver_after), (Some(Timestamp(9)), Some(Timestamp(3))));
+
+    let entry = sealed.into_entry();
+    let stored = Stored::decode("scans".parse().unwrap(), Offset(7), entry.octets()).unwrap();
+    let permit = policy(&["device"]).read(&principal(), stored.flow(), &"s".parse().unwrap()).unwrap();
+    let egress = Plan::new(vec![]);
+    let run = |time| {
+        let mut run = ChainRun::unprocessed(&stored.envelope().head, &stored.measured(), &egress);
+        run.outputs[0].time = time;
+        stored.deliver(&permit, &egress, run).unwrap().remove(0)
+    };
+    let (as_it_was, moved) = (run(None), run(Some(Timestamp(5))));
+    assert_eq!((as_it_was.head().time, as_it_was.head().expires), (Timestamp(77), Some(Timestamp(9))));
+    assert_eq!(
+        moved.head(),
+        &Head { time: Timestamp(5), expires: None, deliver_after: None, ..as_it_was.head().clone() }
+    );
+    assert_eq!(stored.envelope().head.time, Timestamp(77));
+}
+
+#[test]
 fn a_receipt_must_be_for_this_plan_input_and_output() {
     let plan = plan();
     type Tamper = fn(&mut ChainRun);

@@ -3,7 +3,7 @@
 use hilum_core::chain::{Receipt, StageOutcome, World, output_digest};
 use hilum_core::limits::{BATCH_OCTETS_MAX, BATCH_RECORDS_MAX, SPLIT_RECORDS_MAX};
 use hilum_core::record::{ChainRun, Measured, Output};
-use hilum_core::{Body, Digest, Head};
+use hilum_core::{Body, Digest, Head, Timestamp};
 
 use super::Chain;
 use crate::breaker::Admission;
@@ -13,6 +13,8 @@ use crate::stage::{Effects, Item, Made, Stage, Verdict};
 
 /// One input with all records that the stages have made of it so far.
 struct Flight {
+    /// The time of the input.
+    time: Timestamp,
     body: Measured,
     /// The records; empty once it has failed.
     items: Vec<Item>,
@@ -34,7 +36,9 @@ pub(super) fn run(chain: &Chain, inputs: Vec<Input>, defers: bool) -> BatchRun {
 pub(super) fn outputs(chain: &Chain, inputs: Vec<Input>) -> Vec<Result<Vec<Output>, Failure>> {
     let (flights, _) = fly(chain, inputs, false);
     let outputs = |flight: Flight| {
-        flight.failure.map_or_else(|| Ok(flight.items.into_iter().map(Item::output).collect()), Err)
+        let time = flight.time;
+        let made = flight.items.into_iter().map(|item| item.output(time));
+        flight.failure.map_or_else(|| Ok(made.collect()), Err)
     };
     flights.into_iter().map(outputs).collect()
 }
@@ -91,6 +95,7 @@ impl Flight {
     fn new(input: Input, stages: usize) -> Self {
         let Input { head, source, offset, body } = input;
         Self {
+            time: head.time,
             items: vec![Item { head, source, offset, body: body.clone() }],
             body,
             outcomes: Vec::with_capacity(stages),
@@ -114,7 +119,8 @@ impl Flight {
         }
         let output = output_digest(self.items.iter().map(|item| item.body.digest()));
         let receipt = Receipt { input: self.body.digest(), plan, outcomes: self.outcomes, output };
-        let run = ChainRun { outputs: self.items.into_iter().map(Item::output).collect(), receipt };
+        let outputs = self.items.into_iter().map(|item| item.output(self.time)).collect();
+        let run = ChainRun { outputs, receipt };
         Ok(Ran { run, obligations: self.obligations, observations: self.observations })
     }
 
@@ -129,8 +135,10 @@ impl Flight {
                     self.obligations.extend(obligations);
                     StageOutcome::Obliged
                 }
-                Verdict::Annotate(attributes) => {
-                    self.items[at].head.attributes = attributes;
+                Verdict::Annotate { attributes, time } => {
+                    let head = &mut self.items[at].head;
+                    head.attributes = attributes;
+                    head.time = time.unwrap_or(head.time);
                     StageOutcome::Annotated
                 }
                 Verdict::Replace(made) => {
@@ -179,13 +187,21 @@ impl Flight {
 }
 
 impl Item {
-    fn output(self) -> Output {
-        let Head { key, content_type, attributes, .. } = self.head;
-        Output { key, content_type, attributes, body: self.body }
+    /// What it is when it leaves the chain, which it entered with a time `before`.
+    fn output(self, before: Timestamp) -> Output {
+        let Head { key, content_type, attributes, time, .. } = self.head;
+        Output {
+            key,
+            content_type,
+            attributes,
+            body: self.body,
+            time: Some(time).filter(|time| *time != before),
+        }
     }
 
     fn replace(&mut self, made: Made) {
-        let Made { key, content_type, attributes, body } = made;
+        let Made { key, content_type, attributes, body, time } = made;
+        self.head.time = time.unwrap_or(self.head.time);
         self.head.key = key;
         self.head.content_type = content_type;
         self.head.attributes = attributes;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hilum_core::chain::{StageOutcome, output_digest};
 use hilum_core::originals::{Original, Pseudonym};
 use hilum_core::record::Output;
-use hilum_core::{Body, Digest};
+use hilum_core::{Body, Digest, Timestamp};
 use hilum_sandbox::{Failure, FailureKind, Grants, Limits, StageSpec};
 use serde_json::json;
 
@@ -66,6 +66,73 @@ fn a_refusal_is_cut_and_cleaned() {
     let Failure::Refused { code, reason, .. } = &failure else { panic!("{failure}") };
     assert_eq!((code.len(), reason.len()), (64, 256));
     assert!(!reason.contains('\n'));
+}
+
+#[test]
+fn a_transformer_sets_the_time_of_what_it_makes() {
+    let retimed =
+        |times: &str, then: &str| record(Body::Inline("abc".into()), &[("times", times), ("then", then)]);
+    let chain = chain(vec![behaving("retime")]);
+    let time = text("").head.time;
+    let run = |inputs| chain.run(inputs).records;
+    for (then, outcome, records) in [
+        ("pass", StageOutcome::Annotated, 1),
+        ("annotate", StageOutcome::Annotated, 1),
+        ("replace", StageOutcome::Replaced, 1),
+        ("split", StageOutcome::Split, 2),
+    ] {
+        let ran = run(vec![retimed("0=7", then)]).remove(0).unwrap().run;
+        assert_eq!(ran.receipt.outcomes, [outcome], "{then}");
+        assert_eq!(ran.outputs.len(), records);
+        assert!(ran.outputs.iter().all(|output| output.time == Some(Timestamp(7))), "{then}");
+        if then == "pass" {
+            let kept = &ran.outputs[0];
+            assert_eq!((kept.attributes.len(), inline(&kept.body)), (2, &b"abc"[..]));
+        }
+    }
+    // The last time counts, and its own is none. Of other records only those that are named have another.
+    let last = format!("0=7,1=8,0={}", time.0);
+    let ran =
+        run(vec![retimed(&last, "annotate"), retimed("1=9", "pass"), retimed("2=253402300799999", "pass")]);
+    let times: Vec<_> = ran.into_iter().map(|ran| ran.unwrap().run.outputs[0].time).collect();
+    assert_eq!(times, [None, Some(Timestamp(9)), Some(Timestamp(253_402_300_799_999))]);
+}
+
+#[test]
+fn a_time_that_may_not_be_set_is_not() {
+    let retimed =
+        |times: &str, then: &str| record(Body::Inline("abc".into()), &[("times", times), ("then", then)]);
+    let chain = chain(vec![behaving("retime")]);
+    for (times, why) in [
+        ("1=7", "this call has no such message whose time could be set"),
+        ("4294967295=7", "this call has no such message whose time could be set"),
+        ("0=253402300800000", "the time is after the year 9999"),
+        ("0=18446744073709551615", "the time is after the year 9999"),
+    ] {
+        let failure = chain.run(vec![retimed(times, "pass")]).records.remove(0).unwrap_err();
+        assert_eq!((failure.code(), failure.reason()), ("not-set", why), "{times}");
+    }
+    // Nothing of it is left for the next call, whatever became of this one.
+    for then in ["refuse", "trap"] {
+        let ran = chain.run(vec![retimed("0=7,1=7", then), retimed("1=1000", "pass")]).records;
+        assert!(ran[0].is_err());
+        let ran = chain
+            .run(vec![record(Body::Inline("a".into()), &[("times", "0=1700000000000")])])
+            .records
+            .remove(0);
+        assert_eq!(ran.unwrap().run.outputs[0].time, None, "{then}");
+    }
+    let mut early = behaving("retime-early");
+    early.name = "early".parse().unwrap();
+    assert!(load(vec![early], &Arc::default()).is_err());
+
+    // Nobody else makes records of records.
+    let gated = record(Body::Inline("x".into()), &[("gate", "time")]);
+    let gate = self::chain(vec![stage("gate", json!({}))]);
+    assert_eq!(gate.run(vec![gated]).records.remove(0).unwrap_err().code(), "not-set");
+    let counter = self::chain(vec![stage("counter", json!({}))]);
+    let counted = counter.run(vec![record(Body::Inline("x".into()), &[("time", "1")])]).records.remove(0);
+    assert_eq!(counted.unwrap().run.outputs[0].time, None);
 }
 
 #[test]

@@ -133,6 +133,19 @@ fn days_of(year: u32, month: u32) -> u32 {
     }
 }
 
+/// The first of March of year 0 before the first of January 1970.
+const DAYS_TO_1970: i32 = 719_468;
+
+/// The year of a day, counted from the first of January 1970 as 0.
+pub(crate) fn year_of_day(day: i32) -> i32 {
+    from_days(day.saturating_add(DAYS_TO_1970)).0
+}
+
+/// Days from the first of January 1970 to that of a year.
+pub(crate) fn days_from_1970_to(year: i32) -> i32 {
+    to_days(year, 1, 1) - DAYS_TO_1970
+}
+
 /// Days from 1 March of year 0, in the Gregorian calendar of all times (ISO 8601). Years begin in March, so that the day that
 /// is sometimes there is the last one.
 fn to_days(year: i32, month: i32, day: i32) -> i32 {

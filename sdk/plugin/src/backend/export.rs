@@ -24,6 +24,7 @@ pub mod bindings {
                 include hilum:plugin/capabilities@1.1.0;
                 import hilum:plugin/state@1.1.0;
                 import hilum:plugin/emit@1.1.0;
+                import hilum:plugin/timing@1.1.0;
             }
         ",
         world: "hilum:guest/imports",

@@ -8,6 +8,7 @@ use crate::observed::ObservedError;
 use crate::record::Draft;
 use crate::state::{StateError, Versioned};
 use crate::testing::current;
+use crate::timing::TimingError;
 use crate::trace::Value;
 
 /// A body in memory.
@@ -181,6 +182,10 @@ pub(crate) fn look_up(of: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>,
 
 pub(crate) fn break_glass_reason() -> Option<String> {
     current(|host| host.break_glass_reason.clone())
+}
+
+pub(crate) fn set_time(message: u32, to: u64) -> Result<(), TimingError> {
+    current(|host| host.set_time(message, to))
 }
 
 pub(crate) fn emit(flow: &str, made: Draft) -> Result<(), EmitError> {

@@ -8,6 +8,7 @@ use crate::log::Level;
 use crate::observed::ObservedError;
 use crate::record::Draft;
 use crate::state::{StateError, Versioned};
+use crate::timing::TimingError;
 use crate::trace::Value;
 
 /// A body that the host reads for us.
@@ -208,6 +209,14 @@ pub(crate) fn look_up(of: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>,
 
 pub(crate) fn break_glass_reason() -> Option<String> {
     host::stated::break_glass_reason()
+}
+
+pub(crate) fn set_time(message: u32, to: u64) -> Result<(), TimingError> {
+    host::timing::set_time(message, to).map_err(|error| match error {
+        host::timing::TimingError::NoSuchMessage => TimingError::NoSuchMessage,
+        host::timing::TimingError::OutOfRange => TimingError::OutOfRange,
+        host::timing::TimingError::Other(reason) => TimingError::Other(reason),
+    })
 }
 
 pub(crate) fn emit(flow: &str, made: Draft) -> Result<(), EmitError> {

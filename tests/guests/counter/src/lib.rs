@@ -1,7 +1,9 @@
 //! An `observe` plugin for tests: counts records in keyed state and emits every count. A record with the attribute `flood` it answers
-//! with more than it may emit.
+//! with more than it may emit. One with the attribute `time` it tries to give another time.
 
-use hilum_plugin::{ConfigError, Context, Description, Draft, Message, Observe, emit, metrics, state};
+use hilum_plugin::{
+    ConfigError, Context, Description, Draft, Message, Observe, emit, metrics, state, timing,
+};
 use serde::Deserialize;
 
 /// The plugin.
@@ -27,6 +29,9 @@ impl Observe for Counter {
             if let Some(octets) = message.head.attribute("flood") {
                 flood(&message, octets.parse().expect("a number of octets"));
             }
+            if message.head.attribute("time").is_some() {
+                timing::set_time(1).expect_err("an observer makes nothing");
+            }
             let count = count().expect("the state is there");
             let draft = Draft::of(message.head.clone(), count.to_string().into_bytes());
             emit::emit("counts", draft).expect("the flow is granted");
@@ -37,6 +42,7 @@ impl Observe for Counter {
     }
 
     fn tick(&mut self, now: u64) {
+        timing::set_time(1).expect_err("there are no records");
         let head = hilum_plugin::Head { content_type: "text/plain".into(), ..Default::default() };
         emit::emit("counts", Draft::of(head, format!("tick {now}").into_bytes()))
             .expect("the flow is granted");

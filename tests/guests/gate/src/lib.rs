@@ -1,8 +1,8 @@
 //! An `authorize` plugin for tests: denies records that are marked in head or body, and obliges others.
 
 use hilum_plugin::observed::{self, ObservedError};
-use hilum_plugin::stated;
 use hilum_plugin::{Authorize, ConfigError, Context, Decision, Description, Obligation, Refusal, Request};
+use hilum_plugin::{stated, timing};
 use serde::Deserialize;
 
 /// The plugin.
@@ -36,6 +36,10 @@ impl Authorize for Gate {
                 let reason = stated::break_glass_reason().unwrap_or_else(|| "nothing".into());
                 Decision::Deny(Refusal::new("stated", reason))
             }
+            Some("time") => match timing::set_time(1) {
+                Ok(()) => Decision::Allow,
+                Err(error) => Decision::Deny(Refusal::new("not-set", error)),
+            },
             Some("observed") => by_what_is_kept(&mut request),
             _ => Decision::Allow,
         }

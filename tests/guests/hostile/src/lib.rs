@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use hilum_plugin::{
     Attribute, BodyWriter, ConfigError, Context, Description, Draft, Message, Outcome, Refusal, Transform,
-    keys, log, metrics, random, time, trace,
+    keys, log, metrics, random, time, timing, trace,
 };
 use serde::Deserialize;
 
@@ -84,6 +84,11 @@ pub enum Behaviour {
     Keys,
     /// Seals as many values at once as the body says.
     Seal,
+    /// Sets times as the attribute `times` says (`MESSAGE=TIME`, several with commas), and then does what `then` says. Where one is not set, the
+    /// record is refused.
+    Retime,
+    /// The same while it is configured.
+    RetimeEarly,
     /// Fails in its configuration.
     Misconfigured,
 }
@@ -117,6 +122,9 @@ impl Transform for Hostile {
         if settings.behaviour == Behaviour::Misconfigured {
             return Err(ConfigError::new("/behaviour", "this one is never right"));
         }
+        if settings.behaviour == Behaviour::RetimeEarly {
+            timing::set_time(1).map_err(|error| ConfigError::new("/behaviour", error.to_string()))?;
+        }
         Ok(Self(settings.behaviour))
     }
 
@@ -132,8 +140,31 @@ impl Transform for Hostile {
     }
 }
 
+/// Sets times as the record says.
+fn retime(message: Message) -> Outcome {
+    let times = message.head.attribute("times").unwrap_or_default().split(',').map(|pair| {
+        let (of, to) = pair.split_once('=').expect("a message and a time");
+        (of.parse().expect("a number"), to.parse().expect("a time"))
+    });
+    for (of, to) in times.collect::<Vec<(u32, u64)>>() {
+        if let Err(error) = timing::set_time_of(of, to) {
+            return Refusal::new("not-set", error).into();
+        }
+    }
+    let then = match message.head.attribute("then") {
+        Some("annotate") => Behaviour::Annotate,
+        Some("replace") => Behaviour::Reverse,
+        Some("split") => Behaviour::Split,
+        Some("refuse") => Behaviour::Refuse,
+        Some("trap") => Behaviour::Trap,
+        _ => Behaviour::Pass,
+    };
+    behave(then, message)
+}
+
 fn behave(behaviour: Behaviour, message: Message) -> Outcome {
     match behaviour {
+        Behaviour::Retime | Behaviour::RetimeEarly => retime(message),
         Behaviour::Pass | Behaviour::Misconfigured | Behaviour::TooFew => Outcome::Pass,
         Behaviour::Annotate => Outcome::Annotate(vec![Attribute::new("seen", "yes")]),
         Behaviour::Reverse => reverse(message),

@@ -81,6 +81,9 @@ impl<'a> Stage<'a> {
 
     /// Everything that has to hold.
     pub(super) fn expects(&self, format: Format, mark: &Mark) -> Vec<Expectation> {
+        if mark.path == "head.time" {
+            return self.time(format);
+        }
         if let Some(name) = mark.path.strip_prefix("head.") {
             return if self.lists("attributes", name) { Vec::new() } else { vec![REMOVED] };
         }
@@ -101,6 +104,20 @@ impl<'a> Stage<'a> {
             (Format::Telemetry, _) if self.lets_member_go_on(mark) => Vec::new(),
             _ => self.message(mark),
         }
+    }
+
+    /// The time of a record's head, which is treated as the dates in its body are.
+    fn time(&self, format: Format) -> Vec<Expectation> {
+        let shifts = match format {
+            _ if self.says("record_time", "keep") => return vec![RETAINED],
+            Format::Telemetry => return vec![RETAINED],
+            Format::Dicom if self.has_option("retain-longitudinal-full-dates") => return vec![RETAINED],
+            Format::Dicom => self.has_option("retain-longitudinal-modified-dates"),
+            // One that has a subscriber and other patients is of several.
+            Format::X12 => false,
+            Format::Hl7 | Format::Fhir => self.says("message_dates", "shift"),
+        };
+        vec![if shifts { DATE_MOVED } else { DATE_GONE }]
     }
 
     fn patient(&self) -> Vec<Expectation> {

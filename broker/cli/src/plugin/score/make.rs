@@ -212,6 +212,7 @@ impl<'m> Maker<'m> {
         let file = format!("{:05}-{token}.{}", self.key.files.len(), format.ending());
         marks.push(Mark::new("head.file_name", super::key::Kind::Text, token, 'A'));
         marks.push(Mark::new("head.key", super::key::Kind::Text, patient.clone(), 'H'));
+        marks.push(Mark::new("head.time", super::key::Kind::Date, super::TIME_DIGITS, 'C'));
         let path = self.root.join(PLANTED).join(&file);
         fs::write(&path, &octets).with_context(|| format!("cannot write {}", path.display()))?;
         self.key.files.push(Planted {

@@ -75,7 +75,8 @@ fn a_plugin_that_lets_everything_pass_removes_nothing() {
 #[test]
 fn a_plugin_that_leaves_nothing_or_refuses_all_keeps_nothing() {
     let empty = |file: &Planted, _: &[u8]| {
-        let made = Made::new(file.format.content_type().into(), None, Vec::new(), Some(Vec::new()));
+        let mut made = Made::new(file.format.content_type().into(), None, Vec::new(), Some(Vec::new()));
+        made.time = Some(0);
         Ok(Outcome { outputs: vec![made], ..Outcome::of(Kind::Replaced) })
     };
     let refused =

@@ -96,6 +96,7 @@ fn records(at: &str, expected: &[Made], came: &[Made]) -> Vec<Difference> {
         field("content_type", |made| vec![made.content_type.clone()]);
         field("key", |made| made.key.iter().cloned().collect());
         field("attributes", |made| pairs(&made.attributes));
+        field("time", |made| made.time.iter().map(u64::to_string).collect());
         field("sealed_to", |made| made.sealed_to.clone());
         if expected.octets != came.octets {
             let (before, after) =

@@ -77,6 +77,9 @@ pub(crate) struct Made {
     pub(crate) key: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) attributes: Vec<(String, String)>,
+    /// Its time in milliseconds since 1970, where that is not the record's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) time: Option<u64>,
     /// Who can open the body, which is compared open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) sealed_to: Vec<String>,

@@ -118,11 +118,12 @@ impl Runner {
             let Ok(ran) = ran.context("the sandbox gave no result")? else { return Ok(Vec::new()) };
             let outputs = ran.run.outputs.into_iter().map(|output| {
                 let body = host.octets(output.body.body(), BODY_OCTETS_MAX)?.into();
-                let Output { key, content_type, attributes, .. } = output;
+                let Output { key, content_type, attributes, time, .. } = output;
+                let time = time.unwrap_or(record.head.time);
                 let removed = &chain.plan().stages().first().context("there is one stage")?.removes;
                 let labels =
                     record.head.labels.iter().filter(|label| !removed.contains(label)).cloned().collect();
-                let head = Head { key, content_type, attributes, labels, ..record.head.clone() };
+                let head = Head { time, key, content_type, attributes, labels, ..record.head.clone() };
                 Ok(Record { head, body, ..record.clone() })
             });
             outputs.collect()
@@ -175,14 +176,16 @@ impl Runner {
     fn output(&self, host: &Host, input: &Input, output: Output) -> anyhow::Result<Made> {
         let is_new = output.body.digest() != input.body.digest();
         let octets = is_new.then(|| host.octets(output.body.body(), BODY_OCTETS_MAX)).transpose()?;
-        let Output { key, content_type, attributes, .. } = output;
+        let Output { key, content_type, attributes, time, .. } = output;
         let head = Head {
+            time: time.unwrap_or(input.head.time),
             key: key.clone(),
             content_type: content_type.clone(),
             attributes: attributes.clone(),
             ..input.head.clone()
         };
         let mut made = Made::new(content_type, key, attributes, octets);
+        made.time = time.map(|time| time.0);
         if is_sealed(&head) {
             self.open(&head, &mut made);
         }
