@@ -85,7 +85,7 @@ fn attributes(table: &table::Table) -> String {
     let _ = writeln!(made, "];\n{}", slots(attributes.keys()));
     let mut uids: Vec<String> = read(REGISTERED_UIDS).lines().map(str::to_owned).collect();
     uids.sort();
-    let _ = write!(made, "pub(super) static REGISTERED_UIDS: [&str; {}] = {uids:#?};\n", uids.len());
+    let _ = writeln!(made, "pub(super) static REGISTERED_UIDS: [&str; {}] = {uids:#?};", uids.len());
     made
 }
 

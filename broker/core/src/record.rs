@@ -340,7 +340,7 @@ impl Draft {
         let Self { flow, head, body, producer } = self;
         let body = Measured::new(body);
         // Each record's receipt has it, and here many connections work beside each other, while a flow is sealed by one task.
-        body.digest();
+        let _ = body.digest();
         Attested { flow, head, body, producer, principal }
     }
 }
