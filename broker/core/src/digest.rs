@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
+    /// Stands for a digest that is not told.
+    pub const WITHHELD: Self = Self([0; 32]);
+
     /// The digest of one slice.
     #[must_use]
     pub fn of(octets: &[u8]) -> Self {

@@ -668,6 +668,7 @@ impl Stored {
         }
         check_run(&self.body, plan, &run)?;
         let ChainRun { outputs, receipt } = run;
+        let receipt = receipt.for_reader();
         let deliver = |output: Output| {
             let is_retimed = output.time.is_some();
             let (mut head, body) = output_head(output, head, &labels);

@@ -105,6 +105,27 @@ fn goes_the_whole_way_and_survives_encoding() {
 }
 
 #[test]
+fn a_reader_of_another_body_is_not_told_the_digest_of_the_first() {
+    let (record, ingress) = (admitted(), plan());
+    let sealing = run(&record, &ingress, StageOutcome::Replaced, b"name 4711");
+    let sealed = record.seal(&ingress, sealing, Timestamp(2)).unwrap().remove(0);
+    let (flow, subscription) = ("scans".parse().unwrap(), "s".parse().unwrap());
+    let stored = Stored::decode(sealed.flow().clone(), Offset(7), sealed.into_entry().octets()).unwrap();
+    let permit = policy(&["device"]).read(&principal(), &flow, &subscription).unwrap();
+    for (body, outcome) in [(&b"clean"[..], StageOutcome::Replaced), (b"name 4711", StageOutcome::Passed)] {
+        let egress = plan();
+        let mut run = ChainRun::unprocessed(&stored.envelope().head, &stored.measured(), &egress);
+        let body = Measured::new(Body::Inline(Bytes::from_static(body)));
+        run.receipt.outcomes = vec![outcome];
+        run.receipt.output = body.digest();
+        run.outputs[0].body = body;
+        let receipt = stored.deliver(&permit, &egress, run.clone()).unwrap()[0].receipt().clone();
+        let told = if outcome == StageOutcome::Replaced { Digest::WITHHELD } else { run.receipt.input };
+        assert_eq!(receipt, Receipt { input: told, ..run.receipt });
+    }
+}
+
+#[test]
 fn a_stage_sets_the_time_of_what_it_made_and_no_other() {
     let (record, plan) = (admitted(), plan());
     let mut retimed = run(&record, &plan, StageOutcome::Replaced, b"clean");
