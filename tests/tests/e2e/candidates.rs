@@ -50,7 +50,7 @@ async fn a_candidate_is_compared_on_what_is_stored_and_nobody_gets_anything() {
     let other = replay.replace("deidentify.wasm", "encrypt.wasm");
     let other = operate(hospital, broker, "reader", &other);
     assert_eq!(other.status.code(), Some(1));
-    says(&said(&other), &["the candidate", "configuration"]);
+    says(&said(&other), &["the candidate", "add the grant `random` to the stage"]);
     let denied = operate(hospital, broker, "scanner", &replay);
     assert_eq!(denied.status.code(), Some(3), "{}", said(&denied));
 
