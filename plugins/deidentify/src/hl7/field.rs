@@ -98,7 +98,7 @@ impl Cleaner<'_> {
             Action::Service => coded::code(part, delimiters, Local::Service, self.config, out),
             Action::Measure => coded::code(part, delimiters, Local::Unit, self.config, out),
             Action::Id => keep(part, scalar::is_id(part, delimiters), out),
-            Action::Of(table) => keep(part, tables::has(table, part.text), out),
+            Action::Of(values) => keep(part, tables::is_one(values, part.text), out),
             Action::Number => out.extend(shape::number(part.text).iter().flat_map(shape::Number::as_bytes)),
             Action::Age => self.age(part, out),
             Action::Sequence => keep(part, scalar::is_sequence(part, delimiters), out),

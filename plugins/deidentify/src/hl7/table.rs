@@ -15,8 +15,8 @@ pub(super) enum Action {
     Empty,
     /// ID, IS or ST: one component that looks like a code goes on.
     Id,
-    /// A value of a table of HL7, by its number, goes on.
-    Of(&'static str),
+    /// One of the values of a table of HL7 goes on.
+    Of(&'static [&'static str]),
     /// NM: a number goes on, with six digits.
     Number,
     /// SI: up to four digits go on.
@@ -80,7 +80,7 @@ pub(super) enum Action {
 impl Action {
     fn named(name: &'static str) -> Option<Action> {
         if let Some(number) = name.strip_prefix("table:") {
-            return super::tables::values(number).map(|_| Action::Of(number));
+            return super::tables::values(number).map(Action::Of);
         }
         Some(match name {
             "keep" => Action::Keep,

@@ -33,7 +33,12 @@ pub(super) fn values(number: &str) -> Option<&'static [&'static str]> {
 
 /// Whether a table has a value.
 pub(super) fn has(number: &str, value: &[u8]) -> bool {
-    values(number).is_some_and(|values| values.iter().any(|held| held.as_bytes() == value))
+    values(number).is_some_and(|values| is_one(values, value))
+}
+
+/// Whether a value is one of a table's.
+pub(super) fn is_one(values: &[&str], value: &[u8]) -> bool {
+    values.iter().any(|held| held.as_bytes() == value)
 }
 
 /// The form of a system's codes, if it is published, a table of HL7 (`HL70005`), or the hospital says that it may go on.
