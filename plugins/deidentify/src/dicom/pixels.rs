@@ -5,7 +5,7 @@
 //! - `layout` finds the bits of a rectangle; `native` covers them as the pixels stream by.
 //! - `look` chooses frames, `picture` makes them grey, and `text` doubts that there is no text in them.
 //! - `fragments` holds what is encapsulated frame by frame, `codec` covers a frame with what `rle`, `jpeg_lossless`, `jpeg_ls`, `jpeg_2000` and `jpeg` read and write,
-//!   and `segments` overwrites its comments.
+//!   `jpeg_segments` is what JPEG, JPEG Lossless and JPEG-LS share before their scans, and `segments` overwrites comments.
 //!
 //! What is not known to be clean, and cannot be made clean exactly, is refused.
 
@@ -17,6 +17,7 @@ mod jpeg;
 mod jpeg_2000;
 mod jpeg_lossless;
 mod jpeg_ls;
+mod jpeg_segments;
 mod layout;
 mod look;
 mod native;

@@ -233,11 +233,9 @@ impl Cleaner<'_> {
 
     /// Writes what is left of a value or a list of values; whether there is anything.
     fn values(&self, row: &Row, value: &Json<'_>, scope: &Scope, out: &mut Vec<u8>) -> Result<bool, Refusal> {
-        if let Some(rule) = self.text_rule(row) {
-            return self.free_text(rule, row, value, out);
-        }
+        let goes = matches!(row.action, Action::Remove | Action::Masked) && self.text_rule(row).is_none();
         let elements = match (row.is_list, value) {
-            _ if matches!(row.action, Action::Remove | Action::Masked) => return Ok(false),
+            _ if goes => return Ok(false),
             (true, Json::Array(elements)) => elements,
             (false, Json::Array(_)) | (true, _) => return Err(misplaced(row)),
             (false, value) => return self.value(row, value, scope, out),
@@ -259,6 +257,9 @@ impl Cleaner<'_> {
 
     /// Writes what is left of one value; whether there is anything.
     fn value(&self, row: &Row, value: &Json<'_>, scope: &Scope, out: &mut Vec<u8>) -> Result<bool, Refusal> {
+        if let Some(rule) = self.text_rule(row) {
+            return self.free_text(rule, row, value, out);
+        }
         match row.action {
             Action::Refuse => {
                 let reason = format!("{}.{} changes the meaning of what it is in", row.container, row.member);

@@ -30,7 +30,7 @@ impl Cleaner<'_> {
         self.texts.rule(|| format!("{}.{}", row.container, row.member)).filter(|_| is_text(row))
     }
 
-    /// Writes what a rule leaves of an element; whether there is anything.
+    /// Writes what a rule leaves of one value; whether there is anything.
     pub(super) fn free_text(
         &self,
         rule: TextRule,
@@ -39,21 +39,6 @@ impl Cleaner<'_> {
         out: &mut Vec<u8>,
     ) -> Result<bool, Refusal> {
         match (value, rule) {
-            (Json::Array(elements), _) if row.is_list => {
-                let start = out.len();
-                out.push(b'[');
-                for element in elements {
-                    let before = out.len();
-                    if before > start + 1 {
-                        out.push(b',');
-                    }
-                    if matches!(element, Json::Array(_)) || !self.free_text(rule, row, element, out)? {
-                        out.truncate(before);
-                    }
-                }
-                out.push(b']');
-                Ok(out.len() > start + 2)
-            }
             (Json::Object(_), _) if row.kind == NOTE => {
                 let Some(text) = value.member("text") else { return Ok(false) };
                 let start = out.len();

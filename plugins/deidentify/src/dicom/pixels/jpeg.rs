@@ -12,13 +12,12 @@ mod huffman;
 use std::borrow::Cow;
 
 use super::codec::{Coded, Malformed};
+use super::jpeg_segments::{self, Segment, frame_header};
 use super::layout::{Layout, Mask};
 use super::segments::{self, Codestream};
 use block::{Block, Steps};
 use huffman::{Reader, Table, Writer};
 
-/// Samples of a frame, which is held in memory.
-const SAMPLES_MAX: usize = 4 << 20;
 /// What names the components of red, green and blue where nothing else tells.
 const RED_GREEN_BLUE: [u8; 3] = *b"RGB";
 
@@ -183,18 +182,7 @@ impl Decoder {
             encoded.strip_prefix(&[0xFF, 0xD8]).ok_or(Malformed("a frame does not begin as JPEG"))?;
         self.head = vec![0xFF, 0xD8];
         loop {
-            let [0xFF, marker, high, low, after @ ..] = rest else {
-                return Err(Malformed("a frame ends before its scan"));
-            };
-            if *marker == 0xFF {
-                rest = &rest[1..];
-                continue;
-            }
-            let length = usize::from(u16::from_be_bytes([*high, *low]));
-            let split = length.checked_sub(2).and_then(|length| after.split_at_checked(length));
-            let (segment, after) = split.ok_or(Malformed("a segment ends after its frame"))?;
-            let whole = &rest[..2 + length];
-            rest = after;
+            let Segment { marker, contents: segment, whole } = jpeg_segments::next(&mut rest)?;
             match marker {
                 0xC0 => self.start(segment, layout)?,
                 0xC4 => self.tables(segment)?,
@@ -220,25 +208,8 @@ impl Decoder {
 
     /// SOF0 (B.2.2).
     fn start(&mut self, segment: &[u8], layout: &Layout) -> Result<(), Malformed> {
-        let [precision, y, rows, x, columns, count, components @ ..] = segment else {
-            return Err(Malformed("a frame header is too short"));
-        };
-        let rows = usize::from(u16::from_be_bytes([*y, *rows]));
-        let columns = usize::from(u16::from_be_bytes([*x, *columns]));
-        let expected = layout.sample_fills().len();
-        if (rows, columns, usize::from(*count)) != (layout.rows as usize, layout.columns as usize, expected)
-            || components.len() != 3 * expected
-            || *precision != 8
-            || layout.bits_allocated != 8
-        {
-            return Err(Malformed("a frame has other rows, columns, samples or bits than the object says"));
-        }
-        if layout.sample_count() > SAMPLES_MAX as u64 {
-            return Err(Malformed("a frame has more samples than can be held"));
-        }
-        if self.size.is_some() {
-            return Err(Malformed("a frame has two headers"));
-        }
+        let is_read = |precision, _: &[u8]| precision == 8 && layout.bits_allocated == 8;
+        let (_, components) = frame_header(segment, layout, self.size.is_none(), is_read)?;
         for component in components.chunks_exact(3) {
             let [id, size, steps] = [0, 1, 2].map(|at| component[at]);
             let (width, height) = (usize::from(size >> 4), usize::from(size & 0x0F));
@@ -246,13 +217,13 @@ impl Decoder {
                 return Err(Malformed("a component has other blocks or steps than are read"));
             }
             // One component alone has units of one block, whatever its header says (A.2.2).
-            let (width, height) = if expected == 1 { (1, 1) } else { (width, height) };
+            let (width, height) = if components.len() == 3 { (1, 1) } else { (width, height) };
             self.components.push((id, width, height, steps.into()));
         }
         if self.components.iter().map(|(_, width, height, _)| width * height).sum::<usize>() > 10 {
             return Err(Malformed("a unit has more blocks than there can be"));
         }
-        self.size = Some((rows, columns));
+        self.size = Some((layout.rows as usize, layout.columns as usize));
         Ok(())
     }
 

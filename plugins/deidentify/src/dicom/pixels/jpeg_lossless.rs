@@ -7,10 +7,9 @@
 use std::borrow::Cow;
 
 use super::codec::{Coded, Malformed};
+use super::jpeg_segments::{self, Segment, frame_header};
 use super::layout::{Layout, Mask};
 
-/// Samples of a frame, which is held in memory.
-const SAMPLES_MAX: usize = 4 << 20;
 /// How many bits the codes of the categories 0 to 16 that are written have: an image of any kind is neither best nor worst off.
 const WRITTEN_LENGTHS: [u8; 17] = [3, 3, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14];
 
@@ -176,17 +175,7 @@ impl Decoder {
         let mut rest =
             encoded.strip_prefix(&[0xFF, 0xD8]).ok_or(Malformed("a frame does not begin as JPEG"))?;
         loop {
-            let [0xFF, marker, high, low, after @ ..] = rest else {
-                return Err(Malformed("a frame ends before its scan"));
-            };
-            if *marker == 0xFF {
-                rest = &rest[1..];
-                continue;
-            }
-            let length = usize::from(u16::from_be_bytes([*high, *low]));
-            let split = length.checked_sub(2).and_then(|length| after.split_at_checked(length));
-            let (segment, after) = split.ok_or(Malformed("a segment ends after its frame"))?;
-            rest = after;
+            let Segment { marker, contents: segment, .. } = jpeg_segments::next(&mut rest)?;
             match marker {
                 0xC3 => self.start(segment, layout)?,
                 0xC4 => self.tables(segment)?,
@@ -200,28 +189,11 @@ impl Decoder {
 
     /// SOF3 (B.2.2).
     fn start(&mut self, segment: &[u8], layout: &Layout) -> Result<(), Malformed> {
-        let [precision, y, rows, x, columns, count, components @ ..] = segment else {
-            return Err(Malformed("a frame header is too short"));
-        };
-        let rows = usize::from(u16::from_be_bytes([*y, *rows]));
-        let columns = usize::from(u16::from_be_bytes([*x, *columns]));
-        let expected = layout.sample_fills().len();
-        let is_whole = components.len() == 3 * expected && components.chunks(3).all(|one| one[1] == 0x11);
-        if (rows, columns, usize::from(*count)) != (layout.rows as usize, layout.columns as usize, expected)
-            || !is_whole
-            || !(2..=16).contains(precision)
-            || u32::from(*precision) > layout.bits_allocated
-        {
-            return Err(Malformed("a frame has other rows, columns, samples or bits than the object says"));
-        }
-        if layout.sample_count() > SAMPLES_MAX as u64 {
-            return Err(Malformed("a frame has more samples than can be held"));
-        }
+        let is_read = jpeg_segments::is_lossless(layout);
+        let (precision, components) = frame_header(segment, layout, self.frame.is_none(), is_read)?;
         let components = components.chunks(3).map(|one| one[0]).collect();
-        if self.frame.is_some() {
-            return Err(Malformed("a frame has two headers"));
-        }
-        self.frame = Some(Frame { precision: *precision, rows, columns, components, samples: Vec::new() });
+        let (rows, columns) = (layout.rows as usize, layout.columns as usize);
+        self.frame = Some(Frame { precision, rows, columns, components, samples: Vec::new() });
         Ok(())
     }
 

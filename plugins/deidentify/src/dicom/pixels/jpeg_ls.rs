@@ -14,13 +14,12 @@ mod scan;
 use std::borrow::Cow;
 
 use super::codec::{Coded, Malformed};
+use super::jpeg_segments::{self, Segment, frame_header};
 use super::layout::{Layout, Mask};
 use bits::{Reader, Writer};
 use model::{Parameters, Preset};
 use scan::{Lines, Scan};
 
-/// Samples of a frame, which is held in memory.
-const SAMPLES_MAX: usize = 4 << 20;
 /// Application data of a decoder of HP that say how colours were changed, which the standard does not know.
 const COLOUR_TRANSFORM: &[u8] = b"mrfx";
 
@@ -200,17 +199,7 @@ impl Decoder<'_> {
         let mut rest =
             encoded.strip_prefix(&[0xFF, 0xD8]).ok_or(Malformed("a frame does not begin as JPEG-LS"))?;
         loop {
-            let [0xFF, marker, high, low, after @ ..] = rest else {
-                return Err(Malformed("a frame ends before its scans"));
-            };
-            if *marker == 0xFF {
-                rest = &rest[1..];
-                continue;
-            }
-            let length = usize::from(u16::from_be_bytes([*high, *low]));
-            let split = length.checked_sub(2).and_then(|length| after.split_at_checked(length));
-            let (segment, after) = split.ok_or(Malformed("a segment ends after its frame"))?;
-            rest = after;
+            let Segment { marker, contents: segment, .. } = jpeg_segments::next(&mut rest)?;
             match marker {
                 0xF7 => self.start(segment)?,
                 0xF8 => self.preset(segment)?,
@@ -232,34 +221,16 @@ impl Decoder<'_> {
 
     /// SOF55 (C.2.2).
     fn start(&mut self, segment: &[u8]) -> Result<(), Malformed> {
-        let [precision, y, rows, x, columns, count, components @ ..] = segment else {
-            return Err(Malformed("a frame header is too short"));
-        };
-        let rows = usize::from(u16::from_be_bytes([*y, *rows]));
-        let columns = usize::from(u16::from_be_bytes([*x, *columns]));
-        let expected = self.layout.sample_fills().len();
-        let is_whole = components.len() == 3 * expected && components.chunks(3).all(|one| one[1] == 0x11);
-        if (rows, columns, usize::from(*count))
-            != (self.layout.rows as usize, self.layout.columns as usize, expected)
-            || !is_whole
-            || !(2..=16).contains(precision)
-            || u32::from(*precision) > self.layout.bits_allocated
-        {
-            return Err(Malformed("a frame has other rows, columns, samples or bits than the object says"));
-        }
-        if self.layout.sample_count() > SAMPLES_MAX as u64 {
-            return Err(Malformed("a frame has more samples than can be held"));
-        }
-        if self.frame.is_some() {
-            return Err(Malformed("a frame has two headers"));
-        }
+        let is_read = jpeg_segments::is_lossless(self.layout);
+        let (precision, components) = frame_header(segment, self.layout, self.frame.is_none(), is_read)?;
+        let (rows, columns) = (self.layout.rows as usize, self.layout.columns as usize);
         let components: Vec<u8> = components.chunks(3).map(|one| one[0]).collect();
         let is_distinct = (1..components.len()).all(|at| !components[..at].contains(&components[at]));
         if !is_distinct {
             return Err(Malformed("two components of a frame have one identifier"));
         }
         let interleave = Interleave::None;
-        let (precision, samples) = (*precision, vec![0; rows * columns * expected]);
+        let samples = vec![0; rows * columns * components.len()];
         self.frame = Some(Frame { precision, rows, columns, components, interleave, near: 0, samples });
         Ok(())
     }
